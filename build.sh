@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# The one runner of this project. Works from any directory; needs Python 3.11 or newer with pip, nothing else.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() {
+    cat <<'TEXT'
+usage: ./build.sh COMMAND [arguments]
+
+  quickstart            run the example in example_configs/quickstart on a folder, then export it
+  test [arguments]      run the tests; arguments go to pytest
+  check                 format, lint, types, import rules, spelling; changes nothing
+  fix                   format, and repair what the linter can repair
+  bench [name ...]      run all benchmarks, or those named
+  image [tag]           build the container image (default tag: datalake:latest)
+  lock [--upgrade]      write requirements.lock and requirements-dev.lock from pyproject.toml
+
+PYTHON=/path/to/python ./build.sh ... chooses the interpreter (default: python3).
+VENV=/path/to/folder   ./build.sh ... chooses where the environment goes (default: .venv, or .venv-dev for all but quickstart).
+TEXT
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "build.sh: $*"
+    exit 1
+}
+
+# ------------------------------------------------------------------------------------------------ environments
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" >/dev/null 2>&1 || die "PYTHON=$PYTHON: no such program"
+        is_new_enough "$PYTHON" || die "PYTHON=$PYTHON is $("$PYTHON" --version 2>&1); Python 3.11 or newer is needed"
+        return
+    fi
+    for PYTHON in python3 python3.13 python3.12 python3.11; do
+        if is_new_enough "$PYTHON"; then return; fi
+    done
+    die "Python 3.11 or newer is needed and python3 is $(python3 --version 2>&1 || true); say where one is with PYTHON=/path/to/python"
+}
+
+# What an environment was made from. A change of any of it makes a new one.
+fingerprint() {
+    "$PYTHON" - "$@" <<'CODE'
+import hashlib, pathlib, sys
+digest = hashlib.sha256(repr((sys.version, sys.base_prefix, sys.argv)).encode())
+for name in sys.argv[2:]:
+    digest.update(pathlib.Path(name).read_bytes())
+print(digest.hexdigest())
+CODE
+}
+
+# environment FOLDER LOCKFILE: make it unless it is there and current. The stamp is written last, so that an
+# interrupted attempt is started over.
+environment() {
+    local folder=$1 lock=$2 wanted
+    find_python
+    if command -v flock >/dev/null 2>&1; then
+        mkdir -p "$(dirname "$folder")"
+        exec 9>"$folder.lock"
+        flock 9
+    fi
+    wanted=$(fingerprint "$folder" "$lock" "$ROOT/pyproject.toml")
+    if [ "$(cat "$folder/stamp" 2>/dev/null || true)" != "$wanted" ]; then
+        say "build.sh: making $folder with $("$PYTHON" --version 2>&1), from $(basename "$lock")"
+        rm -rf "$folder"
+        "$PYTHON" -m venv "$folder" || die "no virtual environment could be made (on Debian and Ubuntu: install python3-venv)"
+        pip_install "$folder" --require-hashes -r "$lock"
+        pip_install "$folder" --no-deps --no-build-isolation -e "$ROOT"
+        printf '%s\n' "$wanted" >"$folder/stamp"
+    fi
+    if command -v flock >/dev/null 2>&1; then exec 9>&-; fi
+}
+
+pip_install() {
+    local folder=$1
+    shift
+    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install --no-input "$@"
+}
+
+dev() {
+    BIN=${VENV:-$ROOT/.venv-dev}/bin
+    environment "${VENV:-$ROOT/.venv-dev}" "$ROOT/requirements-dev.lock"
+}
+
+# ------------------------------------------------------------------------------------------------ commands
+
+run() {
+    say
+    say "\$ $*"
+    "$@"
+}
+
+quickstart() {
+    environment "${VENV:-$ROOT/.venv}" "$ROOT/requirements.lock"
+    PATH=${VENV:-$ROOT/.venv}/bin:$PATH
+    run datalake datasets create --configFile example_configs/quickstart/dataset.json --prettyPrint
+    say
+    say "Once more: nothing is added, nothing is paid for."
+    run datalake datasets create --configFile example_configs/quickstart/dataset.json --prettyPrint
+}
+
+check() {
+    dev
+    local failed=0
+    run "$BIN/ruff" format --check . || failed=1
+    run "$BIN/ruff" check . || failed=1
+    run "$BIN/mypy" || failed=1
+    run "$BIN/lint-imports" --no-logo || failed=1
+    run "$BIN/codespell" || failed=1
+    return $failed
+}
+
+fix() {
+    dev
+    run "$BIN/ruff" check --fix-only .
+    run "$BIN/ruff" format .
+}
+
+bench() {
+    dev
+    if [ $# -eq 0 ]; then
+        for script in benchmarks/bench_*.py; do set -- "$@" "$(basename "$script" .py)"; done
+    fi
+    local name
+    for name in "$@"; do
+        name=${name#bench_}
+        [ -f "benchmarks/bench_$name.py" ] || die "no benchmark $name; there are: $(cd benchmarks && echo bench_*.py | sed 's/bench_//g; s/\.py//g')"
+        run "$BIN/python" "benchmarks/bench_$name.py"
+    done
+}
+
+image() {
+    local tag=${1:-datalake:latest} engine
+    for engine in docker podman buildah; do
+        # A docker client without a daemon answers "docker version" but not "docker info".
+        if command -v "$engine" >/dev/null 2>&1 && "$engine" info >/dev/null 2>&1; then
+            run "$engine" build --tag "$tag" --file Dockerfile .
+            return
+        fi
+    done
+    die "an image needs docker, podman or buildah, and none of them is installed and running here"
+}
+
+lock() {
+    find_python
+    local folder=$ROOT/.venv-lock
+    if [ ! -x "$folder/bin/uv" ]; then
+        rm -rf "$folder"
+        "$PYTHON" -m venv "$folder"
+        pip_install "$folder" 'uv>=0.9,<1'
+    fi
+    compile "$folder/bin/uv" requirements.lock "$@"
+    compile "$folder/bin/uv" requirements-dev.lock --extra dev "$@"
+}
+
+# compile UV LOCKFILE [arguments]: one lock file for all platforms and Python versions. setuptools is in it because
+# the project itself is installed without build isolation, so that nothing comes from outside the lock file.
+compile() {
+    local uv=$1 file=$2
+    shift 2
+    printf 'setuptools>=77\n' >.build-requirements.in
+    env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
+        "$uv" pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
+        --output-file "$file" pyproject.toml .build-requirements.in "$@" >/dev/null
+    rm -f .build-requirements.in
+    {
+        printf '# Made by "./build.sh lock" from pyproject.toml; do not edit.\n'
+        sed -e '/^--/d' -e '/^#/d' -e 's/ (pyproject.toml)$//' -e 's/-r \.build-requirements\.in/pyproject.toml (build)/' "$file"
+    } >"$file.new"
+    mv "$file.new" "$file"
+    if grep -nE '://|^-|file:' "$file"; then die "$file names a place to download from (see above)"; fi
+    say "build.sh: $file pins $(grep -c '^[A-Za-z].*==' "$file") packages"
+}
+
+# ------------------------------------------------------------------------------------------------ main
+
+cd "$ROOT"
+command=${1:-}
+[ $# -gt 0 ] && shift
+case $command in
+    quickstart | check | fix | bench | image | lock) "$command" "$@" ;;
+    test)
+        dev
+        exec "$BIN/python" -m pytest "$@"
+        ;;
+    -h | --help | help) usage ;;
+    *)
+        [ -z "$command" ] || say "build.sh: no command '$command'"
+        usage >&2
+        exit 2
+        ;;
+esac
