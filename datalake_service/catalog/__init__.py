@@ -1,0 +1,1 @@
+"""Which objects exist and what they mean: keys, manifests, tasks, leases."""

@@ -1,0 +1,119 @@
+"""Every object key of the lake, built and parsed here only. Pure: no store, no clock.
+
+Keys are relative to the root of the lake. See ``docs/design/001-lake-format.md`` for what each object holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+ANNOTATIONS = "annotations"
+"""The folder beside the batches that holds the annotators; therefore not a batch name."""
+STATE = ".state"
+"""The folder of a dataset that holds its configuration and its tasks; no name starts with a dot."""
+
+_CHUNK = re.compile(r"(?P<run>[0-9a-f]{6})_chunk_(?P<number>[0-9]{5,})\.jsonl")
+_MANIFEST = re.compile(r"(?P<run>[0-9a-f]{6})\.manifest\.json")
+MAX_RUN = 0xFFFFFF
+"""Runs are named by six hexadecimal digits."""
+
+
+def dataset_prefix(dataset: str) -> str:
+    """Everything of a dataset."""
+    return f"{dataset}/"
+
+
+def batch_prefix(dataset: str, batch: str) -> str:
+    """Everything of a batch except its annotations."""
+    return f"{dataset}/{batch}/"
+
+
+def merged_key(prefix: str) -> str:
+    """The merged rows of a batch, or of an annotated batch (``prefix`` from one of the functions here)."""
+    return f"{prefix}merged.parquet"
+
+
+def summary_key(prefix: str) -> str:
+    """What a person wants to know about a merged object."""
+    return f"{prefix}manifest.yaml"
+
+
+def run_manifest_key(prefix: str, run: str) -> str:
+    """The manifest of one run."""
+    return f"{prefix}{run}.manifest.json"
+
+
+def chunk_key(prefix: str, run: str, number: int) -> str:
+    """One chunk of a run; ``number`` counts from 0 and has at least five digits."""
+    return f"{prefix}{run}_chunk_{number:05d}.jsonl"
+
+
+def rejected_prefix(dataset: str, batch: str) -> str:
+    """Rejections of a batch: lines and records that could not be used."""
+    return f"{dataset}/{batch}/rejected/"
+
+
+def duplicates_key(dataset: str, batch: str, attempt: str) -> str:
+    """Rows that one merge attempt took out as duplicates (named by the merged object that counts)."""
+    return f"{dataset}/{batch}/duplicates/{attempt}.jsonl"
+
+
+def annotator_prefix(dataset: str, annotator: str) -> str:
+    """Everything of an annotator."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/"
+
+
+def annotator_temp_prefix(dataset: str, annotator: str) -> str:
+    """Chunks of an annotator that are not merged yet, and its lease."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/.temp/"
+
+
+def annotator_lease_key(dataset: str, annotator: str) -> str:
+    """The lease that one worker holds while it annotates."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/.temp/.lock"
+
+
+def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:
+    """The merged annotations of one batch."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{batch}/"
+
+
+def dataset_state_key(dataset: str) -> str:
+    """The dataset file as it was created, and the state of the dataset."""
+    return f"{dataset}/{STATE}/dataset.json"
+
+
+def tasks_prefix(dataset: str) -> str:
+    """The states of all tasks of a dataset."""
+    return f"{dataset}/{STATE}/tasks/"
+
+
+def task_key(dataset: str, task: str) -> str:
+    """The state of one task: status, checkpoint, counts."""
+    return f"{dataset}/{STATE}/tasks/{task}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkName:
+    """The parsed last segment of a chunk key."""
+
+    run: str
+    number: int
+
+
+def parse_chunk(name: str) -> ChunkName | None:
+    """Parse the last segment of a key; ``None`` if it does not name a chunk of ours."""
+    match = _CHUNK.fullmatch(name)
+    return ChunkName(match["run"], int(match["number"])) if match else None
+
+
+def parse_run_manifest(name: str) -> str | None:
+    """The run of a run manifest's file name; ``None`` if it is something else."""
+    match = _MANIFEST.fullmatch(name)
+    return match["run"] if match else None
+
+
+def is_batch_folder(name: str) -> bool:
+    """Whether a folder of a dataset holds a batch (and not annotations or state)."""
+    return name != ANNOTATIONS and not name.startswith(".")

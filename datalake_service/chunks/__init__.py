@@ -1,0 +1,1 @@
+"""JSONL chunks, both directions."""

@@ -1,0 +1,67 @@
+"""JSON text to Python values and back, exactly as the standard library's ``json`` does it, but fast.
+
+``orjson`` does the work wherever it agrees with ``json``; where it does not (it reads integers beyond 64 bits
+as floats, writes NaN as null, refuses lone surrogates and keys that are no text) the standard library does.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 20
+"""The shortest integer that orjson reads inexactly, 2**64, has 20 digits."""
+
+
+def orjson_reads_exactly(data: bytes) -> bool:
+    """Whether no number in ``data`` can be too long for orjson. May say no for long digits inside text."""
+    return _LONG_NUMBER not in data.translate(_DIGITS_TO_ZERO)
+
+
+def loads(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse one JSON text as ``json.loads`` would (NaN, huge integers and lone surrogates included).
+
+    Raises:
+        ValueError: Not JSON, not UTF-8, or nested too deeply.
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if orjson_reads_exactly(raw):
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass  # NaN, surrogates and nonsense alike: the standard library decides
+    try:
+        return json.loads(raw.decode("utf-8"))
+    except RecursionError:
+        msg = "nested too deeply"
+        raise ValueError(msg) from None
+
+
+def dumps(value: object) -> bytes:
+    """Write a value that consists of JSON types only, as ``json.dumps`` would, compactly and in UTF-8.
+
+    Raises:
+        TypeError: A value or key that JSON has no form for.
+        ValueError: Nested too deeply, or a reference to itself.
+    """
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, ValueError):
+        return dumps_exact(value)
+    # orjson writes NaN and infinities as null: only a text without null is beyond doubt.
+    return dumps_exact(value) if b"null" in text else text
+
+
+def dumps_exact(value: object) -> bytes:
+    """Write a value with the standard library alone: slow, and right for everything."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # lone surrogates: written as \\uXXXX, which reads back as it was
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+    except RecursionError:
+        msg = "nested too deeply"
+        raise ValueError(msg) from None

@@ -1,0 +1,1 @@
+"""The operations, the only place that joins parts: ingest, merge, annotate, export."""

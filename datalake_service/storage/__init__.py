@@ -1,0 +1,1 @@
+"""The object store port, its implementations and wrappers."""

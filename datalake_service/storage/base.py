@@ -1,0 +1,127 @@
+"""The object store port: the six verbs that the lake is built from, and the values they exchange.
+
+It knows nothing of datasets, batches or rows. Keys are text relative to the root of the lake, with ``/``
+between segments and no leading slash. Implementations: ``folder.py``, ``s3.py``; wrappers with the same
+protocol: ``retrying.py``, ``observed.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What the store says about one version of one object."""
+
+    key: str
+    """Key relative to the root of the lake."""
+    size: int
+    """Bytes."""
+    etag: str
+    """Identifies this version; unquoted, opaque, never reused for other content under the same key."""
+    last_modified: datetime
+    """When this version was written, by the store's clock (aware, UTC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOnly:
+    """Write only if no object has the key; else ``AlreadyExistsError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class IfMatch:
+    """Replace only the version with this ETag; else ``PreconditionFailedError``."""
+
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """Write whatever stands there. For objects with one owner only."""
+
+
+PutMode = CreateOnly | IfMatch | Overwrite
+"""How a write treats the version that may stand there already."""
+
+
+class ObjectStore(Protocol):
+    """Bytes at rest under keys.
+
+    Thread-safe. Picklable, so that it can be sent to a spawned process. Every method may raise
+    ``AccessDeniedError``, ``StoreUnavailableError`` or ``StoreError``; no error of a client library
+    leaves an implementation.
+    """
+
+    @property
+    def uri(self) -> str:
+        """The root as the user would write it: ``s3://bucket/prefix`` or a path. Holds no secret."""
+        ...
+
+    def get(self, key: str, *, etag: str | None = None) -> tuple[bytes, ObjectMeta]:
+        """Read a whole (small) object and the meta data of exactly the version that was read.
+
+        Raises:
+            ObjectNotFoundError: No such key.
+            PreconditionFailedError: ``etag`` is given and is not the current version.
+        """
+        ...
+
+    def head(self, key: str) -> ObjectMeta:
+        """Return the meta data of the current version.
+
+        Raises:
+            ObjectNotFoundError: No such key.
+        """
+        ...
+
+    def open(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> BinaryIO:
+        """Open a readable stream over bytes ``start`` (inclusive) to ``end`` (exclusive, default: the end).
+
+        The stream reads one version: the one current when it was opened (``etag`` if given). A broken
+        connection is resumed at the byte where it broke, pinned to that version. It is not seekable.
+        The caller closes it. ``end`` past the end of the object is allowed.
+
+        Raises:
+            ObjectNotFoundError: No such key.
+            PreconditionFailedError: ``etag`` is given and not current, or the object was replaced while
+                a broken stream was being resumed (raised from ``read``).
+        """
+        ...
+
+    def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
+        """Write an object as a whole; returns its meta data.
+
+        ``body`` is the content, or the local file that holds it (any size; left where it is).
+        Atomic: readers see the old version or the new, never a part; after a crash as well. Durable when
+        it returns. If the answer to a conditional write is lost, the implementation settles it by reading
+        back; what cannot be settled is ``OutcomeUnknownError``.
+
+        Raises:
+            AlreadyExistsError: ``CreateOnly`` and somebody else's object stands there.
+            PreconditionFailedError: ``IfMatch`` and another version (or none) stands there.
+            OutcomeUnknownError: It may or may not have been applied.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object. A key that does not exist is no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        """All objects whose key starts with ``prefix``, in key order, as one listing.
+
+        ``prefix`` is empty or ends in a slash (``ValueError`` otherwise): batch ``b1`` must never see ``b10``.
+        """
+        ...
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names of the next segments below ``prefix`` that hold objects, without slashes, sorted.
+
+        ``prefix`` as for ``list``. Costs one request per 1,000 names, whatever lies below them.
+        """
+        ...

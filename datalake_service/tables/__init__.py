@@ -1,0 +1,1 @@
+"""Parquet and SQL: the only importer of pyarrow and duckdb."""
