@@ -80,7 +80,7 @@ environment() {
 pip_install() {
     local folder=$1
     shift
-    "$folder/bin/python" -m pip --quiet --disable-pip-version-check install --no-input "$@"
+    "$folder/bin/python" -m pip -qq --disable-pip-version-check install --no-input "$@"
 }
 
 dev() {
