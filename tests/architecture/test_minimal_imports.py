@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.repository import ROOT, dotted, modules
+
+LOADED = "import json, sys; sys.path.insert(0, {root!r}); {statements}; print(json.dumps(sorted(sys.modules)))"
+HEAVY = {"boto3", "botocore", "duckdb", "numpy", "pandas", "polars", "pyarrow"}
+
+
+def loaded(names: list[str], *flags: str) -> set[str]:
+    """The top-level packages that a fresh interpreter holds after importing some modules."""
+    statements = "; ".join(f"import {name}" for name in names)
+    program = LOADED.format(root=str(ROOT), statements=statements)
+    done = subprocess.run([sys.executable, *flags, "-c", program], check=True, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("package", ["datalake_interfaces", "datalake_utils"])
+def test_the_small_packages_need_no_installed_package(package: str) -> None:
+    """All their modules load without site-packages (-S), and load nothing of ours but themselves."""
+    names = [dotted(path) for path in modules(package)]
+    assert names
+    foreign = loaded(names, "-I", "-S") - sys.stdlib_module_names
+    assert foreign == {package, "__main__"} - sys.stdlib_module_names
+
+
+def test_asking_for_help_does_not_wait_for_the_heavy_libraries() -> None:
+    """The command line loads no database, no Arrow and no AWS client before it knows what to do."""
+    assert not loaded(["datalake_service.cli.main"]) & HEAVY
