@@ -7,9 +7,13 @@ as floats, writes NaN as null, refuses lone surrogates and keys that are no text
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
+
+PASSTHROUGH = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+"""Options under which orjson hands everything that ``json`` could not write to the ``default`` hook."""
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER = b"0" * 20
@@ -40,28 +44,28 @@ def loads(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
         raise ValueError(msg) from None
 
 
-def dumps(value: object) -> bytes:
-    """Write a value that consists of JSON types only, as ``json.dumps`` would, compactly and in UTF-8.
+def dumps(value: object, *, default: Callable[[object], object] | None = None) -> bytes:
+    """Write a JSON value as ``json.dumps`` would, compactly and in UTF-8; ``default`` converts other values.
 
     Raises:
         TypeError: A value or key that JSON has no form for.
         ValueError: Nested too deeply, or a reference to itself.
     """
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value, default, PASSTHROUGH)
     except (TypeError, ValueError):
-        return dumps_exact(value)
+        return dumps_exact(value, default=default)
     # orjson writes NaN and infinities as null: only a text without null is beyond doubt.
-    return dumps_exact(value) if b"null" in text else text
+    return dumps_exact(value, default=default) if b"null" in text else text
 
 
-def dumps_exact(value: object) -> bytes:
+def dumps_exact(value: object, *, default: Callable[[object], object] | None = None) -> bytes:
     """Write a value with the standard library alone: slow, and right for everything."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=default)
         return text.encode("utf-8")
     except UnicodeEncodeError:  # lone surrogates: written as \\uXXXX, which reads back as it was
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
     except RecursionError:
         msg = "nested too deeply"
         raise ValueError(msg) from None

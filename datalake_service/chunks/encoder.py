@@ -1,0 +1,226 @@
+"""Rows to JSONL lines, with a census of every value. Pure: no store, no clock.
+
+The hot path is one look-up and one call of orjson. A row's *shape* (its keys and the types of its values) decides
+once which guards a row of that shape needs; a shape that was met in the current chunk costs no further look.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from enum import Enum
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from datalake_service.catalog.columns import (
+    BOOL,
+    FLOAT,
+    INT53,
+    NESTED,
+    NULL,
+    SYSTEM_COLUMNS,
+    TEXT,
+    kind_of,
+    merge_censuses,
+    normal_kinds,
+)
+from datalake_service.chunks.convert import convert, key_text
+from datalake_service.errors import RowError
+from datalake_service.jsontext import PASSTHROUGH, dumps, dumps_exact
+
+# Refuses integers beyond 53 bits, so that their kind is looked at; everything else of the shape is known.
+_STRICT_LINE = PASSTHROUGH | orjson.OPT_STRICT_INTEGER | orjson.OPT_APPEND_NEWLINE
+
+_KIND_OF_TYPE = {
+    str: TEXT,
+    int: INT53,
+    float: FLOAT,
+    bool: BOOL,
+    type(None): NULL,
+    list: NESTED,
+    dict: NESTED,
+    tuple: NESTED,
+}
+
+_Shape = tuple[object, ...]
+
+
+class _Guard(Enum):
+    """What a row of a shape needs before orjson's text can be trusted."""
+
+    NONE = 0
+    NULLS = 1
+    """It has floats or nested values: a ``null`` in the text may have been NaN."""
+    VALUES = 2
+    """Not all keys and values are of JSON's own types: convert and look at each."""
+
+
+class RowEncoder:
+    """Encodes rows to lines and keeps the census since it was last taken. Not thread-safe.
+
+    Args:
+        reserved: Columns that a row may not bring.
+    """
+
+    def __init__(self, *, reserved: tuple[str, ...] = SYSTEM_COLUMNS) -> None:
+        """Start with an empty census."""
+        self._reserved = reserved
+        self._guards: dict[_Shape, _Guard] = {}
+        self._met: dict[_Shape, _Guard] = {}
+        self._slow_census: dict[str, set[str]] = {}
+
+    def encode(self, row: Any) -> bytes:  # noqa: ANN401 - whatever people yield
+        """Return ``row`` as one line, newline included, and count its values in the census.
+
+        ``row`` is a mapping, a dataclass or a pydantic model. It is not changed.
+
+        Raises:
+            RowError: It cannot be stored; the message names the column. The census is as before.
+        """
+        if type(row) is not dict:
+            row = _as_dict(row)
+        shape = (*row, *map(type, row.values()))
+        guard = self._met.get(shape)
+        if guard is None:
+            guard = self._guard(row, shape)
+            if guard is not _Guard.VALUES:
+                line = self._encode_fast(row, guard)
+                if line is not None:
+                    self._met[shape] = guard
+                    return line
+            return self._encode_values(row)
+        return self._encode_fast(row, guard) or self._encode_values(row)
+
+    def take_census(self) -> dict[str, str]:
+        """Return the census (column to kinds) of all rows since the last call, and start a new one."""
+        fast = (_census_of_shape(shape) for shape in self._met)
+        slow = {column: normal_kinds(kinds) for column, kinds in self._slow_census.items()}
+        census = merge_censuses(chain(fast, [slow]))
+        self._met = {}
+        self._slow_census = {}
+        return census
+
+    def _guard(self, row: Mapping[Any, Any], shape: _Shape) -> _Guard:
+        """Decide, once for each shape, how its rows must be encoded."""
+        guard = self._guards.get(shape)
+        if guard is None:
+            for name in self._reserved:
+                if name in row:
+                    msg = f"column {name!r} is a system column: leave it out, or give it another name"
+                    raise RowError(msg)
+            guard = self._guards[shape] = _guard_of(row)
+        return guard
+
+    @staticmethod
+    def _encode_fast(row: Mapping[Any, Any], guard: _Guard) -> bytes | None:
+        """The line, if orjson writes this row exactly as ``json`` would; else ``None``."""
+        try:
+            line: bytes = orjson.dumps(row, convert, _STRICT_LINE)
+        except TypeError:  # large integers, lone surrogates, odd keys inside: decided value by value
+            return None
+        if guard is _Guard.NULLS and b"null" in line and _has_nonfinite(row):
+            return None
+        return line
+
+    def _encode_values(self, row: Mapping[Any, Any]) -> bytes:
+        """The line of any other row, looking at each value."""
+        plain: dict[str, object] = {}
+        for key, value in row.items():
+            plain[_column(key)] = _plain(key, value)
+        if "id" in plain:
+            plain["id"] = _id_text(plain["id"])
+        line = self._dump(plain)
+        for column, value in plain.items():
+            self._slow_census.setdefault(column, set()).add(kind_of(value))
+        return line
+
+    @staticmethod
+    def _dump(plain: dict[str, object]) -> bytes:
+        try:
+            return dumps(plain, default=convert) + b"\n"
+        except (TypeError, ValueError):
+            for column, value in plain.items():  # which one?
+                try:
+                    dumps_exact(value, default=convert)
+                except (TypeError, ValueError) as error:
+                    msg = f"column {column!r}: {error}"
+                    raise RowError(msg) from None
+            raise
+
+
+def _as_dict(row: object) -> dict[Any, Any]:
+    if isinstance(row, Mapping):
+        return dict(row)
+    if dataclasses.is_dataclass(row) and not isinstance(row, type):
+        return {item.name: getattr(row, item.name) for item in dataclasses.fields(row)}
+    dump = getattr(row, "model_dump", None)
+    if dump is not None and not isinstance(row, type):
+        return dict(dump())
+    msg = f"a row must be a mapping, a dataclass or a pydantic model, not {type(row).__name__}"
+    raise RowError(msg)
+
+
+def _guard_of(row: Mapping[Any, Any]) -> _Guard:
+    guard = _Guard.NONE
+    for key, value in row.items():
+        kind = _KIND_OF_TYPE.get(type(value))
+        if kind is None or type(key) is not str or (key == "id" and kind not in (TEXT, NULL)):
+            return _Guard.VALUES
+        if kind in (FLOAT, NESTED):
+            guard = _Guard.NULLS
+    return guard
+
+
+def _census_of_shape(shape: _Shape) -> dict[str, str]:
+    middle = len(shape) // 2
+    columns, types = shape[:middle], shape[middle:]
+    return {str(column): _KIND_OF_TYPE[kind] for column, kind in zip(columns, types, strict=True)}  # type: ignore[index]
+
+
+def _has_nonfinite(value: object) -> bool:
+    """Whether a NaN, an infinity, or anything that may be converted to one, is in ``value``."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(map(_has_nonfinite, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_nonfinite, value))
+    return not (value is None or isinstance(value, (str, int)))
+
+
+def _column(key: object) -> str:
+    try:
+        return key_text(key)
+    except TypeError as error:
+        msg = f"column {key!r}: {error}"
+        raise RowError(msg) from None
+
+
+def _plain(key: object, value: object) -> object:
+    """``value`` itself if it is of a JSON type (subclasses as their plain value), else converted."""
+    if type(value) in _KIND_OF_TYPE:
+        return value
+    try:
+        return convert(value)
+    except (TypeError, ValueError) as error:
+        msg = f"column {key!r}: {error}"
+        raise RowError(msg) from None
+    except RecursionError:
+        msg = f"column {key!r}: nested too deeply"
+        raise RowError(msg) from None
+
+
+def _id_text(value: object) -> str | None:
+    """A row's own ``id``: text, never parsed; integers as their digits."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and kind_of(value) == TEXT:
+        return value
+    found = "text with lone surrogates" if isinstance(value, str) else type(value).__name__
+    msg = f"column 'id': an id is text or an integer, not {found}"
+    raise RowError(msg)
