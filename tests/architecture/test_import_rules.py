@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.repository import PACKAGES, ROOT
+from tests.support.repository import PACKAGES, ROOT
 
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 PLANTS = {

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.architecture.repository import ROOT, dotted, modules
+from tests.support.repository import ROOT, dotted, modules
 
 LOADED = "import json, sys; sys.path.insert(0, {root!r}); {statements}; print(json.dumps(sorted(sys.modules)))"
 HEAVY = {"boto3", "botocore", "duckdb", "numpy", "pandas", "polars", "pyarrow"}

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from tests.architecture.repository import PACKAGES
+from tests.support.repository import PACKAGES
 
 PROMISED = {
     "datalake_interfaces": {

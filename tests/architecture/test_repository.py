@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.repository import PACKAGES, ROOT, files, modules
+from tests.support.repository import PACKAGES, ROOT, files, modules
 
 LONGEST_MODULE = 400
 TEXT = [path for path in files() if b"\0" not in path.read_bytes()[:8192]]

@@ -1,4 +1,4 @@
-"""Where the project's files are. Shared by the tests of this folder; the tests run from any directory."""
+"""Where the project's files are. The tests run from any directory."""
 
 from __future__ import annotations
 

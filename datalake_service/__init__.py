@@ -1,0 +1,1 @@
+"""Create and annotate text-heavy datasets on object storage."""
