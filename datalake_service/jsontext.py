@@ -16,13 +16,14 @@ PASSTHROUGH = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 """Options under which orjson hands everything that ``json`` could not write to the ``default`` hook."""
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 20
-"""The shortest integer that orjson reads inexactly, 2**64, has 20 digits."""
+_LONG_NUMBER, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
+"""The shortest integers that orjson reads as floats: 2**64 has 20 digits, -2**63 - 1 has 19."""
 
 
 def orjson_reads_exactly(data: bytes) -> bool:
     """Whether no number in ``data`` can be too long for orjson. May say no for long digits inside text."""
-    return _LONG_NUMBER not in data.translate(_DIGITS_TO_ZERO)
+    zeros = data.translate(_DIGITS_TO_ZERO)
+    return _LONG_NUMBER not in zeros and _LONG_NEGATIVE not in zeros
 
 
 def loads(data: bytes | str) -> Any:  # noqa: ANN401 - any JSON value

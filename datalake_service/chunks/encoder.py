@@ -1,16 +1,16 @@
 """Rows to JSONL lines, with a census of every value. Pure: no store, no clock.
 
-The hot path is one look-up and one call of orjson. A row's *shape* (its keys and the types of its values) decides
-once which guards a row of that shape needs; a shape that was met in the current chunk costs no further look.
+The hot path is one look-up and one or two calls of orjson. A row's *shape* (its keys and the types of its values)
+decides once how rows of that shape are encoded; the shapes met in a chunk are its census.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Callable, Mapping
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -47,15 +47,15 @@ _KIND_OF_TYPE = {
 
 _Shape = tuple[object, ...]
 
+_SHAPES = 10_000
+"""Shapes to remember between chunks."""
 
-class _Guard(Enum):
-    """What a row of a shape needs before orjson's text can be trusted."""
 
-    NONE = 0
-    NULLS = 1
-    """It has floats or nested values: a ``null`` in the text may have been NaN."""
-    VALUES = 2
-    """Not all keys and values are of JSON's own types: convert and look at each."""
+_Doubtful = Callable[[Mapping[Any, Any]], object] | None
+"""Picks, from a row of a shape, the values that orjson may have written as null (floats and nested values)."""
+
+_BY_VALUE: _Doubtful = tuple
+"""Marks shapes with keys or values that are not of JSON's own types: each value is converted and looked at."""
 
 
 class RowEncoder:
@@ -68,8 +68,8 @@ class RowEncoder:
     def __init__(self, *, reserved: tuple[str, ...] = SYSTEM_COLUMNS) -> None:
         """Start with an empty census."""
         self._reserved = reserved
-        self._guards: dict[_Shape, _Guard] = {}
-        self._met: dict[_Shape, _Guard] = {}
+        self._shapes: dict[_Shape, _Doubtful] = {}
+        self._met: dict[_Shape, _Doubtful] = {}
         self._slow_census: dict[str, set[str]] = {}
 
     def encode(self, row: Any) -> bytes:  # noqa: ANN401 - whatever people yield
@@ -83,16 +83,19 @@ class RowEncoder:
         if type(row) is not dict:
             row = _as_dict(row)
         shape = (*row, *map(type, row.values()))
-        guard = self._met.get(shape)
-        if guard is None:
-            guard = self._guard(row, shape)
-            if guard is not _Guard.VALUES:
-                line = self._encode_fast(row, guard)
-                if line is not None:
-                    self._met[shape] = guard
-                    return line
+        met = shape in self._met
+        doubtful = self._met[shape] if met else self._look_at(row, shape)
+        if doubtful is _BY_VALUE:
             return self._encode_values(row)
-        return self._encode_fast(row, guard) or self._encode_values(row)
+        try:
+            line: bytes = orjson.dumps(row, convert, _STRICT_LINE)
+        except TypeError:  # large integers, lone surrogates, odd keys inside: decided value by value
+            return self._encode_values(row)
+        if doubtful is not None and _null_hides_a_number(doubtful(row)):
+            return self._encode_values(row)
+        if not met:
+            self._met[shape] = doubtful
+        return line
 
     def take_census(self) -> dict[str, str]:
         """Return the census (column to kinds) of all rows since the last call, and start a new one."""
@@ -103,27 +106,17 @@ class RowEncoder:
         self._slow_census = {}
         return census
 
-    def _guard(self, row: Mapping[Any, Any], shape: _Shape) -> _Guard:
-        """Decide, once for each shape, how its rows must be encoded."""
-        guard = self._guards.get(shape)
-        if guard is None:
+    def _look_at(self, row: Mapping[Any, Any], shape: _Shape) -> _Doubtful:
+        """Decide, once for each shape, how its rows are encoded."""
+        if shape not in self._shapes:
             for name in self._reserved:
                 if name in row:
                     msg = f"column {name!r} is a system column: leave it out, or give it another name"
                     raise RowError(msg)
-            guard = self._guards[shape] = _guard_of(row)
-        return guard
-
-    @staticmethod
-    def _encode_fast(row: Mapping[Any, Any], guard: _Guard) -> bytes | None:
-        """The line, if orjson writes this row exactly as ``json`` would; else ``None``."""
-        try:
-            line: bytes = orjson.dumps(row, convert, _STRICT_LINE)
-        except TypeError:  # large integers, lone surrogates, odd keys inside: decided value by value
-            return None
-        if guard is _Guard.NULLS and b"null" in line and _has_nonfinite(row):
-            return None
-        return line
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.clear()  # rows that share no shape: forget, rather than grow with the rows
+            self._shapes[shape] = _doubtful_values(row)
+        return self._shapes[shape]
 
     def _encode_values(self, row: Mapping[Any, Any]) -> bytes:
         """The line of any other row, looking at each value."""
@@ -163,15 +156,23 @@ def _as_dict(row: object) -> dict[Any, Any]:
     raise RowError(msg)
 
 
-def _guard_of(row: Mapping[Any, Any]) -> _Guard:
-    guard = _Guard.NONE
+def _doubtful_values(row: Mapping[Any, Any]) -> _Doubtful:
+    doubtful = []
     for key, value in row.items():
         kind = _KIND_OF_TYPE.get(type(value))
         if kind is None or type(key) is not str or (key == "id" and kind not in (TEXT, NULL)):
-            return _Guard.VALUES
+            return _BY_VALUE
         if kind in (FLOAT, NESTED):
-            guard = _Guard.NULLS
-    return guard
+            doubtful.append(key)
+    return itemgetter(*doubtful) if doubtful else None
+
+
+def _null_hides_a_number(values: object) -> bool:
+    """Whether orjson wrote a NaN or an infinity in ``values`` as null.
+
+    Writing the few doubtful values again and looking for a null there costs a third of looking through the line.
+    """
+    return b"null" in orjson.dumps(values, convert, PASSTHROUGH) and _has_nonfinite(values)
 
 
 def _census_of_shape(shape: _Shape) -> dict[str, str]:

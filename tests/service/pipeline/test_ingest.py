@@ -124,7 +124,14 @@ def test_names_are_checked_before_anything_is_written(tmp_path: Path, name: Any,
 
 @pytest.mark.parametrize(
     ("rows", "options"),
-    [("text", {}), ({"a": 1}, {}), (3, {}), ([], {"chunk_size": 0}), ([], {"chunk_size": "9"}), ([], {"deduplicate_on": "a"})],
+    [
+        ("text", {}),
+        ({"a": 1}, {}),
+        (3, {}),
+        ([], {"chunk_size": 0}),
+        ([], {"chunk_size": "9"}),
+        ([], {"deduplicate_on": "a"}),
+    ],
 )
 def test_wrong_arguments_are_usage_errors(tmp_path: Path, rows: Any, options: dict[str, Any]) -> None:
     """What cannot be rows, a chunk size or a list of columns is refused in one line."""
