@@ -13,10 +13,11 @@ usage: ./build.sh COMMAND [arguments]
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
   bench [name ...]      run all benchmarks, or those named
-  image [tag]           build the container image (default tag: datalake:latest)
+  image [tag [args]]    build the container image (default tag: datalake:latest); arguments go to the engine
   lock [--upgrade]      write requirements.lock and requirements-dev.lock from pyproject.toml
 
 PYTHON=/path/to/python ./build.sh ... chooses the interpreter (default: python3).
+ENGINE=podman          ./build.sh image chooses the container engine (default: docker, podman or buildah, whichever runs).
 VENV=/path/to/folder   ./build.sh ... chooses where the environment goes (default: .venv, or .venv-dev for all but quickstart).
 TEXT
 }
@@ -135,16 +136,18 @@ bench() {
     done
 }
 
+# ENGINE chooses the program; arguments after the tag go to its build command (--build-arg, --network, --isolation ...).
 image() {
     local tag=${1:-datalake:latest} engine
-    for engine in docker podman buildah; do
+    [ $# -gt 0 ] && shift
+    for engine in ${ENGINE:-docker podman buildah}; do
         # A docker client without a daemon answers "docker version" but not "docker info".
         if command -v "$engine" >/dev/null 2>&1 && "$engine" info >/dev/null 2>&1; then
-            run "$engine" build --tag "$tag" --file Dockerfile .
+            run "$engine" build "$@" --tag "$tag" --file Dockerfile .
             return
         fi
     done
-    die "an image needs docker, podman or buildah, and none of them is installed and running here"
+    die "an image needs a container engine; none of these is installed and running here: ${ENGINE:-docker, podman, buildah}"
 }
 
 lock() {
