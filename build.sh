@@ -159,7 +159,7 @@ lock() {
         pip_install "$folder" 'uv>=0.9,<1'
     fi
     compile "$folder/bin/uv" requirements.lock "$@"
-    compile "$folder/bin/uv" requirements-dev.lock --extra dev "$@"
+    compile "$folder/bin/uv" requirements-dev.lock --all-extras --group dev "$@"
 }
 
 # compile UV LOCKFILE [arguments]: one lock file for all platforms and Python versions. setuptools is in it because
