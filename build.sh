@@ -68,8 +68,14 @@ environment() {
     fi
     wanted=$(fingerprint "$folder" "$lock" "$ROOT/pyproject.toml")
     if [ "$(cat "$folder/stamp" 2>/dev/null || true)" != "$wanted" ]; then
+        # Nothing is removed that this script did not make: people keep environments of their own under the same names.
+        if [ -e "$folder" ] && [ ! -e "$folder/made-by-build.sh" ]; then
+            die "$folder exists and was not made by build.sh; move it away, or choose another place with VENV=/path/to/folder"
+        fi
         say "build.sh: making $folder with $("$PYTHON" --version 2>&1), from $(basename "$lock")"
         rm -rf "$folder"
+        mkdir -p "$folder"
+        touch "$folder/made-by-build.sh"
         "$PYTHON" -m venv "$folder" || die "no virtual environment could be made (on Debian and Ubuntu: install python3-venv)"
         pip_install "$folder" --require-hashes -r "$lock"
         pip_install "$folder" --no-deps --no-build-isolation -e "$ROOT"
