@@ -17,6 +17,7 @@ from datalake_service.storage.folder import FolderStore
 
 
 def ingest(root: Path, rows: Any, **options: Any) -> IngestResult:
+    """Store rows in batch b1 of dataset posts."""
     return asyncio.run(ingest_iterator(FolderStore(root), rows, **{"dataset": "posts", "batch": "b1", **options}))
 
 
@@ -27,11 +28,13 @@ def stored(root: Path, batch: str = "b1") -> list[dict[str, Any]]:
 
 
 def manifest(root: Path, result_run: str) -> RunManifest:
+    """The manifest of a run, read from its file."""
     key = root / "posts" / "b1" / f"{result_run}.manifest.json"
     return RunManifest.from_json(key.read_bytes(), key=key.name)
 
 
 def rows_of(count: int) -> Iterator[dict[str, Any]]:
+    """Distinct rows."""
     return ({"n": n, "text": f"row {n}"} for n in range(count))
 
 
