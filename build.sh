@@ -12,7 +12,7 @@ usage: ./build.sh COMMAND [arguments]
   test [arguments]      run the tests; arguments go to pytest
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
-  bench [name ...]      run all benchmarks, or those named
+  bench [name [args]]   run all benchmarks, or one; arguments go to it
   image [tag [args]]    build the container image (default tag: datalake:latest); arguments go to the engine
   lock [--upgrade]      write requirements.lock and requirements-dev.lock from pyproject.toml
 
@@ -129,17 +129,21 @@ fix() {
     run "$BIN/ruff" format .
 }
 
+# A benchmark is a module of benchmarks/ that can be run; the others are what they share.
+benchmarks() { grep -l '^if __name__ == "__main__":' benchmarks/*.py | sed 's|benchmarks/||; s|\.py$||'; }
+
 bench() {
-    dev
-    if [ $# -eq 0 ]; then
-        for script in benchmarks/bench_*.py; do set -- "$@" "$(basename "$script" .py)"; done
-    fi
     local name
-    for name in "$@"; do
-        name=${name#bench_}
-        [ -f "benchmarks/bench_$name.py" ] || die "no benchmark $name; there are: $(cd benchmarks && echo bench_*.py | sed 's/bench_//g; s/\.py//g')"
-        run "$BIN/python" "benchmarks/bench_$name.py"
-    done
+    if [ $# -gt 0 ]; then
+        name=$1
+        shift
+        benchmarks | grep -qx "$name" || die "no benchmark $name; there are:" $(benchmarks)
+        dev
+        run "$BIN/python" -m "benchmarks.$name" "$@"
+        return
+    fi
+    dev
+    for name in $(benchmarks); do run "$BIN/python" -m "benchmarks.$name"; done
 }
 
 # ENGINE chooses the program; arguments after the tag go to its build command (--build-arg, --network, --isolation ...).

@@ -146,7 +146,7 @@ def test_an_image_without_an_engine_says_what_is_missing(machine: Machine) -> No
 
 
 def test_an_unknown_benchmark_is_answered_with_those_that_exist(machine: Machine) -> None:
-    """Names are those of benchmarks/bench_<name>.py."""
+    """Names are those of the modules in benchmarks/ that can be run."""
     done = machine.build("bench", "nothing-of-the-kind")
     assert done.returncode == 1
     assert "no benchmark nothing-of-the-kind; there are:" in done.stderr
