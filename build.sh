@@ -137,7 +137,7 @@ bench() {
     if [ $# -gt 0 ]; then
         name=$1
         shift
-        benchmarks | grep -qx "$name" || die "no benchmark $name; there are:" $(benchmarks)
+        grep -qx "$name" <<<"$(benchmarks)" || die "no benchmark $name; there are: $(benchmarks | tr '\n' ' ')"
         dev
         run "$BIN/python" -m "benchmarks.$name" "$@"
         return
