@@ -91,6 +91,10 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
         ("```rust\n```", "nothing can be done with a block of 'rust'"),
         ("<!-- not run: -->\n```python\n```", "needs a reason"),
         ("```python\n1\n", "never closed"),
+        (
+            '```json\n{"datasetName": "d", "readConnector": {"connectorDestination": "NOWHERE"}}\n```',
+            "allowed: S3, FOLDER",
+        ),
     ],
 )
 def test_a_block_that_does_not_hold_fails_its_page(project: Path, page: str, message: str) -> None:

@@ -6,7 +6,7 @@
 - ``python``: executed. ``pycon`` (``>>>``): executed, results compared as by doctest.
 - ``console``, ``bash``, ``sh``, ``shell``: executed by bash. With ``$`` prompts, each command must succeed and the
   lines below it must be what it prints (``...`` stands for anything); without prompts the block is one script.
-- ``json``, ``jsonl``, ``yaml``, ``toml``, ``env``: parsed.
+- ``json``, ``jsonl``, ``yaml``, ``toml``, ``env``: parsed; JSON with a ``datasetName`` must be a valid dataset file.
 - ``text`` or no language: prose, drawings.
 - Anything else, or what cannot run, needs ``<!-- not run: reason -->`` right before it.
 """
@@ -128,8 +128,12 @@ def bash(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def parse_json(_page: Page, block: Block) -> None:
-    """It is JSON."""
-    json.loads(block.text)
+    """It is JSON; a dataset file is one that ``datalake datasets create`` would take."""
+    value = json.loads(block.text)
+    if isinstance(value, dict) and "datasetName" in value:
+        from datalake_service.config.dataset import DatasetConfig
+
+        DatasetConfig.from_document(value, folder=Path())
 
 
 def parse_jsonl(_page: Page, block: Block) -> None:
