@@ -1,0 +1,220 @@
+"""``writeConnector`` and ``errorConnector``: where documents go, and records that could not become one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from datalake_service.config.batch import ALLOWED, DEFAULT_BATCH, batch_name, check_template
+from datalake_service.config.choice import Choice
+from datalake_service.config.faults import absent, wrong
+from datalake_service.config.location import resolve_uri
+from datalake_service.config.read import SparkFileFormat
+from datalake_service.config.section import (
+    AsTuple,
+    BucketName,
+    KinesisStreamArn,
+    LocalPath,
+    PositiveInt,
+    QueueName,
+    ResourceLocation,
+    Section,
+    TableName,
+    Text,
+)
+from datalake_service.config.variants import Only, VariantBy
+from datalake_service.errors import ConfigError, NameNotAllowedError
+
+DEFAULT_CHUNK_SIZE = 1_000
+"""Rows a chunk; one object each, so that 1,000,000 rows are 1,000 requests."""
+
+
+class Destination(Choice):
+    """The kind of destination."""
+
+    DATALAKE = "DATALAKE", "Data Lake"
+    S3 = "S3"
+    KINESIS = "KINESIS", "Kinesis"
+    SQS = "SQS"
+    DYNAMODB = "DYNAMODB", "DynamoDB", "DynamoDB Table"
+
+
+class ErrorDestination(Choice):
+    """Where records go that could not become a document."""
+
+    DATALAKE = "DATALAKE", "Data Lake"
+    S3 = "S3"
+    FOLDER = "FOLDER"
+
+
+class WriterType(Choice):
+    """How files are written to a bucket."""
+
+    SPARK = "Spark"
+
+
+def _batch(value: str) -> str:
+    try:
+        return check_template(value)
+    except NameNotAllowedError:
+        raise wrong(f"allowed: {ALLOWED}") from None
+
+
+def _uri(value: str, info: ValidationInfo) -> str:
+    try:
+        return resolve_uri(value, folder=(info.context or {}).get("folder"))
+    except ConfigError as error:
+        raise wrong(error.message) from None
+
+
+LakeUri = Annotated[Text, AfterValidator(_uri)]
+BatchTemplate = Annotated[Text, AfterValidator(_batch)]
+
+
+class DatalakeWriteConnector(Section):
+    """Rows of the lake: chunks, then one Parquet object for each batch. The default."""
+
+    connector_destination: Annotated[Destination, Only((Destination.DATALAKE,))] = Destination.DATALAKE
+    """The kind of destination."""
+    resource_location: ResourceLocation | None = None
+    """Who owns the lake; makes no difference."""
+    uri: LakeUri | None = None
+    """The root of the lake: `s3://bucket/prefix`, or a folder, relative to the dataset file.
+    Default: the environment's, else the folder `lake` where the command runs."""
+    batch: BatchTemplate = DEFAULT_BATCH
+    """The batch that rows go to. `{date}` stands for the day in UTC, `{date:%Y%m%d-%H}` for a time; filled in once,
+    when the dataset is created."""
+    chunk_size: PositiveInt = DEFAULT_CHUNK_SIZE
+    """Rows in a chunk."""
+    deduplicate_on: Annotated[tuple[Text, ...], AsTuple] | None = None
+    """Columns whose equality makes a row a duplicate; the merge keeps the first one."""
+
+    def batch_name(self, now: datetime) -> str:
+        """The batch that a dataset created at ``now`` writes to."""
+        return batch_name(self.batch, now)
+
+
+class S3WriteConnector(Section):
+    """Files in a bucket."""
+
+    connector_destination: Annotated[Destination, Only((Destination.S3,))]
+    """The kind of destination."""
+    resource_location: ResourceLocation | None = None
+    """Who owns the bucket."""
+    bucket_name: BucketName | None = None
+    """The bucket, if you own it."""
+    prefix: str | None = None
+    """Where in the bucket."""
+    writer_type: WriterType | None = None
+    """How files are written."""
+    spark_file_format: SparkFileFormat | None = None
+    """The format of the files (Spark)."""
+    spark_write_options: dict[str, str] | None = None
+    """Options for Spark's writer."""
+
+
+class KinesisWriteConnector(Section):
+    """Records of a stream."""
+
+    connector_destination: Annotated[Destination, Only((Destination.KINESIS,))]
+    """The kind of destination."""
+    resource_location: ResourceLocation | None = None
+    """Who owns the stream."""
+    stream_arn: KinesisStreamArn | None = None
+    """The stream, if you own it."""
+    kinesis_shard_count: PositiveInt | None = None
+    """Shards of the stream, if it is created."""
+
+
+class SqsWriteConnector(Section):
+    """Messages of a queue."""
+
+    connector_destination: Annotated[Destination, Only((Destination.SQS,))]
+    """The kind of destination."""
+    resource_location: ResourceLocation | None = None
+    """Who owns the queue."""
+    queue_name: QueueName | None = None
+    """The queue, if you own it."""
+    message_id_attribute_name: Text | None = None
+    """The key of a document that becomes the id of its message."""
+
+
+class DynamoDBWriteConnector(Section):
+    """Items of a table."""
+
+    connector_destination: Annotated[Destination, Only((Destination.DYNAMODB,))]
+    """The kind of destination."""
+    resource_location: ResourceLocation | None = None
+    """Who owns the table."""
+    table_name: TableName | None = None
+    """The table, if you own it."""
+
+
+WriteConnector = Annotated[
+    DatalakeWriteConnector | S3WriteConnector | KinesisWriteConnector | SqsWriteConnector | DynamoDBWriteConnector,
+    VariantBy(
+        "connectorDestination",
+        Destination,
+        {
+            Destination.DATALAKE: DatalakeWriteConnector,
+            Destination.S3: S3WriteConnector,
+            Destination.KINESIS: KinesisWriteConnector,
+            Destination.SQS: SqsWriteConnector,
+            Destination.DYNAMODB: DynamoDBWriteConnector,
+        },
+        guess=lambda _: DatalakeWriteConnector,
+    ),
+]
+
+
+class DatalakeErrorConnector(Section):
+    """Beside the batch, in its folder `rejected`. The default."""
+
+    connector_destination: Annotated[ErrorDestination, Only((ErrorDestination.DATALAKE,))] = ErrorDestination.DATALAKE
+    """Where rejections go."""
+
+
+class S3ErrorConnector(Section):
+    """A bucket. With `resourceLocation` LetsData: the lake, beside the batch."""
+
+    connector_destination: Annotated[ErrorDestination, Only((ErrorDestination.S3,))]
+    """Where rejections go."""
+    resource_location: ResourceLocation = ResourceLocation.LETSDATA
+    """Who owns the bucket."""
+    bucket_name: BucketName | None = Field(None, validate_default=True)
+    """The bucket, if you own it."""
+    prefix: str | None = None
+    """Where in the bucket."""
+
+    @field_validator("bucket_name")
+    @classmethod
+    def _named_if_owned(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("resource_location") is ResourceLocation.CUSTOMER:
+            raise absent('needed with "resourceLocation": "Customer": the name of your bucket')
+        return value
+
+
+class FolderErrorConnector(Section):
+    """A folder of this machine."""
+
+    connector_destination: Annotated[ErrorDestination, Only((ErrorDestination.FOLDER,))]
+    """Where rejections go."""
+    path: LocalPath
+    """The folder, relative to the dataset file."""
+
+
+ErrorConnector = Annotated[
+    DatalakeErrorConnector | S3ErrorConnector | FolderErrorConnector,
+    VariantBy(
+        "connectorDestination",
+        ErrorDestination,
+        {
+            ErrorDestination.DATALAKE: DatalakeErrorConnector,
+            ErrorDestination.S3: S3ErrorConnector,
+            ErrorDestination.FOLDER: FolderErrorConnector,
+        },
+        guess=lambda _: DatalakeErrorConnector,
+    ),
+]
