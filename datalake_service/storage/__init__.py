@@ -9,6 +9,7 @@ from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Objec
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.retrying import RetryingStore
+from datalake_service.storage.scratch import clean_leftovers, scratch_folder
 
 __all__ = [
     "CreateOnly",
@@ -19,5 +20,7 @@ __all__ = [
     "Overwrite",
     "PutMode",
     "RetryingStore",
+    "clean_leftovers",
     "open_store",
+    "scratch_folder",
 ]

@@ -5,13 +5,10 @@ It knows paths, not keys.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,21 +100,6 @@ def sync_directory(path: str) -> None:
         return
     try:
         os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def locked(path: str) -> Iterator[None]:
-    """Hold an exclusive lock on a file (made if missing, never removed) against threads and processes.
-
-    The kernel frees it when the process dies. ``flock`` belongs to the open file, so that two threads,
-    which open it separately, exclude each other like two processes.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
     finally:
         os.close(fd)
 

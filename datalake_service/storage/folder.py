@@ -6,17 +6,15 @@ Replace-if-ETag compares and renames under ``flock``. See ``docs/design/002-obje
 """
 
 # Paths are text here: making a Path costs more than some of the system calls it stands for.
-# ruff: noqa: PTH100, PTH102, PTH103, PTH105, PTH108, PTH110, PTH112, PTH116, PTH118, PTH120, PTH106, PTH123
+# ruff: noqa: PTH100, PTH102, PTH103, PTH105, PTH108, PTH110, PTH112, PTH116, PTH120, PTH106, PTH123
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import stat
 import threading
-import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,17 +27,13 @@ from datalake_service.errors import (
     PreconditionFailedError,
 )
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overwrite, PutMode
-from datalake_service.storage.files import FileRange, copy_into, in_words, locked, sync_directory, write_all
+from datalake_service.storage.files import FileRange, copy_into, in_words, sync_directory, write_all
 from datalake_service.storage.folder_listing import folders_with_files, walk
+from datalake_service.storage.folder_own import OWN_FOLDER, OwnFolder
 from datalake_service.storage.keys import check_key, check_prefix
 from datalake_utils.clock import Clock, SystemClock
-from datalake_utils.ids import random_hex
 
-OWN_FOLDER = ".tmp"
-"""The store's own folder at the root: temporary files, locks, scratch space. Not part of any listing."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LOCKS = 64
-"""Keys share this many lock files, which are never removed (removing one that somebody waits for breaks it)."""
 _OWN_PREFIX = f"{OWN_FOLDER}/"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _VANISHED_LIMIT = 100
@@ -72,12 +66,7 @@ class FolderStore:
 
     def _start(self) -> None:
         """Make what belongs to this process."""
-        own = os.path.join(self._root, OWN_FOLDER)
-        self._puts = os.path.join(own, "put")
-        self._locks = os.path.join(own, "locks")
-        self._scratch = os.path.join(own, "scratch")
-        self._session = random_hex(16)
-        self._numbers = itertools.count()
+        self._own = OwnFolder(self._root)
         self._known_folders: set[str] = set()
         self._time_lock = threading.Lock()
         self._last_time = 0
@@ -160,7 +149,7 @@ class FolderStore:
         it was handed over (removing it is fine).
         """
         path = self._path(key)
-        temp = f"{self._puts}/{self._session}-{os.getpid()}-{next(self._numbers)}"
+        temp = self._own.temporary_name()
         try:
             fresh = self._write_temporary(temp, body)
             final = self._publish(path, temp, fresh, mode)
@@ -200,13 +189,13 @@ class FolderStore:
         try:
             return make()
         except FileNotFoundError:  # the first write of this lake, or somebody removed the folder
-            self._make_folder(self._puts, forget=True)
+            os.makedirs(self._own.puts, exist_ok=True)
             return make()
 
     def _may_link(self, body: Path) -> bool:
         """Whether a file is scratch of ours with one name (a second name would share its time, hence its ETag)."""
         name = os.path.abspath(body)
-        if not name.startswith(self._scratch + os.sep):
+        if not self._own.is_scratch(name):
             return False
         try:
             found = os.lstat(name)
@@ -223,7 +212,7 @@ class FolderStore:
                 self._make_folder(folder, forget=attempt > 0)
                 if isinstance(mode, CreateOnly):
                     return self._create(path, temp, fresh)
-                with self._locked(path):
+                with self._own.locked(path):
                     return self._replace(path, temp, fresh, mode)
             except FileNotFoundError:
                 if attempt == _VANISHED_LIMIT - 1 or not os.path.exists(temp):
@@ -292,11 +281,14 @@ class FolderStore:
     def _make_folder(self, folder: str, *, forget: bool = False) -> None:
         """Make a folder and those above it, and make them durable, unless that is known to be done."""
         if forget:
-            self._known_folders = {known for known in self._known_folders if not f"{folder}/".startswith(f"{known}/")}
+            self._known_folders.clear()
         if folder in self._known_folders:
             return
         if folder == self._root:
             os.makedirs(folder, exist_ok=True)
+            if self._durable:
+                with contextlib.suppress(OSError):  # what lies above the lake may not be ours to open
+                    sync_directory(os.path.dirname(folder))
         else:
             above = os.path.dirname(folder)
             self._make_folder(above)
@@ -308,13 +300,6 @@ class FolderStore:
             if self._durable:
                 sync_directory(above)
         self._known_folders.add(folder)
-
-    @contextlib.contextmanager
-    def _locked(self, path: str) -> Iterator[None]:
-        """Hold the lock that stands for a key (and for a few others)."""
-        self._make_folder(self._locks)
-        with locked(f"{self._locks}/{zlib.crc32(os.fsencode(path)) % _LOCKS:02x}"):
-            yield
 
     # Removing ----------------------------------------------------------------------------------------
 
@@ -330,7 +315,7 @@ class FolderStore:
             try:
                 if not os.path.lexists(path):
                     continue
-                with self._locked(path), contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                with self._own.locked(path), contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(path)
                     folders.add(os.path.dirname(path))
             except OSError as error:
@@ -352,6 +337,24 @@ class FolderStore:
                 return
             self._known_folders.discard(folder)
             folder = os.path.dirname(folder)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a hidden folder on this file system for large files to ``put``; see ``scratch_folder``."""
+        try:
+            made = contextlib.ExitStack()
+            folder = made.enter_context(self._own.scratch())
+        except OSError as error:
+            raise in_words(error, "make a scratch folder in", self._root) from error
+        with made:
+            yield folder
+
+    def clean_leftovers(self, *, older_than: timedelta) -> int:
+        """Remove what dead processes left in the store's own folder; returns how many files and folders."""
+        try:
+            return self._own.clean_leftovers(self._clock.now() - older_than)
+        except OSError as error:
+            raise in_words(error, "clean", self._root) from error
 
     # Listing -----------------------------------------------------------------------------------------
 

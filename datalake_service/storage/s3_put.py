@@ -113,11 +113,13 @@ class S3Put:
         doubtful = False
         for sent in itertools.count(1):
             try:
-                return self._written(send(), size)
+                answer = send()
             except CLIENT_ERRORS as error:
                 verdict = judge(error)
                 failure = translate(error, self._bucket.place, action=ACTION, key=self._full_key)
                 failure.__cause__ = error
+            else:
+                return self._written(answer, size)
             if self._condition and verdict not in {Verdict.FATAL, Verdict.NOT_SENT}:
                 doubtful = doubtful or verdict is Verdict.UNKNOWN
                 mine = self._read_back(refused=verdict is Verdict.REFUSED, doubtful=doubtful)
@@ -177,7 +179,10 @@ class S3Put:
         """Describe the new version by the answer to its write; its date is that of the answer."""
         date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
         if not answer.get("ETag") or not date:
-            return meta_of(self._key, self._bucket.send("head_object", action="s3:GetObject", key=self._full_key))
+            standing = self._look()
+            if standing is None:
+                raise OutcomeUnknownError(f"{self._where} was written, but something removed it at once")
+            return standing.meta
         when = email.utils.parsedate_to_datetime(date).astimezone(UTC)
         return ObjectMeta(self._key, size, bare(answer["ETag"]), when)
 
