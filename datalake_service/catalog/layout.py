@@ -54,6 +54,11 @@ def rejected_prefix(dataset: str, batch: str) -> str:
     return f"{dataset}/{batch}/rejected/"
 
 
+def task_rejections_key(prefix: str, task: str, number: int) -> str:
+    """One file of a task's rejections; ``prefix`` ends in a slash, usually from ``rejected_prefix``."""
+    return f"{prefix}task_{task}_{number}.jsonl"
+
+
 def duplicates_key(dataset: str, batch: str, attempt: str) -> str:
     """Rows that one merge attempt took out as duplicates (named by the merged object that counts)."""
     return f"{dataset}/{batch}/duplicates/{attempt}.jsonl"
