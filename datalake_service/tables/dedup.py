@@ -1,0 +1,80 @@
+"""Which rows of a merge stay: the first of each id, then the first of each dedup key. Decided block by block.
+
+A *position* counts the usable rows of a merge from 0, in merge order. ``MemoryDedup`` decides as rows pass by and
+needs memory for every row; ``SpooledDedup`` (``dedup_spooled.py``) has seen all keys before and needs hardly any.
+Both give the same verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from datalake_service.tables.digest_table import BYTES_PER_ENTRY, MAX_ENTRIES, DigestTable, Positions
+from datalake_service.tables.digests import digest_keys, digest_texts
+
+Mask = npt.NDArray[np.bool_]
+
+KeyColumns = Callable[[], Sequence[Sequence[Any]]]
+"""Answers the values of the dedup columns of a block; called only if they are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of the rows of one block."""
+
+    repeated: Mask
+    """Rows whose id an earlier row has: they go, equal or not."""
+    duplicate: Mask
+    """Rows whose dedup key an earlier row that stays has: they go aside."""
+    first: Positions
+    """Of each repeated row, in order: the position of the row that has its id."""
+    all_null: int
+    """Rows that stay because all of their dedup columns are null."""
+
+    @property
+    def keep(self) -> Mask | None:
+        """The rows that stay; ``None``: all of them."""
+        gone = self.repeated | self.duplicate
+        return ~gone if gone.any() else None
+
+
+class Dedup(Protocol):
+    """Decides blocks in merge order."""
+
+    def judge(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> Verdict:
+        """Decide the rows at positions from ``start``; ``keys`` is ``None`` if nothing is deduplicated."""
+        ...
+
+
+class MemoryDedup:
+    """Keeps the digests of everything seen so far."""
+
+    def __init__(self, rows: int, *, keyed: bool) -> None:
+        """Decide up to ``rows`` rows; ``keyed``: by dedup keys too."""
+        self._ids = DigestTable(rows)
+        self._keys = DigestTable(rows if keyed else 0)
+
+    @staticmethod
+    def fits(rows: int, *, keyed: bool, budget_bytes: int) -> bool:
+        """Whether so many rows can be decided in so much memory."""
+        return rows <= MAX_ENTRIES and rows * BYTES_PER_ENTRY * (2 if keyed else 1) <= budget_bytes
+
+    def judge(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> Verdict:
+        """Decide the next rows; see ``Dedup``."""
+        count = len(ids)
+        positions = np.arange(start, start + count)
+        first = self._ids.add(digest_texts(ids), positions)
+        repeated = first != positions
+        duplicate, all_null = np.zeros(count, np.bool_), 0
+        if keys is not None:
+            digests, empty = digest_keys(keys())
+            # A row that goes for its id has no say about keys, nor has one without a key.
+            asked = np.flatnonzero(~(repeated | empty))
+            duplicate[asked] = self._keys.add(digests[asked], positions[asked]) != positions[asked]
+            all_null = int((empty & ~repeated).sum())
+        return Verdict(repeated, duplicate, first[repeated], all_null)

@@ -1,0 +1,95 @@
+"""128-bit digests of ids, of dedup keys and of whole rows: equal digests mean equal JSON values.
+
+Values are compared as JSON values: key order in objects does not matter, ``1`` equals ``1.0`` but not ``true``,
+NaN equals itself. They are written in a form that is the same for equal values and different for others, and that
+form is hashed with BLAKE2b: nobody can make two rows collide, so digests may decide which rows are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DIGEST_BYTES = 16
+Digests = npt.NDArray[np.uint64]
+"""One row of two 64-bit halves for each digest."""
+
+_MISSING = "n"
+
+
+def digest_texts(texts: Iterable[str]) -> Digests:
+    """Digests of texts, lone surrogates included."""
+    # surrogatepass is as fast as strict encoding for text without surrogates.
+    parts = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
+    return np.frombuffer(b"".join(parts), np.uint64).reshape(-1, 2)
+
+
+def digest_keys(columns: Sequence[Sequence[Any]]) -> tuple[Digests, npt.NDArray[np.bool_]]:
+    """Digests of the rows of ``columns`` (at least one), and which rows are ``None`` in all of them."""
+    parts = [_canonical_column(column) for column in columns]
+    keys = parts[0] if len(parts) == 1 else list(map("".join, zip(*parts, strict=True)))
+    nothing = _MISSING * len(columns)
+    if nothing in keys:
+        empty = np.fromiter((key == nothing for key in keys), np.bool_, len(keys))
+    else:
+        empty = np.zeros(len(keys), np.bool_)
+    return digest_texts(keys), empty
+
+
+def digest_contents(rows: Iterable[Mapping[str, Any]]) -> Digests:
+    """Digests of whole rows; keys whose value is ``None`` count as missing."""
+    return digest_texts(canonical({name: item for name, item in row.items() if item is not None}) for row in rows)
+
+
+def _canonical_column(values: Sequence[Any]) -> list[str]:
+    if set(map(type, values)) == {str}:
+        return [f"s{len(value)}:{value}" for value in values]
+    return list(map(canonical, values))
+
+
+def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """A text that is the same for equal JSON values and different for others. No text is a beginning of another.
+
+    Works without recursion: JSON may be nested deeper than Python can call.
+    """
+    parts: list[str] = []
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            parts.append(f"s{len(item)}:{item}")
+        elif isinstance(item, dict):
+            parts.append(f"o{len(item)}:")
+            for key in sorted(item, reverse=True):
+                stack.append(item[key])
+                stack.append(key)
+        elif isinstance(item, (list, tuple)):
+            parts.append(f"a{len(item)}:")
+            stack.extend(reversed(item))
+        else:
+            parts.append(_canonical_scalar(item))
+    return parts[0] if len(parts) == 1 else "".join(parts)
+
+
+def _canonical_scalar(value: object) -> str:
+    if value is None:
+        return _MISSING
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, float):
+        if not value.is_integer():  # NaN and infinities too
+            return f"d{value!r};"
+        value = int(value)
+    return f"i{value:x};"
+
+
+def partition_numbers(digests: Digests, partitions: int) -> npt.NDArray[np.int64]:
+    """Which of ``partitions`` (a power of two) each digest belongs to; independent of the slot in a table."""
+    shift = np.uint64(64 - (partitions.bit_length() - 1))
+    if partitions == 1:
+        return np.zeros(len(digests), np.int64)
+    return (digests[:, 1] >> shift).astype(np.int64)

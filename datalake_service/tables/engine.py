@@ -1,0 +1,132 @@
+"""DuckDB connections that can do no more than they were opened for, and DuckDB's errors in our words.
+
+Knows nothing of datasets, views or columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datalake_service.errors import DatalakeError, FilterError, StoreError
+
+if TYPE_CHECKING:
+    import duckdb
+
+DEFAULT_MEMORY_BYTES = 512 << 20
+_MAX_THREADS = 4
+"""Rows leave in one thread, in order; more threads than this only help the join before it."""
+_MAX_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What one query may use of the machine."""
+
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    """DuckDB spills to disk beyond it; the process needs about 100 MiB more."""
+    threads: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, _MAX_THREADS)))
+    spill_folder: Path | None = None
+    """Where a private folder for spilling is made; ``None``: the system's temporary folder."""
+
+
+class Engine:
+    """One in-memory database with one connection; used by one thread at a time. ``close`` it."""
+
+    def __init__(self, limits: EngineLimits) -> None:
+        """Open a database that may read files until ``lock`` is called."""
+        import duckdb
+
+        self._spill: Path | None = Path(tempfile.mkdtemp(prefix="datalake-sql-", dir=limits.spill_folder))
+        self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            config={
+                "threads": limits.threads,
+                "memory_limit": f"{limits.memory_bytes}B",
+                "temp_directory": str(self._spill),
+                "preserve_insertion_order": "true",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+            }
+        )
+
+    def lock(self, paths: Sequence[str] = ()) -> None:
+        """From now on only ``paths`` can be read, nothing written, no extension loaded, no setting changed.
+
+        What a user's SQL could reach is bounded by this, whatever it manages to say.
+        """
+        listed = ", ".join(quote_text(path) for path in paths)
+        self.connection.execute(
+            f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
+        )
+
+    def interrupt(self) -> None:
+        """Make a query that runs in another thread end with an error."""
+        self.connection.interrupt()
+
+    def close(self) -> None:
+        """Free the database and its spill files. May be called again."""
+        self.connection.close()
+        if self._spill is not None:
+            shutil.rmtree(self._spill, ignore_errors=True)
+            self._spill = None
+
+
+def quote_text(text: str) -> str:
+    """An SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextlib.contextmanager
+def in_our_words(doing: str, *, names: Mapping[str, str] | None = None, user_sql: bool = False) -> Iterator[None]:
+    """Raise what DuckDB raises as an error of ours, in one line.
+
+    Args:
+        doing: What fails, for the message: ``cannot {doing}: …``.
+        names: What columns of the query are really called.
+        user_sql: Whether a raw filter takes part: most errors are its own then.
+
+    Raises:
+        FilterError: The user's SQL cannot be used.
+        StoreError: Anything else.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _translated(error, doing, names or {}, user_sql=user_sql) from error
+
+
+def _translated(error: duckdb.Error, doing: str, names: Mapping[str, str], *, user_sql: bool) -> DatalakeError:
+    import duckdb
+
+    kind = type(error)
+    if issubclass(kind, duckdb.OutOfMemoryException):
+        return StoreError(f"cannot {doing}: the query needs more memory or disk than it may use: {_line(error, names)}")
+    if issubclass(kind, duckdb.InterruptException):
+        return StoreError(f"cannot {doing}: it was interrupted")
+    if user_sql and not issubclass(kind, (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)):
+        # Conversion errors quote the value, which is a row's content.
+        hide = issubclass(kind, (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException))
+        return FilterError(f"cannot {doing}: {_line(error, names, hide_values=hide)}")
+    return StoreError(f"cannot {doing}: {_line(error, names)}")
+
+
+def _line(error: duckdb.Error, names: Mapping[str, str], *, hide_values: bool = False) -> str:
+    """The message as one line, without the query, with real names."""
+    text = re.split(r"\n\s*\n?LINE \d+:", str(error))[0]
+    if hide_values:
+        text = re.sub(r"'.*'", "'…'", text, flags=re.DOTALL)
+        text = re.sub(r'".*"', '"…"', text, flags=re.DOTALL)
+    text = " ".join(text.split())
+    if names:
+        text = re.sub("|".join(rf"\b{re.escape(name)}\b" for name in names), lambda match: names[match[0]], text)
+    return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "…"

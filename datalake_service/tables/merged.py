@@ -1,0 +1,82 @@
+"""Reading merged objects: their footer, their commit record, and one row group at a time.
+
+Reads ranges of one version; a merged object is never held as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datalake_service.errors import StoreError
+from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.tables.ranged import RangedFile
+from datalake_service.tables.schema import METADATA_KEY, MergedMetadata, TableSchema
+from datalake_service.tables.values import to_values
+
+
+class MergedFile:
+    """One version of a merged object. Not thread-safe; ``close`` it."""
+
+    def __init__(self, store: ObjectStore, meta: ObjectMeta) -> None:
+        """Read the footer of the version that ``meta`` describes.
+
+        Raises:
+            PreconditionFailedError: The object was replaced; look at it again.
+            StoreError: It is no merged object, or one of a newer format.
+        """
+        self.meta = meta
+        try:
+            self._file = pq.ParquetFile(pa.PythonFile(RangedFile(store, meta), mode="r"), pre_buffer=True)
+        except pa.ArrowInvalid as error:
+            msg = f"{meta.key} is no complete Parquet file: move it away, or restore it"
+            raise StoreError(msg) from error
+        record = (self._file.metadata.metadata or {}).get(METADATA_KEY, b"null")
+        self.metadata = MergedMetadata.from_json(record, key=meta.key)
+        self.schema = TableSchema.from_arrow(self._file.schema_arrow, key=meta.key)
+
+    @property
+    def rows(self) -> int:
+        """Rows in all groups."""
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def group_sizes(self) -> list[int]:
+        """Rows in each row group."""
+        return [self._file.metadata.row_group(number).num_rows for number in range(self._file.num_row_groups)]
+
+    def read_group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one row group; ``columns`` are true names (default: all), in the order of the object.
+
+        Raises:
+            PreconditionFailedError: The object was replaced.
+            StoreError: The row group cannot be read.
+        """
+        wanted = None if columns is None else [self.field_name(name) for name in columns]
+        try:
+            return self._file.read_row_group(number, columns=wanted)
+        except (pa.ArrowInvalid, OSError) as error:
+            msg = f"{self.meta.key} has a damaged row group {number}: restore the object, or move it away"
+            raise StoreError(msg) from error
+
+    def field_name(self, column: str) -> str:
+        """The Parquet field that holds a column."""
+        for item, name in zip(self.schema.columns, self.schema.field_names, strict=True):
+            if item.name == column:
+                return name
+        msg = f"{self.meta.key} has no column {column!r}"
+        raise KeyError(msg)
+
+    def values(self, table: pa.Table, column: str) -> list[Any]:
+        """The JSON values of one column of a table from ``read_group``; all ``None`` if there is no such column."""
+        for item, name in zip(self.schema.columns, self.schema.field_names, strict=True):
+            if item.name == column:
+                return to_values(table.column(name), item.type)
+        return [None] * len(table)
+
+    def close(self) -> None:
+        """Free what it holds."""
+        self._file.close()
