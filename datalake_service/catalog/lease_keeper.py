@@ -33,6 +33,11 @@ class LeaseKeeper:
         self._error: StoreError | LeaseLostError | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
+    @property
+    def held(self) -> bool:
+        """Whether the lease is still held, as far as this process can know."""
+        return self._lease.held
+
     def start(self) -> None:
         """Start to renew."""
         self._thread.start()

@@ -167,7 +167,8 @@ class Lease:
         self._store = store
         self._key = key
         self._ttl = ttl
-        self._owner = owner
+        self.owner = owner
+        """What holds it, in words."""
         self._clock = clock or SystemClock()
         self._draw = draw or (lambda: random_hex(_ATTEMPT_DIGITS))
         self._mine: _Found | None = None
@@ -207,7 +208,7 @@ class Lease:
                 return False
             started = self._clock.monotonic()
             record = LeaseRecord(
-                self._draw(), 0, self._ttl, self._owner, socket.gethostname(), os.getpid(), self._clock.now()
+                self._draw(), 0, self._ttl, self.owner, socket.gethostname(), os.getpid(), self._clock.now()
             )
             meta = self._write(record, CreateOnly() if found is None else IfMatch(found.meta.etag))
             if meta is not None:

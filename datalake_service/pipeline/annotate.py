@@ -1,0 +1,278 @@
+"""Annotations for the rows of a view: the third of the four operations.
+
+Reads, from top to bottom: take the lease, find what is done, read the rest, ask, store, give the lease back. What
+happens in between stands in ``annotation_run.py`` (workers), ``annotation_output.py`` (chunks) and ``annotating/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from datalake_interfaces.annotators import Annotator, DataItem
+from datalake_interfaces.context import HandlerContext
+from datalake_service.annotating.calls import AnnotateFunction, failure_of
+from datalake_service.annotating.results import DONE, FAILED, SKIPPED
+from datalake_service.annotating.source import BlockSource
+from datalake_service.annotating.uninterrupted import uninterrupted
+from datalake_service.catalog import layout
+from datalake_service.catalog.lease_keeper import LeaseKeeper
+from datalake_service.catalog.leases import Lease
+from datalake_service.catalog.manifests import claim_run
+from datalake_service.chunks.encoder import RowEncoder
+from datalake_service.chunks.writer import ChunkWriter
+from datalake_service.config.names import check_name
+from datalake_service.errors import AnnotationLockError, HandlerLoadError, LeaseLostError, StoreError
+from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
+from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
+from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
+from datalake_service.pipeline.failed_rows import FailedRows, log_close_failed, log_not_given_back
+from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.storage.base import ObjectStore
+from datalake_utils.clock import Clock, SystemClock
+from datalake_utils.ids import random_hex
+
+T = TypeVar("T")
+
+_RUN_DIGITS = 6
+_THREADS = 4
+"""For requests, ``open`` and ``close``; never more than a few at once. Not the loop's own, which user code may fill."""
+_READER_PATIENCE = 10.0
+"""Seconds that a query which cannot be interrupted may take to end, when the run ends before it."""
+
+
+async def annotate(
+    store: ObjectStore,
+    job: AnnotationJob,
+    *,
+    rows: RowReader,
+    function: AnnotateFunction | Annotator,
+    options: AnnotationOptions | None = None,
+    context: HandlerContext | None = None,
+    progress: Callable[[AnnotationReport], None] | None = None,
+    clock: Clock | None = None,
+) -> AnnotationReport:
+    """Ask ``function`` about every selected row that has no annotation yet, and store its answers.
+
+    Results become durable chunk by chunk; a kill loses those of the chunk being filled, thirty seconds' worth at
+    most. Whatever else ends the run, the answers that were given are stored before this returns or raises. A row
+    whose answer is stored is never asked again; a row that failed is, by the next run.
+
+    Args:
+        store: The lake.
+        job: What is annotated.
+        rows: A view of the dataset.
+        function: Plain or async function of a ``DataItem``, or an ``Annotator``. A plain one runs in threads.
+        options: How.
+        context: Given to the ``open`` of an ``Annotator``.
+        progress: Called a few times a second, and in the end.
+        clock: Time source.
+
+    Raises:
+        AnnotationLockError: A live worker holds the annotator; nothing was read.
+        LimitExceededError: More rows failed than ``options`` allows.
+        LeaseLostError: The lease could not be renewed; work was stopped before it ran out.
+        HandlerLoadError: The ``open`` of an ``Annotator`` failed; no row was asked.
+        StoreError: Reading or storing failed.
+    """
+    check_name(job.dataset, what="dataset")
+    check_name(job.annotator, what="annotator")
+    session = _Session(store, job, options or AnnotationOptions(), clock or SystemClock())
+
+    def tell() -> None:
+        if progress is not None:
+            progress(session.report())
+
+    async with AsyncExitStack() as stack:
+        stack.callback(session.threads.shutdown, wait=False)
+        keeper = await stack.enter_async_context(session.leased())
+        source = BlockSource(session.blocks(rows))
+        stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
+        if await source.has_rows():
+            call = await stack.enter_async_context(session.opened(function, context))
+            failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
+            run = AnnotationRun(
+                call,
+                source,
+                workers=session.options.max_concurrency,
+                timeout=session.options.timeout_seconds,
+                watch=Watch(keeper=keeper, failed=failures.note, tick=tell),
+                clock=session.clock,
+            )
+            output = await stack.enter_async_context(session.output(keeper, run.replace))
+            await run.work(output)
+            failures.judge()
+    tell()
+    return session.report()
+
+
+class _Session:
+    """What the steps of one run share, and the resources that each of them takes and gives back."""
+
+    def __init__(self, store: ObjectStore, job: AnnotationJob, options: AnnotationOptions, clock: Clock) -> None:
+        self.options = options
+        self.clock = clock
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="annotation")
+        self.counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
+        self._store = store
+        self._job = job
+        self._already_done = self._selected = self._batches = self._batches_left = 0  # written by the reader's thread
+        self._run: str | None = None
+
+    def report(self) -> AnnotationReport:
+        """The state of the run."""
+        annotated, skipped, failed = (self.counts[status] for status in (DONE, SKIPPED, FAILED))
+        return AnnotationReport(
+            annotated=annotated,
+            skipped=skipped,
+            failed=failed,
+            already_done=self._already_done,
+            remaining=self._selected - annotated - skipped,
+            batches=self._batches,
+            batches_left=self._batches_left,
+            run=self._run,
+        )
+
+    @asynccontextmanager
+    async def leased(self) -> AsyncGenerator[LeaseKeeper, None]:
+        """Hold the annotator's lease, and keep it from running out."""
+        name = f"{self._job.dataset}/{self._job.annotator}"
+        lease = Lease(
+            self._store,
+            layout.annotator_lease_key(self._job.dataset, self._job.annotator),
+            ttl=timedelta(milliseconds=self.options.lock_ttl_ms),
+            owner=f"annotate {name}",
+            clock=self.clock,
+        )
+        try:
+            taken = await self._in_thread(lease.acquire)
+            if not taken:
+                holder = "" if lease.holder is None else f": {lease.holder.in_words()}"
+                raise AnnotationLockError(
+                    f"another worker holds the annotator {name}{holder}; wait for it, or use another annotator name. "
+                    "If it is dead, its lock runs out by itself"
+                )
+            keeper = LeaseKeeper(lease)
+            keeper.start()
+            try:
+                yield keeper
+            finally:
+                await self._in_thread(keeper.stop)
+        finally:
+            await self._in_thread(partial(_give_back, lease))
+
+    def blocks(self, rows: RowReader) -> Generator[Sequence[DataItem], None, None]:
+        """Everything that has to be asked, batch by batch; runs in the reader's thread."""
+        finished = FinishedRows(self._store, self._job.dataset, self._job.annotator)
+        for number, batch in enumerate(self._job.batches):
+            if self._batches == self.options.max_batches:
+                self._batches_left = len(self._job.batches) - number
+                return
+            ids = finished.of(batch)
+            self._already_done += len(ids)
+            before = self._selected
+            with closing(_generator(rows.read(batch, leave_out=ids))) as blocks:
+                for block in blocks:
+                    self._batches += self._selected == before and len(block) > 0
+                    self._selected += len(block)
+                    yield block
+
+    @asynccontextmanager
+    async def opened(
+        self, function: AnnotateFunction | Annotator, context: HandlerContext | None
+    ) -> AsyncGenerator[AnnotateFunction, None]:
+        """The function to call; an ``Annotator`` is opened, and closed whatever happens."""
+        if not isinstance(function, Annotator):
+            yield function
+            return
+        try:
+            await self._call(function.open, context or HandlerContext(dataset=self._job.dataset))
+        except Exception as error:
+            why = failure_of(error).in_words()
+            raise HandlerLoadError(f"open() of the annotator {type(function).__name__} failed: {why}") from error
+        try:
+            yield function.annotate
+        finally:
+            try:
+                await self._call(function.close)
+            except Exception as error:  # noqa: BLE001 - the user's annotator; its results are stored, which is what counts
+                log_close_failed(self._job.dataset, self._job.annotator, failure_of(error))
+
+    @asynccontextmanager
+    async def output(self, keeper: LeaseKeeper, replace: Replace) -> AsyncGenerator[AnnotationOutput, None]:
+        """The chunks of a new run; what is in them is stored in the end, as long as the lease is held."""
+        prefix = layout.annotator_temp_prefix(self._job.dataset, self._job.annotator)
+        claim = partial(
+            claim_run,
+            self._store,
+            prefix,
+            kind="annotation",
+            deduplicate_on=None,
+            chunk_size=self.options.chunk_size,
+            now=self.clock.now(),
+            draw=partial(random_hex, _RUN_DIGITS),
+        )
+        manifest = await self._in_thread(claim)
+        self._run = manifest.run
+        writer = ChunkWriter(
+            self._store,
+            prefix,
+            manifest,
+            clock=self.clock,
+            encoder=RowEncoder(reserved=()),
+            max_chunk_bytes=self.options.max_chunk_bytes,
+        )
+        output = AnnotationOutput(
+            writer,
+            self.counts,
+            replace=replace,
+            max_age=self.options.max_chunk_seconds,
+            threads=self.threads,
+            clock=self.clock,
+        )
+        try:
+            yield output
+        except LeaseLostError as lost:
+            if keeper.held:
+                try:
+                    await output.close()
+                except StoreError as error:
+                    raise lost from error
+            raise
+        except BaseException:
+            await output.close()
+            raise
+        else:
+            await output.close()
+
+    async def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call ``open`` or ``close``: on the event loop if it is async, else in a thread."""
+        if inspect.iscoroutinefunction(function):
+            await function(*arguments)
+            return
+        answer = await self._in_thread(partial(function, *arguments))
+        if inspect.isawaitable(answer):
+            await answer
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await uninterrupted(asyncio.get_running_loop().run_in_executor(self.threads, function))
+
+
+def _give_back(lease: Lease) -> None:
+    try:
+        lease.release()
+    except StoreError as error:
+        log_not_given_back(lease.owner, error)  # it runs out by itself; what the run did is not undone by that
+
+
+def _generator(blocks: Iterable[Sequence[DataItem]]) -> Generator[Sequence[DataItem], None, None]:
+    """Any iterable as something that can be closed; what it iterates over is closed with it."""
+    if isinstance(blocks, Generator):
+        return blocks
+    return (block for block in blocks)

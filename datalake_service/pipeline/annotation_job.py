@@ -1,0 +1,97 @@
+"""What an annotation run is told, what it reads from, and what it reports. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from datalake_interfaces.annotators import DataItem
+from datalake_service.errors import UsageError
+
+
+class RowReader(Protocol):
+    """Where rows come from: a view of the dataset."""
+
+    def read(self, batch: str, *, leave_out: Collection[str]) -> Iterable[Sequence[DataItem]]:
+        """The selected rows of ``batch`` in blocks of a bounded size, without those whose id is in ``leave_out``.
+
+        Runs in a thread. An error is raised, never swallowed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationJob:
+    """What is annotated, and as what."""
+
+    dataset: str
+    annotator: str
+    """Name under which the annotations are stored."""
+    batches: Sequence[str]
+    """In this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationOptions:
+    """How it is annotated."""
+
+    max_concurrency: int = 16
+    """Calls at once, at most."""
+    max_batches: int | None = None
+    """Batches in which at least one row is asked; ``None``: all."""
+    chunk_size: int = 1_000
+    """Rows after which results are stored."""
+    max_chunk_bytes: int = 8 << 20
+    """Bytes after which results are stored."""
+    max_chunk_seconds: float = 30.0
+    """Age after which results are stored: what a kill can lose."""
+    timeout_seconds: float | None = None
+    """For each row; ``None``: none."""
+    max_errors: int | None = None
+    """Failed rows that are tolerated; ``None``: any number."""
+    max_error_share: float | None = None
+    """Failed rows that are tolerated as a share of those asked, 0 to 1; judged from 100 answers on, and in the end."""
+    lock_ttl_ms: int = 3_600_000
+    """How long the annotator stays locked after this process was killed."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work.
+
+        Raises:
+            UsageError: One of them.
+        """
+        for name in ("max_concurrency", "chunk_size", "max_chunk_bytes", "lock_ttl_ms", "max_batches"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise UsageError(f"{name} must be a whole number, at least 1, not {value!r}")
+        for name in ("timeout_seconds", "max_chunk_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{name} must be more than 0, not {value!r}")
+        if self.max_errors is not None and self.max_errors < 0:
+            raise UsageError(f"max_errors must be at least 0, not {self.max_errors!r}")
+        if self.max_error_share is not None and not 0 <= self.max_error_share <= 1:
+            raise UsageError(f"max_error_share must be between 0 and 1, not {self.max_error_share!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationReport:
+    """What a run did. Every row that it counts is stored."""
+
+    annotated: int = 0
+    """Rows that got an annotation."""
+    skipped: int = 0
+    """Rows for which the annotator answered ``SkipDoc``; they are not asked again."""
+    failed: int = 0
+    """Rows that raised, were too late, or got an answer that cannot be used; the next run asks again."""
+    already_done: int = 0
+    """Rows of the batches looked at that were annotated or skipped before, whether the filter selects them or not."""
+    remaining: int = 0
+    """Rows that were selected and have no annotation yet: those that failed, and those read but not asked."""
+    batches: int = 0
+    """Batches in which rows were asked."""
+    batches_left: int = 0
+    """Batches that were not looked at because of ``max_batches``."""
+    run: str | None = None
+    """Name of the run that holds the results; ``None``: there was nothing to ask."""

@@ -1,0 +1,149 @@
+"""Results of an annotation run on their way to the store: counts, age, and what to do while the store is slow.
+
+Everything here happens on the event loop's thread; what waits for the store happens in the given threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from datalake_service.annotating.results import ANSWER, Failure
+from datalake_service.annotating.uninterrupted import uninterrupted
+from datalake_service.chunks.writer import ChunkWriter
+from datalake_service.errors import RowError, StoreError
+from datalake_utils.clock import Clock
+
+Row = dict[str, Any]
+Replace = Callable[[Row, Failure], Row]
+"""Told of a row that cannot be stored; answers the row that is stored instead."""
+
+
+class AnnotationOutput:
+    """Puts rows into chunks; a chunk is sealed by its rows and bytes (the writer) or by its age (``tick``)."""
+
+    def __init__(
+        self,
+        writer: ChunkWriter,
+        counts: dict[str, int],
+        *,
+        replace: Replace,
+        max_age: float,
+        threads: Executor,
+        clock: Clock,
+    ) -> None:
+        """Write with ``writer``, in chunks no older than ``max_age`` seconds; count rows by status in ``counts``.
+
+        What is counted is durable once ``close`` has returned.
+        """
+        self._writer = writer
+        self._replace = replace
+        self._max_age = max_age
+        self._threads = threads
+        self._clock = clock
+        self._room: asyncio.Future[None] | None = None
+        self._backlog: list[Row] = []
+        self._error: StoreError | None = None
+        self._closing = False
+        self._sealed = 0
+        self._oldest = 0.0
+        self._counts = counts
+
+    @property
+    def full(self) -> bool:
+        """Whether to ``wait_for_room`` before asking for another answer."""
+        return self._room is not None
+
+    def add(self, row: Row) -> None:
+        """Add one row. One that cannot be stored is replaced, now or later.
+
+        Raises:
+            StoreError: An earlier chunk could not be stored.
+        """
+        if self._room is not None:
+            # The writer is waiting in a thread and must not be touched. At most one row of each worker gets here.
+            self._backlog.append(row)
+            return
+        self._write(row)
+        if self._writer.saturated and not self._closing:
+            self._room = asyncio.get_running_loop().run_in_executor(self._threads, self._writer.wait_for_room)
+            self._room.add_done_callback(self._made_room)
+
+    async def wait_for_room(self) -> None:
+        """Wait until chunks that are on their way have arrived.
+
+        Raises:
+            StoreError: One of them could not be stored.
+        """
+        while (room := self._room) is not None:
+            await asyncio.wait({room})
+            if room is self._room:  # it failed, else it would be gone
+                room.result()
+        if self._error is not None:
+            raise self._error
+
+    def tick(self) -> None:
+        """Seal a chunk that is old enough; called a few times a second.
+
+        Raises:
+            StoreError: An earlier chunk could not be stored.
+        """
+        if self._room is not None:
+            return
+        now = self._clock.monotonic()
+        if self._writer.rows_buffered == 0 or self._sealed != self._writer.chunks_sealed:
+            self._sealed, self._oldest = self._writer.chunks_sealed, now
+        elif now - self._oldest >= self._max_age:
+            self._writer.seal()
+
+    async def close(self) -> None:
+        """Store what is left, and complete the run; not before everything was tried, cancelled or not.
+
+        Raises:
+            StoreError: Not everything could be stored.
+        """
+        self._closing = True
+        try:
+            if self._room is not None:
+                await uninterrupted(self._room)
+        finally:
+            self._room = None
+            try:
+                self._add_backlog()
+            finally:
+                loop = asyncio.get_running_loop()
+                await uninterrupted(loop.run_in_executor(self._threads, self._writer.close))
+        if self._error is not None:
+            raise self._error
+
+    def _write(self, row: Row) -> None:
+        try:
+            self._writer.add(row)
+        except StoreError:
+            raise
+        except RowError as error:
+            row = self._replace(row, Failure(ANSWER, str(error)))
+        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
+            row = self._replace(row, Failure(type(error).__name__, "its values cannot be stored"))
+        else:
+            self._counts[row["_status"]] += 1
+            return
+        self._writer.add(row)
+        self._counts[row["_status"]] += 1
+
+    def _made_room(self, room: asyncio.Future[None]) -> None:
+        if room.cancelled() or room.exception() is not None:
+            return  # it stays, so that whoever waits for room is told
+        if self._room is room:
+            self._room = None
+            try:
+                self._add_backlog()
+            except StoreError as error:
+                self._error = error
+
+    def _add_backlog(self) -> None:
+        backlog, self._backlog = self._backlog, []
+        for row in backlog:
+            self.add(row)

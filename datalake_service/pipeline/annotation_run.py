@@ -1,0 +1,220 @@
+"""The workers of one annotation run: N of them pull rows from one shared iterator and ask for answers.
+
+No task and no timer per row; what has to be looked at now and then is looked at by one ticker. Knows neither where
+rows come from nor how results are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from datalake_interfaces.annotators import DataItem
+from datalake_service.annotating.calls import AnnotateFunction, Caller, Threads, failure_of, is_async
+from datalake_service.annotating.deadlines import Deadlines, Slot
+from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows
+from datalake_service.annotating.source import BlockSource
+from datalake_service.catalog.lease_keeper import LeaseKeeper
+from datalake_service.catalog.manifests import format_time
+from datalake_service.errors import LeaseLostError
+from datalake_service.pipeline.annotation_output import AnnotationOutput, Row
+from datalake_utils.clock import Clock
+
+TICK = 0.25
+"""Seconds between two looks at the lease, the age of the chunk and the progress."""
+_DRAIN = 30.0
+"""How long calls in flight may go on when the run ends early for a reason that leaves their answers useful."""
+_CANCEL = 5.0
+"""How long a cancelled call may take to end; then it is left to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a run asks and tells others about."""
+
+    keeper: LeaseKeeper
+    """Says when work has to stop."""
+    failed: Callable[[str, str, Failure], Exception | None]
+    """Told of each failed row (id, batch); answers why the run has to end, if it has to."""
+    tick: Callable[[], None]
+    """Called a few times a second."""
+
+
+class AnnotationRun:
+    """Asks ``function`` about every row of a source, ``workers`` at a time, and puts the answers into an output."""
+
+    def __init__(
+        self,
+        function: AnnotateFunction,
+        source: BlockSource,
+        *,
+        workers: int,
+        timeout: float | None,
+        watch: Watch,
+        clock: Clock,
+    ) -> None:
+        """Prepare; ``timeout`` is in seconds for each row, ``None``: none."""
+        self._function = function
+        self._source = source
+        self._watch = watch
+        self._clock = clock
+        self._timeout = timeout
+        self._deadlines = None if timeout is None else Deadlines(timeout, monotonic=clock.monotonic)
+        self._threads = None if is_async(function) else Threads(function, workers=workers)
+        self._slots = [Slot() for _ in range(workers)]
+        self._rows = ResultRows()
+        self._refilling = asyncio.Lock()
+        self._items: Iterator[DataItem] | None = iter(())
+        self._stopping = False
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._working = 0
+
+    def replace(self, row: Row, failure: Failure) -> Row:
+        """The row to store for one that cannot be stored (for the output)."""
+        return self._failed(row["id"], row["_batch"], failure)
+
+    async def work(self, output: AnnotationOutput) -> None:
+        """Ask until every row has an answer.
+
+        When it returns or raises, no worker is left, and every answer is in ``output``. Calls that are in flight
+        when the run has to end are waited for, half a minute at most, unless the lease is lost or this is cancelled.
+
+        Raises:
+            LeaseLostError: The lease is lost, or would be before the results could be stored.
+            LimitExceededError: Too many rows failed, or too many plain calls hang.
+            StoreError: Results could not be stored.
+            Exception: What the source raised.
+        """
+        lost = self._watch.keeper.must_stop()
+        if lost is not None:
+            raise lost
+        self._output = output
+        self._stamp()
+        ticker = asyncio.create_task(self._tick())
+        ticker.add_done_callback(self._note_failure)
+        workers = [self._start(slot) for slot in self._slots]
+        patience = 0.0
+        try:
+            await self._over
+        except LeaseLostError:
+            raise
+        except Exception:
+            patience = _DRAIN
+            raise
+        finally:
+            self._stopping = True
+            try:
+                await self._end(workers, patience=patience)
+            finally:
+                ticker.cancel()
+
+    def _start(self, slot: Slot) -> asyncio.Task[None]:
+        caller = self._function if self._threads is None else self._threads.caller()
+        self._working += 1
+        slot.task = asyncio.create_task(self._worker(slot, caller))  # type: ignore[arg-type]  # known to be async
+        slot.task.add_done_callback(self._worker_ended)
+        return slot.task
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        self._note_failure(task)
+        self._working -= 1
+        if self._working == 0 and not self._over.done():
+            self._over.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        self._stopping = True
+        if not self._over.done():
+            self._over.set_exception(error)
+
+    async def _worker(self, slot: Slot, call: Caller) -> None:
+        items = self._items
+        while items is not None:
+            for item in items:
+                if self._stopping:
+                    return
+                if self._timeout is not None:
+                    slot.since = self._clock.monotonic()
+                answer: Row | Failure
+                try:
+                    answer = self._rows.row(item, await call(item))
+                except asyncio.CancelledError as error:
+                    if slot.cancelled_from_outside():
+                        raise
+                    answer = failure_of(error)
+                except Exception as error:  # noqa: BLE001 - the user's annotator: its failure is the row's
+                    answer = failure_of(error)
+                self._output.add(self._settle(slot, item, answer))
+                if self._output.full:
+                    await self._output.wait_for_room()
+            items = await self._more(items)
+
+    def _settle(self, slot: Slot, item: DataItem, answer: Row | Failure) -> Row:
+        """The row to store, once the call is over."""
+        late = self._timeout is not None and slot.end_call()
+        if isinstance(answer, dict):
+            return answer  # late or not: it is paid for
+        if late:
+            answer = Failure(TIMEOUT, f"no answer within {self._timeout:g} s")
+        return self._failed(item.id, item.batch, answer)
+
+    async def _more(self, exhausted: Iterator[DataItem]) -> Iterator[DataItem] | None:
+        """The next rows for everybody; the first worker that finds none left fetches them."""
+        async with self._refilling:
+            if self._stopping:
+                return None
+            if self._items is exhausted:
+                block = await self._source.next()
+                self._items = None if block is None else iter(block)
+                # Calls that never wait would otherwise keep the ticker from its work.
+                await asyncio.sleep(0)
+            return self._items
+
+    def _failed(self, row_id: str, batch: str, failure: Failure) -> Row:
+        error = self._watch.failed(row_id, batch, failure)
+        if error is not None:
+            self._fail(error)
+        return self._rows.failed_row(row_id, batch, failure)
+
+    def _stamp(self) -> None:
+        self._rows.annotated_at = format_time(self._clock.now())
+
+    async def _tick(self) -> None:
+        interval = TICK if self._deadlines is None else self._deadlines.interval
+        while True:
+            await asyncio.sleep(interval)
+            self._stamp()
+            lost = self._watch.keeper.must_stop()
+            if lost is not None:
+                raise lost
+            if self._threads is not None and self._threads.error is not None:
+                raise self._threads.error
+            if self._deadlines is not None:
+                self._deadlines.sweep(self._slots)
+            self._output.tick()
+            self._watch.tick()
+
+    async def _end(self, workers: list[asyncio.Task[None]], *, patience: float) -> None:
+        """Wait for workers that end by themselves, then cancel the others."""
+        cancelled: asyncio.CancelledError | None = None
+        until = self._clock.monotonic() + patience
+        running = {worker for worker in workers if not worker.done()}
+        while running:
+            rest = until - self._clock.monotonic()
+            give_up = rest <= 0 or cancelled is not None or self._watch.keeper.must_stop() is not None
+            if give_up:
+                for worker in running:
+                    worker.cancel()
+            try:
+                _, running = await asyncio.wait(running, timeout=_CANCEL if give_up else min(rest, TICK))
+            except asyncio.CancelledError as error:
+                cancelled = error
+                running = {worker for worker in running if not worker.done()}
+            if give_up:
+                break
+        if cancelled is not None:
+            raise cancelled

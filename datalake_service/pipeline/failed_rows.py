@@ -1,0 +1,88 @@
+"""Rows of an annotation run that failed: told to the log without their contents, and judged against the limits."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+from datalake_service.annotating.results import Failure
+from datalake_service.errors import LimitExceededError, StoreError
+
+_LOG = logging.getLogger("datalake.annotate")
+_TOLD = 10
+"""Failures of a kind that are logged one by one; the others are counted."""
+_MAX_KINDS = 100
+"""Kinds that are told apart; user code may make up any number of exception classes."""
+_FIRST_JUDGEMENT = 100
+"""Answers before the share of failures means something."""
+
+
+class Limits(Protocol):
+    """How many failures are tolerated."""
+
+    @property
+    def max_errors(self) -> int | None:
+        """Failed rows; ``None``: any number."""
+
+    @property
+    def max_error_share(self) -> float | None:
+        """Failed rows as a share of all answers; ``None``: any share."""
+
+
+class FailedRows:
+    """Counts failures; ``counts`` holds all answers by status and is kept by somebody else."""
+
+    def __init__(self, dataset: str, annotator: str, limits: Limits, counts: Mapping[str, int]) -> None:
+        """Start with none."""
+        self._name = f"{dataset}/{annotator}"
+        self._limits = limits
+        self._counts = counts
+        self._failed = 0
+        self.kinds: Counter[str] = Counter()
+        """Failures by kind."""
+
+    def note(self, row_id: str, batch: str, failure: Failure) -> LimitExceededError | None:
+        """Count a failed row; answers why the run has to end, if it has to."""
+        kind = failure.kind if failure.kind in self.kinds or len(self.kinds) < _MAX_KINDS else "others"
+        self._failed += 1
+        self.kinds[kind] += 1
+        if self.kinds[kind] <= _TOLD:
+            last = ", more of this kind are only counted" if self.kinds[kind] == _TOLD else ""
+            _LOG.warning("annotation.row_failed: %s row %s of batch %s: %s%s", self._name, row_id, batch, kind, last)
+        return self._judge(first=_FIRST_JUDGEMENT)
+
+    def judge(self) -> None:
+        """Judge the whole run, in the end.
+
+        Raises:
+            LimitExceededError: A limit was passed.
+        """
+        error = self._judge(first=1)
+        if error is not None:
+            raise error
+
+    def _judge(self, *, first: int) -> LimitExceededError | None:
+        most, share = self._limits.max_errors, self._limits.max_error_share
+        answers = max(sum(self._counts.values()), self._failed)
+        too_many = most is not None and self._failed > most
+        too_large = share is not None and answers >= first and self._failed > share * answers
+        if not (too_many or too_large):
+            return None
+        allowed = f"{most}" if too_many else f"a share of {share:g}"
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.most_common(5))
+        return LimitExceededError(
+            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._name} ({kinds}), allowed is {allowed}; "
+            "what was annotated is stored, look at the failed rows and run again"
+        )
+
+
+def log_close_failed(dataset: str, annotator: str, failure: Failure) -> None:
+    """Say that an annotator could not be closed: its results are stored, so that nothing else follows from it."""
+    _LOG.warning("annotation.close_failed: %s/%s: %s", dataset, annotator, failure.kind)
+
+
+def log_not_given_back(owner: str, error: StoreError) -> None:
+    """Say that a lease could not be given back: others have to wait until it runs out."""
+    _LOG.warning("annotation.lease_not_released: %s: %s", owner, error)
