@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.folder import FolderStore
+from datalake_service.storage.s3 import S3Store
+from tests.support import servers
 
 SETTINGS = ("AWS_", "S3_", "DATALAKE_", "WSS_MUTEX_")
 
@@ -23,3 +29,29 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[servers.S3Server]:
+    """One S3 server for all tests; each makes its own bucket (``s3_server.make_bucket()``)."""
+    with servers.s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> FolderStore:
+    """A lake in a folder that does not exist yet."""
+    return FolderStore(tmp_path / "lake", durable=False)
+
+
+@pytest.fixture
+def s3_store(s3_server: servers.S3Server) -> S3Store:
+    """A lake in a bucket of its own."""
+    return s3_server.make_store()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def any_store(request: pytest.FixtureRequest) -> ObjectStore:
+    """A lake of each kind, one after the other."""
+    store: ObjectStore = request.getfixturevalue(f"{request.param}_store")
+    return store

@@ -1,0 +1,108 @@
+"""Servers for tests: on 127.0.0.1, on a free port, stopped by whoever started them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from datalake_service.storage.s3 import S3Store
+
+ACCESS_KEY = "test-access-key"
+SECRET_KEY = "test-secret-key-that-must-never-be-shown"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where a server is, and the side door to what it holds."""
+
+    endpoint_url: str
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
+    region: str = "us-east-1"
+    _clients: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Keywords for ``open_store`` and ``S3Store``."""
+        return {"endpoint_url": self.endpoint_url, "access_key": self.access_key, "secret_key": self.secret_key}
+
+    def client(self) -> Any:
+        """Return a plain client, for looking at the bucket without the code under test."""
+        if not self._clients:
+            session = boto3.session.Session(self.access_key, self.secret_key, region_name=self.region)
+            config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
+            self._clients.append(session.client("s3", endpoint_url=self.endpoint_url, config=config))
+        return self._clients[0]
+
+    def make_bucket(self, name: str = "") -> str:
+        """Make a bucket (with a fresh name by default) and return its name."""
+        name = name or f"lake-{next(_numbers)}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def make_store(self, prefix: str = "some/prefix") -> S3Store:
+        """Return a store in a bucket of its own."""
+        return self.store_in(self.make_bucket(), prefix)
+
+    def store_in(self, bucket: str, prefix: str = "some/prefix") -> S3Store:
+        """Return a store in a bucket that exists, or not."""
+        return S3Store(
+            bucket, prefix, endpoint_url=self.endpoint_url, access_key=self.access_key, secret_key=self.secret_key
+        )
+
+    def at(self, endpoint_url: str) -> S3Server:
+        """Return the same server by another way, such as a proxy."""
+        return S3Server(endpoint_url, self.access_key, self.secret_key, self.region)
+
+
+class _OneWriteAtATime:
+    """Serialise everything but reads, as S3 does for conditional writes.
+
+    moto checks a condition and stores the body without a lock around the two, so that a race could have two
+    winners there, which would be a fault of the server and not of the code under test.
+    """
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
+            return self._app(environ, start_response)
+        if environ.get("CONTENT_LENGTH"):  # read outside the lock: a slow client must not stop the others
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        with self._lock:
+            return list(self._app(environ, start_response))
+
+
+class _QuietHandler(MotoRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - its name in the library
+        """Say nothing."""
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """Run moto's S3 in threads of this process."""
+    app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, name="s3-server", daemon=True)
+    thread.start()
+    try:
+        yield S3Server(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
