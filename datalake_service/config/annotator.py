@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
-from datalake_service.config.faults import Location, wrong_at
+from datalake_service.config.faults import Location, both, untagged, wrong_at
+from datalake_service.config.filters import FilterNode
 from datalake_service.config.section import (
     AsTuple,
     ClassName,
@@ -22,6 +31,13 @@ DEFAULT_CONCURRENCY = 16
 """Rows that an annotator works on at once, as in the Python surface."""
 
 
+def _filter(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise untagged(error, key="type", tags=("all", "any", "boolean", "raw_duck")) from None
+
+
 class AnnotatorConfig(Section):
     """One annotator."""
 
@@ -35,7 +51,7 @@ class AnnotatorConfig(Section):
     """Columns that it sees; default: all."""
     annotator_columns: dict[LakeName, Annotated[tuple[Text, ...], AsTuple]] = Field(default_factory=dict)
     """Columns of other annotators that it sees, as `{"lang": ["label"]}`."""
-    filter: JsonObject | None = None
+    filter: Annotated[FilterNode, WrapValidator(_filter)] | None = None
     """Only rows for which it holds: the JSON of the filter classes, such as
     `{"type": "boolean", "field": "lang.is_english", "value": true}`."""
     fraction: Share = 1.0
@@ -56,23 +72,34 @@ class AnnotatorConfig(Section):
         return value
 
 
-def check_order(annotators: tuple[AnnotatorConfig, ...]) -> tuple[AnnotatorConfig, ...]:
-    """Return the list if names are unique and no annotator needs one that runs later.
+def read_in_order(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Read the list; names must be unique, and no annotator may need one that runs later.
 
     Raises:
-        ValidationError: Every entry that is wrong.
+        ValidationError: What is wrong with the order and with every entry.
     """
-    names = [annotator.annotator_name for annotator in annotators]
+    disorder = _disorder(value) if isinstance(value, (list, tuple)) else []
+    try:
+        annotators = handler(value)
+    except ValidationError as error:
+        raise (both(error, wrong_at("annotators", disorder)) if disorder else error) from None
+    if disorder:
+        raise wrong_at("annotators", disorder)
+    return annotators
+
+
+def _disorder(entries: Sequence[object]) -> list[tuple[Location, object, str]]:
+    """What is wrong between entries, as far as they are what they should be."""
+    sections = [entry if isinstance(entry, dict) else {} for entry in entries]
+    names = [section.get("annotatorName") for section in sections]
     faults: list[tuple[Location, object, str]] = []
-    for number, annotator in enumerate(annotators):
-        if (first := names.index(annotator.annotator_name)) < number:
-            message = f"the name of annotators[{first}] already; allowed: a name of its own"
-            faults.append(((number, "annotatorName"), annotator.annotator_name, message))
+    for number, section in enumerate(sections):
+        name, columns = names[number], section.get("annotatorColumns")
+        if name is not None and (first := names.index(name)) < number:
+            faults.append(((number, "annotatorName"), name, f"annotators[{first}] has that name; allowed: its own"))
         faults.extend(
-            ((number, "annotatorColumns", other), other, f"runs later, as annotators[{names.index(other)}]; move it up")
-            for other in annotator.annotator_columns
+            ((number, "annotatorColumns", other), other, f"annotators[{names.index(other)}] runs later; move it up")
+            for other in (columns if isinstance(columns, dict) else ())
             if other in names[number + 1 :] and other not in names[: number + 1]
         )
-    if faults:
-        raise wrong_at("annotators", faults)
-    return annotators
+    return faults

@@ -73,24 +73,24 @@ class Choice(StrEnum):
     def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read any spelling, write the canonical one."""
         return core_schema.no_info_plain_validator_function(
-            cls.read, serialization=core_schema.plain_serializer_function_ser_schema(str)
+            cls.read,
+            ref=f"{cls.__module__}.{cls.__qualname__}",
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
         )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The spellings, for editors to offer, and a pattern that accepts what the loader accepts."""
-        return choice_schema(cls)
+        return {"description": (cls.__doc__ or "").splitlines()[0], **choice_schema(cls)}
 
 
 def choice_schema(members: Iterable[Choice]) -> dict[str, Any]:
-    """JSON Schema of a value that is one of ``members``."""
+    """JSON Schema of a value that is one of ``members``: the spellings, in any case."""
     spellings = [spelling for member in members for spelling in member.spellings]
     pattern = "|".join(dict.fromkeys(_pattern(spelling) for spelling in spellings))
     return {"type": "string", "anyOf": [{"enum": spellings}, {"pattern": f"^({pattern})$"}]}
 
 
 def _pattern(spelling: str) -> str:
-    """A regular expression for every way to write ``spelling`` (JSON Schema has no flag for case)."""
-    gap = r"[\s_-]*"
-    letters = [f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in folded(spelling)]
-    return gap + gap.join(letters) + gap
+    """A regular expression for a spelling in any case (JSON Schema has no flag for that)."""
+    return "".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else f"\\{c}" if c in "().+" else c for c in spelling)

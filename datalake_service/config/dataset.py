@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -17,7 +16,7 @@ from pydantic import (
 )
 
 from datalake_service.config import manifest as manifests
-from datalake_service.config.annotator import AnnotatorConfig, check_order
+from datalake_service.config.annotator import AnnotatorConfig, read_in_order
 from datalake_service.config.compute import ComputeEngine, LocalEngine
 from datalake_service.config.faults import absent, wrong, wrong_at
 from datalake_service.config.manifest import ManifestFile
@@ -75,6 +74,8 @@ def _default_manifest(source: Source) -> Section | None:
 class DatasetConfig(Section):
     """What to read, with which handler, where to write, on which engine."""
 
+    json_schema: Text | None = Field(None, alias="$schema")
+    """Where an editor finds the JSON Schema of this file; has no effect."""
     dataset_name: LakeName
     """The name of the dataset: the folder of the lake that it lives in."""
     region: Region | None = None
@@ -95,7 +96,7 @@ class DatasetConfig(Section):
     """Which items of the source are read. Needed for S3; default for FOLDER: every file."""
     on_error: OnError = OnError()
     """What happens when a record cannot become a document."""
-    annotators: Annotated[tuple[AnnotatorConfig, ...], AsTuple, AfterValidator(check_order)] = ()
+    annotators: Annotated[tuple[AnnotatorConfig, ...], AsTuple, WrapValidator(read_in_order)] = ()
     """Columns to add after the merge, in this order."""
 
     customer_access_role_arn: RoleArn | None = None
@@ -111,6 +112,16 @@ class DatasetConfig(Section):
 
     _folder: Path = PrivateAttr(default_factory=Path)
     _document: JsonObject = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], *, folder: Path) -> Self:
+        """Check the JSON of a dataset file that stands in ``folder``; ``load.load_dataset`` puts errors into words.
+
+        Raises:
+            ValidationError: Every mistake.
+        """
+        document = dict(document)
+        return cls.model_validate(document, context={"folder": folder, "document": document})
 
     @model_validator(mode="after")
     def _remember_origin(self, info: ValidationInfo) -> Self:

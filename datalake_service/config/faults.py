@@ -5,7 +5,7 @@ Pydantic finds them; here its words become ours. ``problems.py`` adds the path a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, ValidationError
@@ -31,6 +31,7 @@ _ALLOWED: Final = {
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "an object",
+    "model_attributes_type": "an object",
     "model_type": "an object",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
@@ -70,6 +71,34 @@ def wrong_at(title: str, faults: Iterable[tuple[Location, object, str]]) -> Vali
     return ValidationError.from_exception_data(title, details)
 
 
+def both(first: ValidationError, second: ValidationError) -> ValidationError:
+    """The mistakes of both, which were found below the same field."""
+    faults = [*first.errors(include_url=False), *second.errors(include_url=False)]
+    return ValidationError.from_exception_data(first.title, [_kept(fault, fault["loc"]) for fault in faults])
+
+
+def _kept(fault: ErrorDetails, place: Location) -> InitErrorDetails:
+    """A mistake as it is, at another place."""
+    kind = fault["type"]
+    own = _said(kind, fault["msg"]) if kind in {ABSENT, UNKNOWN, _WRONG} else kind
+    return InitErrorDetails(type=own, loc=place, input=fault["input"], ctx=fault.get("ctx", {}))
+
+
+def untagged(error: ValidationError, *, key: str, tags: Collection[str]) -> ValidationError:
+    """The mistakes in a union that is told apart by ``key``, at places without the ``tags`` that pydantic puts in."""
+    details = []
+    for fault in error.errors(include_url=False):
+        place = tuple(part for part in fault["loc"] if part not in tags)
+        if fault["type"] == "union_tag_not_found":
+            details.append(InitErrorDetails(type=absent(f"allowed: {', '.join(tags)}"), loc=(*place, key), input=None))
+        elif fault["type"] == "union_tag_invalid":
+            found = fault["input"].get(key)
+            details.append(InitErrorDetails(type=wrong(f"allowed: {', '.join(tags)}"), loc=(*place, key), input=found))
+        else:
+            details.append(_kept(fault, place))
+    return ValidationError.from_exception_data(error.title, details)
+
+
 def reworded(
     error: ValidationError, title: str, *, keys: Mapping[str, tuple[str, ...]], described: Mapping[str, str]
 ) -> ValidationError:
@@ -83,13 +112,14 @@ def reworded(
 
 def _reword(fault: ErrorDetails, keys: Mapping[str, tuple[str, ...]], described: Mapping[str, str]) -> InitErrorDetails:
     location, kind, found = fault["loc"], fault["type"], fault["input"]
-    key = location[0] if location else None
-    if isinstance(key, str) and key in keys and key not in keys[key]:  # an attribute, where a default was refused
-        location = (keys[key][0], *location[1:])
-    if kind == "missing" and isinstance(key, str):
-        return InitErrorDetails(type=absent(described.get(key, "needed here")), loc=location, input=None)
-    if kind == "extra_forbidden" and isinstance(key, str):
-        return InitErrorDetails(type=_unwanted(key, keys), loc=location, input=None)
+    own = location[0] if len(location) == 1 else None
+    if isinstance(own, str) and own not in keys.get(own, (own,)):  # an attribute, where a default was refused
+        location = (keys[own][0],)
+    if kind == "missing":
+        return InitErrorDetails(type=absent(described.get(str(own)) or "needed here"), loc=location, input=None)
+    if kind == "extra_forbidden":
+        refused = _said(UNKNOWN, "unknown setting") if own is None else _unwanted(str(own), keys)
+        return InitErrorDetails(type=refused, loc=location, input=None)
     if kind in {ABSENT, UNKNOWN}:
         return InitErrorDetails(type=_said(kind, fault["msg"]), loc=location, input=None)
     allowed = _ALLOWED[kind].format(**fault.get("ctx", {})) if kind in _ALLOWED else None

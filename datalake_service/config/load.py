@@ -33,9 +33,8 @@ def load_dataset(document: Mapping[str, Any], *, folder: Path, name: str = "data
     Raises:
         ConfigError: It is wrong; ``problems`` holds a line for each mistake.
     """
-    document = dict(document)
     try:
-        return DatasetConfig.model_validate(document, context={"folder": folder, "document": document})
+        return DatasetConfig.from_document(document, folder=folder)
     except ValidationError as error:
         problems = problem_lines(error)
         raise ConfigError(f"{name}: {count(len(problems), 'problem')}", problems) from None

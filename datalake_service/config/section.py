@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 """A JSON object whose content is the user's, not ours."""
+STANDARD_LIBRARY = "{pythonStdlib}"
+"""At the beginning of a path: the folder of Python's standard library, text that every machine has."""
 
 
 class Section(BaseModel):
@@ -69,7 +72,7 @@ class Section(BaseModel):
         """What each key is for, in one sentence."""
         keys = cls.keys()
         return {
-            key: (field.description or "").split(". ")[0].rstrip(".")
+            key: _uncapitalised((field.description or "").split(". ")[0].rstrip("."))
             for name, field in cls.model_fields.items()
             for key in keys[name]
         }
@@ -82,6 +85,10 @@ class ResourceLocation(Choice):
     """You do: it exists, and is named by another field."""
     LETSDATA = "LetsData"
     """The service does. Here that means: it is part of the lake."""
+
+
+def _uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def spelled(*names: str) -> AliasChoices:
@@ -127,6 +134,8 @@ def _path(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value:
         raise wrong("allowed: a path, as text")
     folder: Path = (info.context or {}).get("folder", Path())
+    if value.startswith(STANDARD_LIBRARY):
+        value = sysconfig.get_path("stdlib") + value.removeprefix(STANDARD_LIBRARY)
     return folder / Path(value.removeprefix("file://")).expanduser()
 
 
