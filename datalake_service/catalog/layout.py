@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 
 ANNOTATIONS = "annotations"
 """The folder beside the batches that holds the annotators; therefore not a batch name."""
@@ -59,9 +60,19 @@ def task_rejections_key(prefix: str, task: str, number: int) -> str:
     return f"{prefix}task_{task}_{number}.jsonl"
 
 
+def merge_rejections_key(prefix: str, name: str, etag: str) -> str:
+    """What a merge rejected of one version of the file ``name``: the same key whoever merges it, and how often."""
+    return f"{prefix}{name.removesuffix('.jsonl')}.{blake2b(etag.encode(), digest_size=6).hexdigest()}.jsonl"
+
+
+def duplicates_prefix(dataset: str, batch: str) -> str:
+    """Rows of a batch that were taken out as duplicates."""
+    return f"{dataset}/{batch}/duplicates/"
+
+
 def duplicates_key(dataset: str, batch: str, attempt: str) -> str:
     """Rows that one merge attempt took out as duplicates (named by the merged object that counts)."""
-    return f"{dataset}/{batch}/duplicates/{attempt}.jsonl"
+    return f"{duplicates_prefix(dataset, batch)}{attempt}.jsonl"
 
 
 def annotator_prefix(dataset: str, annotator: str) -> str:
@@ -72,6 +83,11 @@ def annotator_prefix(dataset: str, annotator: str) -> str:
 def annotator_temp_prefix(dataset: str, annotator: str) -> str:
     """Chunks of an annotator that are not merged yet, and its lease."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/.temp/"
+
+
+def annotator_rejected_prefix(dataset: str, annotator: str) -> str:
+    """Lines of an annotator's chunks that could not be used. No batch is named like it."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/.rejected/"
 
 
 def annotator_lease_key(dataset: str, annotator: str) -> str:

@@ -35,6 +35,10 @@ class RejectionKind(StrEnum):
     """The handler's answer is no document."""
     WRITE = "write"
     """The document cannot be stored as a row."""
+    LINE = "line"
+    """A line of a chunk or of a foreign file is no usable row (found by a merge)."""
+    CONFLICT = "conflict"
+    """An earlier row of the batch has the same id and other content (found by a merge)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,234 @@
+"""Bytes of chunks and foreign files to rows, line by line, exactly, in bounded memory. Pure: no store, no clock.
+
+Every line is either a row or a ``BadLine`` that says why it is none; nothing is dropped without a word but lines of
+white space. Knows nothing of who wrote the file or what the rows are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, compress
+from typing import Any, BinaryIO
+
+import orjson
+
+from datalake_service.jsontext import loads, orjson_reads_exactly
+
+MAX_LINE_BYTES = 64 << 20
+"""A longer line is a rejection: it would need a multiple of its size in memory."""
+BLOCK_BYTES = 2 << 20
+"""Bytes of lines that are parsed together. Larger blocks are slower: their rows no longer fit into the caches."""
+MAX_KEPT_BYTES = 1 << 20
+"""Bytes of a line that is too long that are kept in memory; more than a rejection file holds of it."""
+
+_READ_BYTES = 1 << 18
+_BOM = b"\xef\xbb\xbf"
+_WHITE_SPACE = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no usable row."""
+
+    number: int
+    """Lines before it in the file."""
+    start: int
+    """Offset of its first byte in the file."""
+    end: int
+    """Offset of the byte after its last, the line feed not counted."""
+    message: str
+    """What is wrong with it; holds nothing of its content."""
+    data: bytes
+    """Its bytes; only the first ``MAX_KEPT_BYTES`` if it is longer than a line may be."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """Consecutive lines of one file, parsed."""
+
+    rows: list[dict[str, Any]]
+    numbers: Sequence[int]
+    """The line number of each row, counted from 0 in the file."""
+    bad: list[BadLine] = field(default_factory=list)
+    exact: bool = True
+    """Whether orjson alone parsed every row: then no text in them has lone surrogates."""
+    data: bytes = b""
+    first: int = 0
+    """Number of the first line in ``data``."""
+    offset: int = 0
+    """Offset of ``data`` in the file."""
+
+    def text(self) -> list[bytes]:
+        """The bytes of every line, white space lines and bad ones included; index by number minus ``first``."""
+        return _split(self.data)
+
+    def refuse(self, reasons: dict[int, str]) -> None:
+        """Turn rows into bad lines; ``reasons`` holds a message by index in ``rows``."""
+        if not reasons:
+            return
+        texts = self.text()
+        starts = _starts(texts, self.offset)
+        for index, message in reasons.items():
+            at = self.numbers[index] - self.first
+            self.bad.append(_bad_line(self.numbers[index], starts[at], texts[at], message))
+        keep = [index not in reasons for index in range(len(self.rows))]
+        self.rows = list(compress(self.rows, keep))
+        self.numbers = list(compress(self.numbers, keep))
+
+    def refused(self, index: int, message: str) -> BadLine:
+        """What a row would be if it were refused; it stays a row."""
+        texts = self.text()
+        at = self.numbers[index] - self.first
+        return _bad_line(self.numbers[index], _starts(texts, self.offset)[at], texts[at], message)
+
+
+def parse_lines(
+    data: bytes,
+    *,
+    first: int = 0,
+    offset: int = 0,
+    exact: bool | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Lines:
+    """Parse whole lines.
+
+    Args:
+        data: The bytes; the last line may lack its line feed.
+        first: Number of the first line.
+        offset: Offset of ``data`` in the file.
+        exact: Whether orjson reads every number exactly, if the caller knows.
+        max_line_bytes: A longer line is refused.
+    """
+    if first == 0 and data.startswith(_BOM):
+        data, offset = data[len(_BOM) :], offset + len(_BOM)
+    may_be_long = len(data) > max_line_bytes
+    if not may_be_long and (exact or (exact is None and orjson_reads_exactly(data))):
+        texts = _split(data)
+        try:
+            rows = list(map(orjson.loads, texts))
+        except orjson.JSONDecodeError:
+            pass  # some line needs a closer look
+        else:
+            if set(map(type, rows)) <= {dict}:
+                return Lines(rows, range(first, first + len(rows)), data=data, first=first, offset=offset)
+    return _parse_carefully(data, first, offset, max_line_bytes)
+
+
+def _parse_carefully(data: bytes, first: int, offset: int, max_line_bytes: int) -> Lines:
+    """Parse line by line: any line may be anything."""
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    bad: list[BadLine] = []
+    texts = _split(data)
+    for number, (start, text) in enumerate(zip(_starts(texts, offset), texts, strict=True), first):
+        if not text.strip(_WHITE_SPACE):
+            continue
+        if len(text) > max_line_bytes:
+            bad.append(_bad_line(number, start, text, _too_long(len(text), max_line_bytes)))
+            continue
+        try:
+            row = loads(text)
+        except ValueError as error:
+            bad.append(_bad_line(number, start, text, _explain(error)))
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+            numbers.append(number)
+        else:
+            bad.append(_bad_line(number, start, text, f"{_name(row)}, not a JSON object"))
+    return Lines(rows, numbers, bad, exact=False, data=data, first=first, offset=offset)
+
+
+def read_lines(
+    stream: BinaryIO, *, block_bytes: int = BLOCK_BYTES, max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Lines]:
+    """Parse a file of any size from front to back, about ``block_bytes`` of lines at a time."""
+    first = offset = 0
+    waiting: list[bytes] = []
+    size = 0
+    has_end = False  # whether a line ends in what is waiting
+    while piece := stream.read(_READ_BYTES):
+        waiting.append(piece)
+        size += len(piece)
+        has_end = has_end or b"\n" in piece
+        if has_end and size >= block_bytes:
+            data = b"".join(waiting)
+            end = data.rfind(b"\n") + 1
+            yield parse_lines(data[:end], first=first, offset=offset, max_line_bytes=max_line_bytes)
+            first, offset = first + data.count(b"\n", 0, end), offset + end
+            waiting, size, has_end = [data[end:]], size - end, False
+        elif not has_end and size > max_line_bytes:
+            long = _LongLine(first, offset, b"".join(waiting), max_line_bytes)
+            rest = long.skip(stream.read)
+            yield Lines([], [], [long.as_bad_line()])
+            first, offset = first + 1, long.end + 1
+            waiting, size, has_end = [rest], len(rest), b"\n" in rest
+    if size:
+        yield parse_lines(b"".join(waiting), first=first, offset=offset, max_line_bytes=max_line_bytes)
+
+
+@dataclass(slots=True)
+class _LongLine:
+    """A line that is too long to be parsed, while it is being passed over."""
+
+    number: int
+    start: int
+    data: bytes
+    limit: int
+    end: int = 0
+
+    def skip(self, read: Callable[[int], bytes]) -> bytes:
+        """Read on to the end of the line; return what was read of the next."""
+        self.end = self.start + len(self.data)
+        self.data = self.data[:MAX_KEPT_BYTES]
+        while piece := read(_READ_BYTES):
+            feed = piece.find(b"\n")
+            if feed >= 0:
+                self.end += feed
+                return piece[feed + 1 :]
+            self.end += len(piece)
+        return b""
+
+    def as_bad_line(self) -> BadLine:
+        message = _too_long(self.end - self.start, self.limit)
+        return BadLine(self.number, self.start, self.end, message, self.data)
+
+
+def _split(data: bytes) -> list[bytes]:
+    texts = data.split(b"\n")
+    if not texts[-1]:
+        texts.pop()
+    return texts
+
+
+def _starts(texts: list[bytes], offset: int) -> list[int]:
+    return list(accumulate((len(text) + 1 for text in texts), initial=offset))[: len(texts)]
+
+
+def _bad_line(number: int, start: int, text: bytes, message: str) -> BadLine:
+    return BadLine(number, start, start + len(text), message, text)
+
+
+def _too_long(size: int, limit: int) -> str:
+    return f"a line of {size} bytes; the limit is {limit}"
+
+
+def _explain(error: ValueError) -> str:
+    """Say what is wrong without a word of the content."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte {error.start} of the line)"
+    message, position = getattr(error, "msg", None), getattr(error, "pos", None)
+    if message is not None and position is not None:
+        return f"not JSON: {message} (character {position} of the line)"
+    return f"not JSON: {str(error).splitlines()[0]}"
+
+
+def _name(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (int, float)):
+        return "a number"
+    return "text" if isinstance(value, str) else "an array"
