@@ -105,6 +105,11 @@ def dataset_state_key(dataset: str) -> str:
     return f"{dataset}/{STATE}/dataset.json"
 
 
+def deletion_key(dataset: str) -> str:
+    """Whether the dataset is deleted, restored or being purged."""
+    return f"{dataset}/{STATE}/deleted.json"
+
+
 def tasks_prefix(dataset: str) -> str:
     """The states of all tasks of a dataset."""
     return f"{dataset}/{STATE}/tasks/"

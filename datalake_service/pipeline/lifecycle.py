@@ -1,0 +1,117 @@
+"""The end of a dataset: deleted, restored, purged. What it looks like in between stands in ``overview.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from datalake_service.catalog import deletions, layout
+from datalake_service.catalog.datasets import list_datasets
+from datalake_service.catalog.deletions import Deletion, DeletionStatus
+from datalake_service.config.names import check_name
+from datalake_service.errors import DatalakeError, DatasetNotFoundError, PreconditionFailedError, StoreError
+from datalake_service.storage.base import ObjectStore
+from datalake_utils.clock import Clock, SystemClock
+
+GRACE: Final = timedelta(days=7)
+"""How long a deleted dataset can be restored, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """What became of one deleted dataset."""
+
+    dataset: str
+    objects: int
+    """Objects that were removed."""
+    error: str | None = None
+    """Why it stays; one line."""
+
+
+def delete_dataset(store: ObjectStore, dataset: str) -> Deletion:
+    """Mark a dataset deleted: it is not shown and not worked on any more, nothing is removed yet.
+
+    Raises:
+        DatasetNotFoundError: There is no such dataset.
+    """
+    require_dataset(store, dataset)
+    return deletions.mark_deleted(store, dataset)
+
+
+def restore_dataset(store: ObjectStore, dataset: str) -> bool:
+    """Take a deletion back; ``False``: the dataset was not deleted.
+
+    Raises:
+        DatasetNotFoundError: There is no such dataset.
+        UsageError: Too late: it is being purged.
+    """
+    require_dataset(store, dataset)
+    return deletions.restore(store, dataset)
+
+
+def require_dataset(store: ObjectStore, dataset: str) -> None:
+    """Return if anything of the dataset is in the lake, deleted or not.
+
+    Raises:
+        DatasetNotFoundError: There is nothing; the message names what is like it.
+        NameNotAllowedError: No dataset can have this name.
+    """
+    check_name(dataset, what="dataset")
+    if next(store.list(layout.dataset_prefix(dataset)), None) is None:
+        raise DatasetNotFoundError(f"no dataset {dataset!r} in {store.uri}; see: datalake datasets list")
+
+
+def purge_deleted(
+    store: ObjectStore, *, grace: timedelta = GRACE, datasets: list[str] | None = None, clock: Clock | None = None
+) -> Iterator[PurgeResult]:
+    """Remove datasets that were deleted longer than ``grace`` ago, one after the other; their names are free then.
+
+    A dataset that was written to after it was deleted stays: somebody works with it. One that cannot be removed does
+    not keep the others from it. ``datasets``: only these.
+    """
+    now = (clock or SystemClock()).now()
+    for dataset in list_datasets(store):
+        if datasets is not None and dataset not in datasets:
+            continue
+        try:
+            found = deletions.find_deletion(store, dataset)
+            if found is None or found.status is DeletionStatus.RESTORED:
+                continue
+            if found.status is DeletionStatus.DELETED and now - found.deleted_at < grace:
+                continue
+            removed = _purge(store, dataset, found, grace)
+        except DatalakeError as error:
+            yield PurgeResult(dataset, 0, str(error))
+            continue
+        if removed is not None:
+            yield PurgeResult(dataset, removed)
+
+
+def _purge(store: ObjectStore, dataset: str, found: Deletion, grace: timedelta) -> int | None:
+    """Remove everything of a dataset, the marker last; ``None``: it is too early, or somebody else decided."""
+    try:
+        if found.status is DeletionStatus.DELETED:
+            found = deletions.touch(store, dataset, found)  # now by the store's clock; this machine's may be wrong
+            if found.written_at - found.deleted_at < grace:
+                return None
+            _require_untouched(store, dataset, found)
+            found = deletions.begin_purge(store, dataset, found)
+    except PreconditionFailedError:
+        return None
+    marker = layout.deletion_key(dataset)
+    keys = [meta.key for meta in store.list(layout.dataset_prefix(dataset)) if meta.key != marker]
+    store.delete_many(keys)
+    store.delete(marker)
+    return len(keys) + 1
+
+
+def _require_untouched(store: ObjectStore, dataset: str, found: Deletion) -> None:
+    marker = layout.deletion_key(dataset)
+    for meta in store.list(layout.dataset_prefix(dataset)):
+        if meta.key != marker and meta.last_modified > found.deleted_at:
+            raise StoreError(
+                f"dataset {dataset!r} was deleted, but {meta.key} was written after that; restore the dataset, or stop "
+                "its writers, restore and delete it again"
+            )
