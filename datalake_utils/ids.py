@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 
 RandomSource = Callable[[int], bytes]
-"""Answers a number with that many random bytes; ``os.urandom`` unless a test wants to know them."""
+"""Answers a number with that many random bytes."""
+SYSTEM: RandomSource = os.urandom
+"""The source to use, unless a test wants to know what comes."""
 
 
-def random_hex(digits: int, *, source: RandomSource = os.urandom) -> str:
+def random_hex(digits: int, *, source: RandomSource = SYSTEM) -> str:
     """Return ``digits`` (at least one) random lower-case hexadecimal digits."""
     if digits < 1:
         raise ValueError(f"a random name needs at least one digit, not {digits}")

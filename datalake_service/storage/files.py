@@ -123,6 +123,10 @@ class FileRange(io.RawIOBase):
         """Say yes."""
         return True
 
+    def fileno(self) -> int:
+        """The open file's number: whoever opens ``/dev/fd/N`` reads the same version."""
+        return self._file.fileno()
+
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill ``buffer`` as far as the range goes."""
         view = memoryview(buffer).cast("B")[: self._remaining]

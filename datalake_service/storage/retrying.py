@@ -13,19 +13,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-import tenacity
-
 from datalake_service.errors import (
     AlreadyExistsError,
     ObjectNotFoundError,
     OutcomeUnknownError,
     PreconditionFailedError,
+    StoreError,
     StoreUnavailableError,
 )
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, PutMode
+from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock, SystemClock
 
 _T = TypeVar("_T")
+_BACKOFF = Backoff(first=0.3, longest=20.0)
 _COMPARE_BYTES = 1024 * 1024
 
 
@@ -42,25 +43,22 @@ class RetryingStore:
         *,
         attempts: int = 8,
         first_attempts: int = 3,
-        wait_initial: float = 0.2,
-        wait_max: float = 20.0,
+        backoff: Backoff = _BACKOFF,
         clock: Clock | None = None,
     ) -> None:
         """Wrap ``inner``.
 
         Args:
             inner: The store that is asked.
-            attempts: How often in all, at least 1 (8 with the other defaults: about half a minute).
-            first_attempts: The same until ``inner`` has answered for the first time.
-            wait_initial: Seconds before the second attempt; doubled each time.
-            wait_max: The longest wait, in seconds.
+            attempts: How often in all, at least 1. The default waits for 20 to 40 seconds.
+            first_attempts: The same until ``inner`` has answered for the first time; about half a second.
+            backoff: How long to wait before each.
             clock: Sleeps.
         """
         self.inner = inner
         self._attempts = attempts
         self._first_attempts = min(first_attempts, attempts)
-        self._wait_initial = wait_initial
-        self._wait_max = wait_max
+        self._backoff = backoff
         self._clock: Clock = clock or SystemClock()
         self._answered = False
 
@@ -131,7 +129,10 @@ class RetryingStore:
 
         try:
             return self._call(attempt)
-        except StoreUnavailableError as error:
+        except (AlreadyExistsError, PreconditionFailedError):
+            raise
+        except StoreError as error:
+            # Whatever the last answer was about, an earlier request may have taken effect.
             if doubtful and not isinstance(mode, Overwrite):
                 raise OutcomeUnknownError(str(error)) from error
             raise
@@ -149,31 +150,24 @@ class RetryingStore:
                     if theirs.read(len(block)) != block:
                         return None
             return meta
-        except (ObjectNotFoundError, PreconditionFailedError):
+        except (ObjectNotFoundError, PreconditionFailedError, OSError):
             return None
 
     def _call(self, operation: Callable[[], _T]) -> _T:
-        try:
-            result = operation()
-        except StoreUnavailableError:
-            # Behind the fast path, because setting up the loop costs more than a small read of a folder.
-            result = self._again(operation)
-        self._answered = True
-        return result
-
-    def _again(self, operation: Callable[[], _T]) -> _T:
-        attempts = (self._attempts if self._answered else self._first_attempts) - 1
-        if attempts < 1:
-            return operation()
-        self._clock.sleep(self._wait_initial)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailableError),
-            stop=tenacity.stop_after_attempt(attempts),
-            wait=tenacity.wait_exponential_jitter(self._wait_initial * 2, self._wait_max, jitter=self._wait_initial),
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        return retrying(operation)
+        for failures in itertools.count(1):
+            try:
+                result = operation()
+            except StoreUnavailableError:
+                if failures >= (self._attempts if self._answered else self._first_attempts):
+                    raise
+                self._clock.sleep(self._backoff.seconds(failures))
+            except StoreError:
+                self._answered = True
+                raise
+            else:
+                self._answered = True
+                return result
+        raise AssertionError
 
     def _resumed(
         self, first: Iterator[_T], start: Callable[[], Iterator[_T]], order: Callable[[_T], str]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from datalake_service.errors import StoreError, StoreUnavailableError
 from datalake_service.storage.s3_client import S3Bucket
+from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _ACTION = "s3:PutObject"
 _CONNECTIONS = 4
 _SENDS = 5
 """How often each part is sent."""
-_FIRST_WAIT = 0.5
+_BACKOFF = Backoff(first=0.5, longest=8.0)
 _MAX_PARTS = 10_000
 
 
@@ -72,7 +73,7 @@ class Upload:
             except StoreUnavailableError:
                 if sent == _SENDS or self._stop.is_set():
                     raise
-                self._clock.sleep(_FIRST_WAIT * 2 ** (sent - 1))
+                self._clock.sleep(_BACKOFF.seconds(sent))
             else:
                 checksums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
                 return {"PartNumber": number, "ETag": answer["ETag"], **checksums}

@@ -27,6 +27,7 @@ from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overw
 from datalake_service.storage.s3_client import S3Bucket
 from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, judge, translate
 from datalake_service.storage.s3_multipart import Upload
+from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock
 from datalake_utils.ids import random_hex
 
@@ -37,8 +38,8 @@ _SENDS = 4
 """How often a conditional write is sent under one attempt id."""
 _LOOKS = 3
 """How often the object is looked at after each."""
-_FIRST_WAIT = 0.2
-"""Seconds before the second time; doubled each time. In all, a few seconds: ``RetryingStore`` has more patience."""
+_BACKOFF = Backoff(first=0.2, longest=2.0)
+"""Between these: a few seconds in all, ``RetryingStore`` has more patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class S3Put:
                 raise OutcomeUnknownError(f"{self._where} may or may not have been written: {failure}") from failure
             if not doubtful and (verdict is not Verdict.CONFLICT or sent == _SENDS):
                 raise failure  # not applied: whoever called may simply try again
-            self._clock.sleep(_FIRST_WAIT * 2 ** (sent - 1))
+            self._clock.sleep(_BACKOFF.seconds(sent))
         raise AssertionError
 
     def _read_back(self, *, refused: bool, doubtful: bool) -> ObjectMeta | None:
@@ -162,15 +163,15 @@ class S3Put:
         return AlreadyExistsError(f"{self._where} exists already")
 
     def _look(self) -> _Standing | None:
-        for number in range(_LOOKS):
+        for looked in range(1, _LOOKS + 1):
             try:
                 answer = self._bucket.send("head_object", action="s3:GetObject", key=self._full_key)
             except ObjectNotFoundError:
                 return None
             except StoreUnavailableError:
-                if number == _LOOKS - 1:
+                if looked == _LOOKS:
                     raise
-                self._clock.sleep(_FIRST_WAIT * 2**number)
+                self._clock.sleep(_BACKOFF.seconds(looked))
             else:
                 return _Standing(meta_of(self._key, answer), answer.get("Metadata", {}).get(ATTEMPT, ""))
         raise AssertionError

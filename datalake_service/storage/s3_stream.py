@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreUnavailableError
 from datalake_service.storage.s3_errors import CLIENT_ERRORS, translate
+from datalake_utils.backoff import Backoff
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 ACTION = "s3:GetObject"
 _BUFFER = 256 * 1024
 _MAX_FAILURES = 6
-"""Resumptions in a row without a byte of progress; with the waits, about six seconds."""
-_FIRST_WAIT = 0.2
+"""Resumptions in a row without a byte of progress; with the waits, ten seconds or so."""
+_BACKOFF = Backoff(first=0.2, longest=10.0)
 
 
 class S3Stream(io.RawIOBase):
@@ -83,7 +84,7 @@ class S3Stream(io.RawIOBase):
             self._failures += 1
             if self._failures > _MAX_FAILURES:
                 raise translate(error, self._bucket.place, action=ACTION, key=self._key) from error
-            self._clock.sleep(_FIRST_WAIT * 2 ** (self._failures - 1))
+            self._clock.sleep(_BACKOFF.seconds(self._failures))
             try:
                 answer = self._bucket.send(
                     "get_object",

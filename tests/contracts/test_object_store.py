@@ -131,7 +131,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
         if wrapper == "opened":
             return Lake(open_store(root.as_uri()), Files(root))
         folder = FolderStore(root, durable=wrapper == "durable")
-        return Lake(WRAPPERS.get(wrapper, lambda store: store)(folder), Files(root))
+        return Lake(WRAPPERS[wrapper](folder) if wrapper in WRAPPERS else folder, Files(root))
     server: S3Server = request.getfixturevalue("s3_server")
     bucket = server.make_bucket()
     side = Bucket(server, bucket)
