@@ -1,0 +1,243 @@
+"""One object of a store → its records, in batches, with positions to resume from.
+
+Joins opening, sniffing, decompression and framing. Knows nothing of handlers: it is given the two hints.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from datalake_interfaces import RecordHintType, RecordParseHint
+from datalake_service.catalog.rejections import Rejection, RejectionKind
+from datalake_service.errors import StoreError
+from datalake_service.readers.ahead import ReadAhead
+from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer
+from datalake_service.readers.sniffing import SNIFFED_BYTES, Compression, Content, Damage, sniff
+from datalake_service.readers.streams import Block, Entry, Input, decoded_blocks, plain_blocks
+from datalake_service.storage.base import ObjectMeta, ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where reading goes on after everything before it is safe. Belongs to one version of one object."""
+
+    offset: int
+    """In the decompressed data: right behind a record (before its end pattern, if that begins the next one)."""
+    entry: Entry
+    """Where decompression has to begin to get there."""
+    compression: Compression
+    """How the object is compressed; sniffing again in the middle could be wrong."""
+
+    def to_json(self) -> dict[str, str]:
+        """The form that a checkpoint keeps. Numbers are text, as in every source: some need more than 64 bits."""
+        return {
+            "offset": str(self.offset),
+            "entryAt": str(self.entry.at),
+            "entryOffset": str(self.entry.offset),
+            "compression": str(self.compression),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Position:  # noqa: ANN401 - whatever a checkpoint holds
+        """Read that form.
+
+        Raises:
+            StoreError: It is no position of an object.
+        """
+        try:
+            entry = Entry(int(data["entryAt"]), int(data["entryOffset"]))
+            return cls(int(data["offset"]), entry, Compression(data["compression"]))
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"the checkpoint is none of a file ({type(error).__name__}: {error}); reset the task to read it anew"
+            raise StoreError(msg) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Records that came out of one block, in order."""
+
+    records: list[Frame]
+    """Offset in the decompressed data, and bytes."""
+    rejections: tuple[Rejection, ...]
+    """What could not be read up to the end of this batch. Keep them before the position is kept."""
+    position: Position
+    """Where to go on once the whole batch is safe."""
+    read: int
+    """Bytes of the object that were read so far, for progress."""
+    _entries: tuple[Entry, ...]
+    _shared: int
+
+    def position_after(self, index: int) -> Position:
+        """Where to go on once the records up to ``index`` (inclusive) are safe."""
+        if index == len(self.records) - 1:
+            return self.position
+        offset, data = self.records[index]
+        return _position(offset + len(data) - self._shared, self._entries, self.position.compression)
+
+
+class ObjectReader:
+    """Reads one version of one object. Make one for each attempt; iterate ``batches`` once."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        meta: ObjectMeta,
+        hints: tuple[RecordParseHint, RecordParseHint],
+        *,
+        source: str,
+        position: Position | None = None,
+        end_is_next_start: bool = False,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            store: Where the object is; any store, not only the lake.
+            meta: The version to read: every request is pinned to its ETag.
+            hints: Where a record starts and where it ends.
+            source: The name that rejections carry.
+            position: Where an earlier attempt left off; of the same version.
+            end_is_next_start: See ``Framer``.
+            max_record_bytes: See ``Framer``.
+        """
+        self._store = store
+        self._meta = meta
+        self._source = source
+        self._position = position
+        self._framer = Framer(
+            *hints,
+            offset=position.offset if position else 0,
+            end_is_next_start=end_is_next_start,
+            max_record_bytes=max_record_bytes,
+        )
+        end_is_shared = end_is_next_start and hints[1].record_hint_type is RecordHintType.PATTERN
+        self._shared = len(hints[1].pattern_bytes) if end_is_shared else 0
+        self._compression = position.compression if position else Compression.NONE
+        self._entries: list[Entry] = [position.entry if position else Entry(0, 0)]
+        self._read = self._entries[0].at
+        self.records = 0
+        """Records so far, one for each rejection included."""
+        self.notes: list[str] = []
+        """What the object's user should know; complete when ``batches`` has ended."""
+
+    @property
+    def skipped(self) -> int:
+        """Bytes outside records, in this attempt."""
+        return self._framer.skipped
+
+    def batches(self) -> Iterator[RecordBatch]:
+        """Yield the records in order. Bad data ends them with a last batch that holds one rejection, and a note.
+
+        Raises:
+            PreconditionFailedError: The object is not the version that ``meta`` describes any more.
+            ObjectNotFoundError: It was deleted.
+            StoreError: It cannot be read; nothing of it is counted as bad data.
+        """
+        damage: Damage | None = None
+        if self._read < self._meta.size:
+            with closing(ReadAhead(self._open(self._read))) as stream:
+                for item in self._blocks(Input(stream, self._read)):
+                    if isinstance(item, Damage):
+                        damage = item
+                        break
+                    yield from self._framed(item)
+        yield from self._finish(damage)
+
+    def _open(self, at: int) -> BinaryIO:
+        return self._store.open(self._meta.key, start=at, etag=self._meta.etag)
+
+    def _blocks(self, source: Input) -> Iterator[Block | Damage]:
+        if self._position is None:
+            content = sniff(source.peek(SNIFFED_BYTES), self._meta.key)
+            if isinstance(content, Damage):
+                yield content
+                return
+            self._note(content)
+        begin = self._entries[0]
+        if self._compression is Compression.NONE:
+            blocks: Iterator[Block | Damage] = plain_blocks(source)
+        else:
+            blocks = decoded_blocks(source, self._compression, offset=begin.offset, reopen=self._open)
+        yield from _without_first(blocks, (self._position.offset if self._position else 0) - begin.offset)
+
+    def _note(self, content: Content) -> None:
+        self._compression = content.compression
+        if content.notice:
+            self.notes.append(f"{self._source}: {content.notice}")
+
+    def _framed(self, block: Block) -> Iterator[RecordBatch]:
+        self._entries.extend(block.entries)
+        self._read = block.read
+        self._framer.push(block.data)
+        records = self._framer.take()
+        rejections = self._oversize()
+        if records or rejections:
+            yield self._batch(records, rejections)
+
+    def _finish(self, damage: Damage | None) -> Iterator[RecordBatch]:
+        last = self._framer.finish()
+        rejections = self._oversize()
+        if damage is not None:
+            rejections = (*rejections, self._damaged(damage, last))
+            self.notes.append(f"{self._source}: {damage.message}")
+            last = None
+        elif self._meta.size and not self.records and last is None and not rejections and self._position is None:
+            self.notes.append(f"{self._source}: no record in {self._meta.size} bytes: the start pattern does not occur")
+        if last is not None or rejections:
+            yield self._batch([last] if last is not None else [], rejections)
+
+    def _batch(self, records: list[Frame], rejections: tuple[Rejection, ...]) -> RecordBatch:
+        self.records += len(records) + len(rejections)
+        position = _position(self._framer.resume, self._entries, self._compression)
+        first = records[0][0] if records else self._framer.resume
+        self._entries = self._entries[max(0, bisect_right(self._entries, first, key=_offset) - 1) :]
+        return RecordBatch(records, rejections, position, self._read, tuple(self._entries), self._shared)
+
+    def _oversize(self) -> tuple[Rejection, ...]:
+        rejections = tuple(
+            Rejection(
+                source=self._source,
+                start_offset=str(item.start),
+                end_offset=str(item.end),
+                kind=RejectionKind.READ,
+                message=f"the record is {item.end - item.start} bytes long, more than the limit",
+                data=item.head,
+            )
+            for item in self._framer.oversize
+        )
+        self._framer.oversize.clear()
+        return rejections
+
+    def _damaged(self, damage: Damage, fragment: Frame | None) -> Rejection:
+        start, data = fragment if fragment is not None else (self._framer.resume, None)
+        return Rejection(
+            source=self._source,
+            start_offset=str(start),
+            kind=RejectionKind.READ,
+            message=damage.message,
+            data=data,
+        )
+
+
+def _position(offset: int, entries: list[Entry] | tuple[Entry, ...], compression: Compression) -> Position:
+    if compression is Compression.NONE:
+        return Position(offset, Entry(offset, offset), compression)
+    return Position(offset, entries[max(0, bisect_right(entries, offset, key=_offset) - 1)], compression)
+
+
+def _offset(entry: Entry) -> int:
+    return entry.offset
+
+
+def _without_first(blocks: Iterator[Block | Damage], count: int) -> Iterator[Block | Damage]:
+    """The blocks without their first ``count`` bytes, which an earlier attempt has dealt with."""
+    for block in blocks:
+        if isinstance(block, Damage) or count == 0:
+            yield block
+        else:
+            yield Block(block.data[count:], block.entries, block.read)
+            count -= min(count, len(block.data))
