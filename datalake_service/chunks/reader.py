@@ -76,11 +76,12 @@ class Lines:
         self.rows = list(compress(self.rows, keep))
         self.numbers = list(compress(self.numbers, keep))
 
-    def refused(self, index: int, message: str) -> BadLine:
-        """What a row would be if it were refused; it stays a row."""
+    def refused(self, indexes: Sequence[int], message: str) -> list[BadLine]:
+        """What rows would be if they were refused; they stay rows."""
         texts = self.text()
-        at = self.numbers[index] - self.first
-        return _bad_line(self.numbers[index], _starts(texts, self.offset)[at], texts[at], message)
+        starts = _starts(texts, self.offset)
+        numbers = [self.numbers[index] for index in indexes]
+        return [_bad_line(number, starts[number - self.first], texts[number - self.first], message) for number in numbers]
 
 
 def parse_lines(

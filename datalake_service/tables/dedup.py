@@ -31,8 +31,10 @@ class Verdict:
     """Rows whose id an earlier row has: they go, equal or not."""
     duplicate: Mask
     """Rows whose dedup key an earlier row that stays has: they go aside."""
+    shared: Mask
+    """Rows whose content decides about a repetition: repeated ones, and, if it is known already, their first."""
     first: Positions
-    """Of each repeated row, in order: the position of the row that has its id."""
+    """The position of the first row with their id, for repeated rows whose first was not in ``shared``."""
     all_null: int
     """Rows that stay because all of their dedup columns are null."""
 
@@ -77,4 +79,4 @@ class MemoryDedup:
             asked = np.flatnonzero(~(repeated | empty))
             duplicate[asked] = self._keys.add(digests[asked], positions[asked]) != positions[asked]
             all_null = int((empty & ~repeated).sum())
-        return Verdict(repeated, duplicate, first[repeated], all_null)
+        return Verdict(repeated, duplicate, repeated, first[repeated], all_null)

@@ -50,7 +50,7 @@ class SpooledDedup:
         self._keys = Spool(folder / "keys", _RECORD, rows=rows if keyed else 0, partition_bytes=partition_bytes)
         self._repeated = Bits(0)
         self._duplicate = Bits(0)
-        self._shared = Bits(0)
+        self._followed = Bits(0)
         self._all_null = 0
 
     def add(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> None:
@@ -64,7 +64,7 @@ class SpooledDedup:
     def decide(self, *, keyed: bool) -> None:
         """Decide everything that was added."""
         rows = len(self._ids)
-        self._repeated, self._duplicate, self._shared = Bits(rows), Bits(rows), Bits(rows)
+        self._repeated, self._duplicate, self._followed = Bits(rows), Bits(rows), Bits(rows)
         repeated = 0
         for records in self._ids.partitions():
             ordered, begins = sorted_groups(records, order="position")
@@ -72,7 +72,7 @@ class SpooledDedup:
             repeated += len(later)
             self._repeated.set(later)
             followed = begins[:-1] & ~begins[1:]
-            self._shared.set(ordered["position"][:-1][followed])
+            self._followed.set(ordered["position"][:-1][followed])
         with_key = 0
         for records in self._keys.partitions():
             staying = records[~self._repeated.at(records["position"])]
@@ -82,13 +82,9 @@ class SpooledDedup:
         self._all_null = rows - repeated - with_key if keyed else 0
 
     def judge(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> Verdict:  # noqa: ARG002 - as in Dedup
-        """Decide the next rows; see ``Dedup``. ``first`` is empty: ask ``shared`` instead."""
+        """Decide the next rows; see ``Dedup``. ``first`` is empty: they are in ``shared``."""
         end = start + len(ids)
         all_null, self._all_null = self._all_null, 0  # counted once
-        return Verdict(
-            self._repeated.between(start, end), self._duplicate.between(start, end), np.empty(0, np.int64), all_null
-        )
-
-    def shared(self, start: int, count: int) -> Mask:
-        """Which rows at positions from ``start`` have an id that later rows repeat."""
-        return self._shared.between(start, start + count)
+        repeated = self._repeated.between(start, end)
+        shared = repeated | self._followed.between(start, end)
+        return Verdict(repeated, self._duplicate.between(start, end), shared, np.empty(0, np.int64), all_null)

@@ -53,11 +53,18 @@ class TableSchema:
 
     columns: tuple[Column, ...]
     """System columns included."""
-    _names: tuple[str, ...] = field(init=False)
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _arrow: pa.Schema = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find a field name for every column."""
-        object.__setattr__(self, "_names", physical_names([column.name for column in self.columns]))
+        """Find a field name for every column, and the Arrow schema."""
+        names = physical_names([column.name for column in self.columns])
+        object.__setattr__(self, "_names", names)
+        fields = [
+            pa.field(name, arrow_type(column.type), metadata=_field_metadata(column))
+            for name, column in zip(names, self.columns, strict=True)
+        ]
+        object.__setattr__(self, "_arrow", pa.schema(fields))
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -66,12 +73,7 @@ class TableSchema:
 
     def arrow(self) -> pa.Schema:
         """The Arrow schema, true names and types in the field metadata."""
-        return pa.schema(
-            [
-                pa.field(name, arrow_type(column.type), metadata=_field_metadata(column))
-                for name, column in zip(self._names, self.columns, strict=True)
-            ]
-        )
+        return self._arrow
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema, *, key: str) -> TableSchema:

@@ -73,8 +73,46 @@ def _json_texts(values: list[Any], kind: ColumnType) -> list[bytes | None]:
         for value in values:
             if type(value) is int and not -EXACT_IN_DOUBLE <= value <= EXACT_IN_DOUBLE:
                 raise _unexpected(kind)
-    dumps = jsontext.dumps
-    return [None if value is None else dumps(value) for value in values]
+    return [None if value is None else dump_json(value) for value in values]
+
+
+def dump_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Write any value that was read from JSON, however deep: a row that was read can always be stored."""
+    try:
+        return jsontext.dumps(value)
+    except ValueError:
+        return _dump_deep(value)
+
+
+class _Raw(bytes):
+    """Text that goes out as it is."""
+
+    __slots__ = ()
+
+
+def _dump_deep(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Write a value with a stack of its own: orjson reads deeper nesting than Python can call."""
+    parts: list[bytes] = []
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, _Raw):
+            parts.append(item)
+        elif isinstance(item, dict):
+            stack.append(_Raw(b"}"))
+            for number, (key, inner) in enumerate(reversed(item.items())):
+                stack += [_Raw(b",")] * (number > 0)
+                stack += [inner, _Raw(b":"), key]
+            stack.append(_Raw(b"{"))
+        elif isinstance(item, list):
+            stack.append(_Raw(b"]"))
+            for number, inner in enumerate(reversed(item)):
+                stack += [_Raw(b",")] * (number > 0)
+                stack.append(inner)
+            stack.append(_Raw(b"["))
+        else:
+            parts.append(jsontext.dumps(item))
+    return b"".join(parts)
 
 
 def to_values(column: pa.Array | pa.ChunkedArray, kind: ColumnType) -> list[Any]:

@@ -1,0 +1,172 @@
+"""The rows that a merge reads, in merge order: merged ones, duplicates put aside earlier, files not merged yet.
+
+Rows have *positions*: usable rows counted from 0 in merge order. Reading again gives the same positions, because
+every read is pinned to a version. Decides nothing about rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from datalake_service.catalog import layout
+from datalake_service.catalog.columns import SYSTEM_COLUMNS
+from datalake_service.catalog.manifests import format_time
+from datalake_service.chunks.fetch import LineFetcher
+from datalake_service.chunks.inventory import Source
+from datalake_service.chunks.reader import BLOCK_BYTES, BadLine, Lines, read_lines
+from datalake_service.chunks.rows import Census, identify
+from datalake_service.errors import StoreError
+from datalake_service.pipeline.merge_result import MergeLimits
+from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.blocks import Block, ParsedBlock, StoredBlock
+from datalake_service.tables.merged import MergedFile
+from datalake_service.tables.values import UnexpectedKindsError
+
+Positions = npt.NDArray[np.int64]
+OnBad = Callable[[Source, list[BadLine]], None]
+
+_BLOCK_ROWS = 4096
+
+
+class MergeInput:
+    """Everything that one attempt reads. Not thread-safe; may be read any number of times."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        dataset: str,
+        batch: str,
+        *,
+        merged: MergedFile | None,
+        sources: Sequence[Source],
+        limits: MergeLimits,
+    ) -> None:
+        """Read ``merged`` and what it put aside, then ``sources``, which are in merge order."""
+        self._store = store
+        self._dataset = dataset
+        self._batch = batch
+        self._merged = merged
+        self._sources = sources
+        self._limits = limits
+        self._fetcher = LineFetcher(store, window_bytes=limits.window_bytes, max_line_bytes=limits.max_line_bytes)
+        self._starts = [0] * (len(sources) + 1)
+        self.merged_rows = merged.rows if merged is not None else 0
+        """Position of the first row that was put aside."""
+        self.first_new = 0
+        """Position of the first row of a source; known once everything was read."""
+
+    def survey(self) -> tuple[list[dict[str, str]], int]:
+        """The censuses of all sources in order, and how many rows there may be at most.
+
+        Reads those that no manifest vouches for.
+        """
+        unknown = [source for source in self._sources if source.census is None]
+        counted = {source.name: Census() for source in unknown}
+        rows = sum(source.rows or 0 for source in self._sources if source.census is not None)
+        for number, lines in self._fetcher.read(unknown):
+            source = unknown[number]
+            identify(lines, source.origin, trusted=False)
+            counted[source.name].count(lines.rows)
+            rows += len(lines.rows)
+        if self._merged is not None:
+            rows += self._merged.rows + self._merged.metadata.counts.get("duplicates", 0)
+        censuses = [
+            counted[source.name].kinds() if source.census is None else dict(source.census) for source in self._sources
+        ]
+        return censuses, rows
+
+    def blocks(self, *, on_bad: OnBad | None = None, wanted: Positions | None = None) -> Iterator[tuple[int, Block]]:
+        """All rows in merge order, each block with the position of its first row.
+
+        Args:
+            on_bad: Told of lines that are no usable rows.
+            wanted: Read only what holds rows at these positions (rising).
+        """
+        position = 0
+        if self._merged is not None:
+            for number, size in enumerate(self._merged.group_sizes):
+                if _any_between(wanted, position, position + size):
+                    yield position, StoredBlock(self._merged, self._merged.read_group(number), system=SYSTEM_COLUMNS)
+                position += size
+            for block in self._put_aside():
+                if _any_between(wanted, position, position + len(block.ids)):
+                    yield position, block
+                position += len(block.ids)
+        self.first_new = position
+        yield from self._source_blocks(on_bad, wanted)
+
+    def lines(self, *, wanted: Positions | None = None) -> Iterator[tuple[Source, int, list[str], Lines]]:
+        """The lines of all sources (of those with ``wanted`` positions), with the first position, and the ids."""
+        chosen = [
+            index
+            for index in range(len(self._sources))
+            if wanted is None or _any_between(wanted, self._starts[index], self._starts[index + 1])
+        ]
+        position, last, count = self.first_new, -1, 0
+        for number, lines in self._fetcher.read([self._sources[index] for index in chosen]):
+            index = chosen[number]
+            source = self._sources[index]
+            if index != last:
+                if wanted is None:
+                    self._starts[last + 1 : index + 1] = [position] * (index - last)
+                else:
+                    position = self._starts[index]
+                last, count = index, 0
+            count += len(lines.rows) + len(lines.bad)
+            if source.rows is not None and count > source.rows:
+                msg = f"{source.meta.key} has more lines than its manifest says"
+                raise UnexpectedKindsError(msg)
+            ids = identify(lines, source.origin, trusted=source.census is not None)
+            yield source, position, ids, lines
+            position += len(ids)
+        if wanted is None:
+            self._starts[last + 1 :] = [position] * (len(self._sources) - last)
+
+    def _put_aside(self) -> Iterator[Block]:
+        """The duplicates of earlier merges."""
+        attempt = self._merged.metadata.duplicates if self._merged is not None else None
+        if attempt is None:
+            return
+        key = layout.duplicates_key(self._dataset, self._batch, attempt)
+        # System columns make a stored line a little longer than the line that came in.
+        with closing(self._store.open(key)) as stream:
+            for lines in read_lines(stream, max_line_bytes=2 * self._limits.max_line_bytes):
+                if lines.bad:
+                    msg = f"{key} is damaged, it holds the duplicates of {self._dataset}/{self._batch}: restore it"
+                    raise StoreError(msg)
+                ids = [row.pop("id") for row in lines.rows]
+                system = {name: [row.pop(name) for row in lines.rows] for name in SYSTEM_COLUMNS}
+                yield ParsedBlock(ids, lines.rows, system)
+
+    def _source_blocks(self, on_bad: OnBad | None, wanted: Positions | None) -> Iterator[tuple[int, Block]]:
+        """Rows of small chunks go together: a block has a fixed price."""
+        ids: list[str] = []
+        rows: list[dict[str, Any]] = []
+        created: list[str] = []
+        start = size = 0
+        for source, position, new_ids, lines in self.lines(wanted=wanted):
+            if on_bad is not None and lines.bad:
+                on_bad(source, lines.bad)
+            if rows and (position != start + len(rows) or size >= BLOCK_BYTES or len(rows) >= _BLOCK_ROWS):
+                yield start, self._parsed_block(ids, rows, created)
+                ids, rows, created, size = [], [], [], 0
+            if not rows:
+                start = position
+            ids += new_ids
+            rows += lines.rows
+            created += [format_time(source.created_at)] * len(new_ids)
+            size += len(lines.data)
+        if rows:
+            yield start, self._parsed_block(ids, rows, created)
+
+    def _parsed_block(self, ids: list[str], rows: list[dict[str, Any]], created: list[str]) -> Block:
+        return ParsedBlock(ids, rows, {"_batch": [self._batch] * len(rows), "_created_at": created})
+
+
+def _any_between(wanted: Positions | None, start: int, end: int) -> bool:
+    return wanted is None or bool(np.searchsorted(wanted, start) < np.searchsorted(wanted, end))
