@@ -14,7 +14,8 @@ LEASE_ACTIONS = {
 COMMIT_ACTIONS = {
     "late-chunk", "drop-chunk", "late-commit", "drop-commit", "put-chunk", "put-chunk-answer-lost", "chunk-read-back",
     "chunk-delayed", "crash-writer", "crash-merger", "plan", "plan-deletes", "store-sides", "commit",
-    "commit-answer-lost", "commit-refused", "commit-lost", "commit-delayed", "read-back-mine", "read-back-other", "delete", "done",
+    "commit-answer-lost", "commit-refused", "commit-lost", "commit-delayed", "read-back-mine", "read-back-other",
+    "delete", "done",
 }  # fmt: skip
 
 
