@@ -188,11 +188,10 @@ class AnnotationRun:
         while True:
             await asyncio.sleep(interval)
             self._stamp()
-            lost = self._watch.keeper.must_stop()
-            if lost is not None:
-                raise lost
-            if self._threads is not None and self._threads.error is not None:
-                raise self._threads.error
+            # It goes on after a failure: calls that are waited for in the end have deadlines too.
+            reason = self._watch.keeper.must_stop() or (self._threads and self._threads.error)
+            if reason:
+                self._fail(reason)
             if self._deadlines is not None:
                 self._deadlines.sweep(self._slots)
             self._output.tick()

@@ -73,7 +73,7 @@ class FailedRows:
         allowed = f"{most}" if too_many else f"a share of {share:g}"
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.most_common(5))
         return LimitExceededError(
-            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._name} ({kinds}), allowed is {allowed}; "
+            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._name} ({kinds}), allowed: {allowed}; "
             "what was annotated is stored, look at the failed rows and run again"
         )
 

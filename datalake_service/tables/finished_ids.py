@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from contextlib import closing
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
-from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.merged import MergedFile
 
 _ATTEMPTS = 5
 """How often reading starts again because the object was replaced in the middle."""
@@ -25,57 +26,25 @@ def finished_ids(store: ObjectStore, key: str, *, statuses: Collection[str]) -> 
     """
     for _ in range(_ATTEMPTS):
         try:
-            meta = store.head(key)
+            with closing(MergedFile(store, store.head(key))) as file:
+                return _ids(file, pa.array(sorted(statuses), pa.large_string()))
         except ObjectNotFoundError:
             return set()
-        try:
-            return set(_ids(_Version(store, meta), key, frozenset(statuses)))
-        except (PreconditionFailedError, ObjectNotFoundError):
+        except PreconditionFailedError:
             continue
     msg = f"{key} was replaced {_ATTEMPTS} times while it was being read; run again when nothing merges it"
     raise StoreError(msg)
 
 
-def _ids(version: _Version, key: str, statuses: frozenset[str]) -> Iterator[str]:
+def _ids(file: MergedFile, statuses: pa.Array) -> set[str]:
     try:
-        with pq.ParquetFile(pa.PythonFile(version, mode="r")) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["id", "_status"])
-                ids, found = table.column("id").to_pylist(), table.column("_status").to_pylist()
-                yield from (row_id for row_id, status in zip(ids, found, strict=True) if status in statuses)
-    except (pa.ArrowInvalid, KeyError) as error:
-        msg = f"{key} is no merged object of annotations ({error}); move it away and run again"
+        id_name, status_name = file.field_name("id"), file.field_name("_status")
+    except KeyError as error:
+        msg = f"{file.meta.key} holds no annotations ({error.args[0]}); move it away"
         raise StoreError(msg) from error
-
-
-class _Version(io.RawIOBase):
-    """One version of an object as a file with random access."""
-
-    def __init__(self, store: ObjectStore, meta: ObjectMeta) -> None:
-        super().__init__()
-        self._store = store
-        self._meta = meta
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._meta.size}[whence]
-        self._at = start + offset
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = self._meta.size if size is None or size < 0 else min(self._at + size, self._meta.size)
-        if end <= self._at:
-            return b""
-        with self._store.open(self._meta.key, start=self._at, end=end, etag=self._meta.etag) as stream:
-            data = stream.read()
-        self._at += len(data)
-        return data
+    ids: set[str] = set()
+    for number in range(len(file.group_sizes)):
+        table = file.read_group(number, ["id", "_status"])
+        found = pc.is_in(table.column(status_name), value_set=statuses)
+        ids.update(table.column(id_name).filter(found).to_pylist())
+    return ids
