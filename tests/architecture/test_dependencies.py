@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from datalake_service.config.version import VERSION
 from tests.support.repository import PACKAGES, ROOT, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -20,6 +21,8 @@ OPTIONAL = {
     for extra in ("pandas", "polars")
     for line in PROJECT["optional-dependencies"][extra]
 }
+COMPANIONS = {"botocore": "boto3", "urllib3": "boto3", "pydantic-core": "pydantic"}
+"""Parts of the surface of a declared package that are distributions of their own: their exceptions, mostly."""
 
 
 def imported(path: Path) -> set[str]:
@@ -37,7 +40,8 @@ def imported(path: Path) -> set[str]:
 def distributions(names: set[str]) -> set[str]:
     """The distributions that provide some packages, as this environment knows them."""
     known = packages_distributions()
-    return {canonicalize_name(name) for package in names for name in known.get(package, [package])}
+    found = {canonicalize_name(name) for package in names for name in known.get(package, [package])}
+    return {COMPANIONS.get(name, name) for name in found}
 
 
 def pins(lock: str) -> dict[str, set[str]]:
@@ -69,6 +73,11 @@ def test_a_lock_file_pins_what_is_declared(lock: str) -> None:
     for name, requirement in DECLARED.items():
         assert pinned.get(name), name
         assert all(requirement.specifier.contains(version) for version in pinned[name]), name
+
+
+def test_the_version_is_one() -> None:
+    """What the command prints is what is installed."""
+    assert PROJECT["version"] == VERSION
 
 
 def test_both_lock_files_agree() -> None:

@@ -16,7 +16,7 @@ PROMISED = {
         "AllFilter", "Annotation", "AnnotationLockError", "AnyFilter", "BooleanFilter", "DataItem",
         "DatasetNotMergedError", "FilterNode", "RawDuckFilter", "S3DataTool", "StreamingConfigs",
     },
-    "datalake_utils": set[str](),
+    "datalake_utils": {"Clock", "format_duration", "format_size", "parse_duration", "parse_size"},
 }  # fmt: skip
 
 

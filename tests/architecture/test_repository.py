@@ -14,7 +14,7 @@ OURS = [path for path in TEXT if "input" not in path.parts and path.name != "LIC
 SECRETS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)(?!IOSFODNN7EXAMPLE)[0-9A-Z]{16}\b",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE" + r" KEY-----",
-    "a password in a URL": r"\b[a-z][a-z0-9+]*://[^\s/:@'\"<>{}]+:[^\s/@'\"<>{}]+@",
+    "a password in a URL": r"\b[a-z][a-z0-9+]*://[^\s/:@'\"<>{}]+:(?!password@|secret@)[^\s/@'\"<>{}]+@",
     "a token": r"\b(?:gh[pousr]_|github_pat_|glpat-|sk-|xox[abp]-)[A-Za-z0-9_-]{16,}",
 }
 PATHS = {
@@ -22,9 +22,9 @@ PATHS = {
     "a folder of one machine": r"(?<![\w.}/])/(?:work|workspace|mnt|tmp/[a-z]+venv|tmp/venv)/",
     "a drive letter": r"\b[A-Z]:\\(?:Users|Temp)",
 }
-HOSTS = re.compile(r"\bhttps?://(?P<host>[\w.-]+)", re.ASCII)
+HOSTS = re.compile(r"\bhttps?://(?:[\w.%-]+:[\w.%-]+@)?(?P<host>[\w.-]+)", re.ASCII)
 KNOWN_HOSTS = re.compile(
-    r"""localhost | 127\.0\.0\.1 | (?:[\w-]+\.)*example(?:\.(?:com|org|net))?
+    r"""localhost | host | 127\.0\.0\.1 | (?:[\w-]+\.)*example(?:\.(?:com|org|net))?
     | (?:[\w-]+\.)*amazonaws\.com | docs\.aws\.amazon\.com
     | (?:docs|www|peps)\.python\.org | duckdb\.org | (?:arrow|parquet|www)\.apache\.org | json-schema\.org
     | keepachangelog\.com | semver\.org | jsonlines\.org | www\.rfc-editor\.org | www\.w3\.org""",
