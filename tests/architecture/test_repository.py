@@ -60,7 +60,7 @@ def test_no_unknown_host_is_named() -> None:
     unknown = {
         f"{path.relative_to(ROOT)}: {match['host']}"
         for path in OURS
-        for match in HOSTS.finditer(path.read_text(encoding="utf-8", errors="replace"))
+        for match in HOSTS.finditer(path.read_text(encoding="utf-8", errors="replace").replace("\\", ""))
         if not KNOWN_HOSTS.fullmatch(match["host"])
     }
     assert unknown == set()
