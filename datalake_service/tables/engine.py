@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datalake_service.errors import DatalakeError, FilterError, StoreError
+from datalake_utils.ids import random_hex
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,7 +45,8 @@ class Engine:
         """Open a database that may read files until ``lock`` is called."""
         import duckdb
 
-        self._spill: Path | None = Path(tempfile.mkdtemp(prefix="datalake-sql-", dir=limits.spill_folder))
+        # DuckDB makes the folder when it needs one: most queries leave no trace, even if the process is killed.
+        self._spill = (limits.spill_folder or Path(tempfile.gettempdir())) / f"datalake-sql-{random_hex(12)}"
         self.connection: duckdb.DuckDBPyConnection = duckdb.connect(
             config={
                 "threads": limits.threads,
@@ -74,9 +76,8 @@ class Engine:
     def close(self) -> None:
         """Free the database and its spill files. May be called again."""
         self.connection.close()
-        if self._spill is not None:
+        if self._spill.exists():
             shutil.rmtree(self._spill, ignore_errors=True)
-            self._spill = None
 
 
 def quote_text(text: str) -> str:

@@ -1,0 +1,177 @@
+"""One pass over the batches of a view: files opened, asked, closed; batches that were replaced planned again.
+
+Knows how long files and databases live; not what is made of the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Lock
+from typing import Generic, Self, TypeVar
+
+from datalake_service.catalog.columns import SYSTEM_COLUMNS
+from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
+from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner
+from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.engine import Engine, EngineLimits
+from datalake_service.tables.query import BatchQuery
+from datalake_service.tables.reading import OpenBatch, PlannedBatch, Question, give_ids, is_remote
+from datalake_service.tables.sql import Reference
+
+_ATTEMPTS = 10
+"""How often the objects of one batch may be replaced before its reading has begun."""
+_FILES = 48
+"""Local files that one database may read; opening another database costs some milliseconds."""
+_REMOTE_BYTES = 64 << 20
+"""Objects of a remote store that are brought in together, so that small ones don't wait for each other."""
+
+CREATED_AT = Reference(None, SYSTEM_COLUMNS[1])
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a pass returns of each row."""
+
+    columns: Callable[[ViewPlan], Sequence[Reference]]
+    """Picks the columns."""
+    typed: bool = False
+    """Whether columns have the type of all batches (for tables) or are as stored (for Python rows)."""
+    leave_out: Collection[str] = ()
+    """Ids of rows that are not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One batch, ready to be asked."""
+
+    engine: Engine
+    query: BatchQuery
+    batch: PlannedBatch
+    columns: Sequence[Reference]
+
+
+Answer = Callable[[Ask], Iterator[_T]]
+"""Runs the query of one batch and makes something of what it returns."""
+
+
+class BatchPass(Generic[_T]):
+    """An iterator over what ``answer`` says about each batch.
+
+    One thread at a time moves it on; ``close`` may come from any. Once closed, moving it on is an error, so that what
+    was not read is never taken for the end.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        planner: ViewPlanner,
+        plan: ViewPlan,
+        batches: Sequence[PlannedBatch],
+        *,
+        wanted: Wanted,
+        answer: Answer[_T],
+        limits: EngineLimits,
+    ) -> None:
+        """Open nothing yet."""
+        self._store = store
+        self._planner = planner
+        self._plan = plan
+        self._wanted = wanted
+        self._answer = answer
+        self._limits = limits
+        self._engine: Engine | None = None
+        self._moving = Lock()
+        self._closed = False
+        self._answers = self._read(batches)
+
+    def __iter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __next__(self) -> _T:
+        """The next answer.
+
+        Raises:
+            FilterError: The user's SQL fails on some row.
+            StoreError: Reading fails.
+            UsageError: The view was closed.
+        """
+        with self._moving:
+            if self._closed:
+                raise UsageError("the view was closed while it was being read; read it inside its `with` block")
+            return next(self._answers)
+
+    def close(self) -> None:
+        """Give everything back; a query that runs in another thread is interrupted. May be called again."""
+        self._closed = True
+        engine = self._engine
+        if engine is not None:
+            engine.interrupt()
+        with self._moving:
+            self._answers.close()
+
+    def _read(self, batches: Sequence[PlannedBatch]) -> Generator[_T, None, None]:
+        for group in _groups(batches, remote=is_remote(self._store)):
+            with ExitStack() as stack:
+                self._engine = engine = Engine(self._limits)
+                stack.callback(engine.close)
+                opened = []
+                for batch in group:
+                    opened.append(self._open(engine, batch))
+                    stack.callback(opened[-1].close)
+                if self._wanted.leave_out:
+                    give_ids(engine, self._wanted.leave_out)
+                engine.lock([path for one in opened for path in one.paths])
+                for one in opened:
+                    if one.batch.base.footer.rows:
+                        query = one.query(leave_out=bool(self._wanted.leave_out))
+                        yield from self._answer(Ask(engine, query, one.batch, one.question.outputs))
+
+    def _open(self, engine: Engine, batch: PlannedBatch) -> OpenBatch:
+        """Open the planned versions of a batch, or, if one was replaced, those that stand there now.
+
+        No row of the batch was handed out yet, so nothing is lost, repeated or mixed.
+        """
+        planned = batch
+        for _ in range(_ATTEMPTS):
+            try:
+                return OpenBatch(self._store, planned, self._question(), engine, limits=self._limits)
+            except (PreconditionFailedError, ObjectNotFoundError):
+                plan, planned = self._planner.plan_again(self._plan, batch.name)
+                self._adopt(plan)
+        raise StoreError(f"batch {batch.name!r} was replaced {_ATTEMPTS} times in a row; try again later")
+
+    def _question(self) -> Question:
+        return Question(
+            outputs=tuple(self._wanted.columns(self._plan)),
+            condition=self._plan.condition,
+            types=self._plan.types(),
+            typed=self._wanted.typed,
+            fraction=self._plan.fraction,
+        )
+
+    def _adopt(self, plan: ViewPlan) -> None:
+        """Go on with a plan whose types are wider."""
+        old, new = self._plan.schema, plan.schema
+        if self._wanted.typed and any(old.type_of(one) is not new.type_of(one) for one in self._wanted.columns(plan)):
+            raise StoreError("a merge changed the type of a column while the table was being read; read it again")
+        self._plan = plan
+
+
+def _groups(batches: Sequence[PlannedBatch], *, remote: bool) -> Iterator[list[PlannedBatch]]:
+    """Batches that share a database: as many as keeps open files, or downloads in advance, few."""
+    group: list[PlannedBatch] = []
+    files = size = 0
+    for batch in batches:
+        files += 1 + len(batch.annotations)
+        size += batch.size
+        if group and (files > _FILES or (remote and size > _REMOTE_BYTES)):
+            yield group
+            group, files, size = [], 1 + len(batch.annotations), batch.size
+        group.append(batch)
+    if group:
+        yield group

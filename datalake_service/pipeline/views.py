@@ -1,0 +1,242 @@
+"""A view: the filtered, joined reading of a dataset's merged rows.
+
+What is read was decided by ``view_plan.py``, how by ``view_reading.py``; here it becomes rows, items and tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+from weakref import WeakSet
+
+from datalake_interfaces.annotators import DataItem
+from datalake_service.catalog.columns import ColumnType
+from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner, ViewRequest
+from datalake_service.pipeline.view_reading import CREATED_AT, Answer, Ask, BatchPass, Wanted
+from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.query import count_rows, fetch_arrow, fetch_rows
+from datalake_service.tables.reading import PlannedBatch
+from datalake_service.tables.rows import ExportRow, RowMaker
+from datalake_service.tables.sql import Reference
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+_BLOCK_BYTES = 4 << 20
+"""About as much is handed on at once."""
+_MIN_ROWS, _MAX_ROWS = 16, 4_096
+_EXPANSION = 4
+"""A row takes about this many times its compressed size in memory."""
+
+_T = TypeVar("_T")
+
+
+class DatasetView:
+    """Rows that a filter selects, with the columns of annotators beside them.
+
+    Can be iterated any number of times, plainly or with ``async for`` (then nothing blocks the event loop). Rows come
+    batch by batch, each in the order of its merged object. An error is raised, never taken for the end. A merge
+    that replaces an object meanwhile loses and repeats no row. Iterating takes no lock.
+    """
+
+    def __init__(self, store: ObjectStore, request: ViewRequest, *, limits: EngineLimits | None = None) -> None:
+        """Plan the view.
+
+        Args:
+            store: The lake.
+            request: What is wanted.
+            limits: What a query may use of the machine.
+
+        Raises:
+            DatasetNotFoundError: There is no such dataset.
+            DatasetNotMergedError: Nothing of it was ever merged.
+            FilterError: A filter cannot be used.
+            UsageError: A batch does not exist, or two columns would have the same name.
+            StoreError: The lake cannot be read.
+        """
+        self._store = store
+        self._limits = limits or EngineLimits()
+        self._planner = ViewPlanner(store, request, limits=self._limits)
+        self._plan = self._planner.plan()
+        self._passes: WeakSet[BatchPass[object]] = WeakSet()
+        self.dataset = request.dataset
+        """The name of the dataset."""
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """The merged batches that are read, in this order."""
+        return tuple(batch.name for batch in self._plan.batches)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The keys of every row."""
+        return tuple(reference.label for reference in self._plan.row_columns)
+
+    # Rows --------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[ExportRow]:
+        """Every selected row."""
+        return self.rows()
+
+    def __aiter__(self) -> AsyncIterator[ExportRow]:
+        """Every selected row; queries run in threads."""
+        return _AsyncRows(self.blocks())
+
+    def rows(self) -> Generator[ExportRow, None, None]:
+        """Every selected row; the same as iterating the view."""
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self) -> Generator[list[ExportRow], None, None]:
+        """The same in lists of a few thousand rows at most, none of them empty."""
+        return self._rows_of(self._plan.batches)
+
+    def read(self, batch: str, *, leave_out: Collection[str] = ()) -> Generator[list[DataItem], None, None]:
+        """The selected rows of one batch as items for an annotator, in blocks; none if it is not in the view.
+
+        Args:
+            batch: Its name.
+            leave_out: Ids of rows that are not wanted.
+
+        Raises:
+            FilterError: The user's SQL fails on some row.
+            StoreError: Reading fails.
+        """
+        chosen = [planned for planned in self._plan.batches if planned.name == batch]
+        for rows in self._rows_of(chosen, leave_out=leave_out):
+            yield [DataItem(row, row["id"], batch) for row in rows]
+
+    def count(self) -> int:
+        """How many rows are selected; reads only the columns that the filters need."""
+        with closing(self._pass(self._plan.batches, Wanted(columns=_nothing), _counts)) as counts:
+            return sum(counts)
+
+    def _rows_of(
+        self, batches: Sequence[PlannedBatch], *, leave_out: Collection[str] = ()
+    ) -> Generator[list[ExportRow], None, None]:
+        wanted = Wanted(columns=_row_values, leave_out=leave_out)
+        with closing(self._pass(batches, wanted, _row_blocks)) as blocks:
+            yield from blocks
+
+    # Tables ------------------------------------------------------------------------------------------
+
+    def to_arrow(self) -> pa.Table:
+        """All selected rows as an Arrow table. Mixed and nested columns are JSON text, and marked so."""
+        from datalake_service.tables.output import table_of
+
+        with closing(self._arrow()) as batches:
+            return table_of(self._table_columns(), batches)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All selected rows as a data frame of pandas."""
+        from datalake_service.tables.output import pandas_of
+
+        return pandas_of(self.to_arrow())
+
+    def to_polars(self) -> pl.DataFrame:
+        """All selected rows as a data frame of Polars."""
+        from datalake_service.tables.output import polars_of
+
+        return polars_of(self.to_arrow())
+
+    def to_parquet(self, path: str | Path) -> int:
+        """Write all selected rows to one Parquet file, which appears when it is complete; returns their number.
+
+        Memory does not grow with the rows.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        from datalake_service.tables.output import write_parquet
+
+        with closing(self._arrow()) as batches:
+            return write_parquet(Path(path), self._table_columns(), batches)
+
+    def _table_columns(self) -> list[tuple[str, ColumnType]]:
+        return [(reference.label, self._plan.schema.type_of(reference)) for reference in self._plan.table_columns]
+
+    def _arrow(self) -> BatchPass[pa.RecordBatch]:
+        return self._pass(self._plan.batches, Wanted(columns=_table_values, typed=True), _arrow_batches)
+
+    # Life --------------------------------------------------------------------------------------------
+
+    def _pass(self, batches: Sequence[PlannedBatch], wanted: Wanted, answer: Answer[_T]) -> BatchPass[_T]:
+        made = BatchPass(
+            self._store, self._planner, self._plan, batches, wanted=wanted, answer=answer, limits=self._limits
+        )
+        self._passes.add(made)
+        return made
+
+    def close(self) -> None:
+        """Give back what iterations that were not finished still hold. They cannot be continued; new ones can begin."""
+        for one in list(self._passes):
+            one.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+class _AsyncRows(AsyncIterator[ExportRow]):
+    """Rows of blocks that are read in threads, one block at a time."""
+
+    def __init__(self, blocks: Generator[list[ExportRow], None, None]) -> None:
+        self._blocks = blocks
+        self._rows: Iterator[ExportRow] = iter(())
+
+    async def __anext__(self) -> ExportRow:
+        for row in self._rows:
+            return row
+        block = await asyncio.to_thread(next, self._blocks, None)
+        if block is None:
+            raise StopAsyncIteration
+        self._rows = iter(block)
+        return next(self._rows)
+
+
+def _nothing(_plan: ViewPlan) -> tuple[()]:
+    return ()
+
+
+def _row_values(plan: ViewPlan) -> tuple[Reference, ...]:
+    return (*plan.row_columns, CREATED_AT)
+
+
+def _table_values(plan: ViewPlan) -> tuple[Reference, ...]:
+    return plan.table_columns
+
+
+def _row_blocks(ask: Ask) -> Iterator[list[ExportRow]]:
+    """Python rows of one batch."""
+    keys = ask.columns[:-1]
+    make = RowMaker([key.label for key in keys], [ask.batch.is_json(key) for key in keys], batch=ask.batch.name)
+    for tuples in fetch_rows(ask.engine.connection, ask.query, size=_block_rows(ask.batch), doing=_doing(ask)):
+        yield make(tuples)
+
+
+def _arrow_batches(ask: Ask) -> Iterator[pa.RecordBatch]:
+    return fetch_arrow(ask.engine.connection, ask.query, size=_block_rows(ask.batch), doing=_doing(ask))
+
+
+def _counts(ask: Ask) -> Iterator[int]:
+    yield count_rows(ask.engine.connection, ask.query, doing=_doing(ask))
+
+
+def _doing(ask: Ask) -> str:
+    return f"read batch {ask.batch.name!r}"
+
+
+def _block_rows(batch: PlannedBatch) -> int:
+    """How many rows to handle at once, so that large rows don't pile up."""
+    per_row = 1 + _EXPANSION * batch.size // max(1, batch.base.footer.rows)
+    return max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_BYTES // per_row))

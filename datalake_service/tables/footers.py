@@ -1,0 +1,130 @@
+"""What merged objects say about themselves: columns, rows, and where the bytes of a column lie. Read by DuckDB.
+
+``schema.py`` holds the same record for writers; this reader needs no Arrow, which costs a tenth of a second to load.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from datalake_service.catalog.columns import ColumnType, column_type
+from datalake_service.catalog.manifests import check_format
+from datalake_service.errors import StoreError
+from datalake_service.tables.engine import quote_text
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from datalake_service.tables.local import ByteRange
+
+_METADATA_KEY = b"datalake"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColumn:
+    """One column of a merged object."""
+
+    position: int
+    """Counted from 0 among the fields of the Parquet file."""
+    kinds: str
+    """Codes of ``catalog/columns.py``."""
+    type: ColumnType
+    """How it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What one merged object holds."""
+
+    rows: int
+    columns: Mapping[str, StoredColumn]
+    """By true name, in the order of the object; system columns included."""
+    contains: frozenset[tuple[str, str]]
+    """(file name, ETag) of merged files that may still be there."""
+
+
+def read_footers(connection: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, str]]) -> list[Footer]:
+    """Read the footers of local files, each a (path, key); the key names it in errors.
+
+    Raises:
+        StoreError: One of them is no merged object, or of a newer format.
+    """
+    import duckdb
+
+    if not files:
+        return []
+    try:
+        found = _ask(connection, [path for path, _ in files])
+    except duckdb.Error as error:
+        if len(files) == 1:
+            raise _incomplete(files[0][1]) from error
+        return [footer for file in files for footer in read_footers(connection, [file])]  # says which one it is
+    return [_footer(key, found[path]) for path, key in files]
+
+
+def column_ranges(
+    connection: duckdb.DuckDBPyConnection, path: str, *, key: str, positions: Collection[int]
+) -> list[ByteRange]:
+    """Where the bytes of some columns lie, in all row groups.
+
+    Raises:
+        StoreError: The file is no Parquet file.
+    """
+    import duckdb
+
+    try:
+        chunks = connection.execute(
+            "SELECT column_id, least(data_page_offset, coalesce(nullif(dictionary_page_offset, 0), data_page_offset)), "
+            f"total_compressed_size FROM parquet_metadata({quote_text(path)})"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise _incomplete(key) from error
+    return [(start, start + size) for column, start, size in chunks if column in positions]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    rows: int
+    width: int
+    record: bytes
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> dict[str, _Found]:
+    listed = "[" + ", ".join(quote_text(path) for path in paths) + "]"
+    counts = connection.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata({listed})").fetchall()
+    widths = dict(
+        connection.execute(
+            f"SELECT file_name, num_children FROM parquet_schema({listed}) WHERE column_id = 0"
+        ).fetchall()
+    )
+    records = {
+        path: value
+        for path, name, value in connection.execute(
+            f"SELECT file_name, key, value FROM parquet_kv_metadata({listed})"
+        ).fetchall()
+        if name == _METADATA_KEY
+    }
+    return {path: _Found(rows, widths[path], records.get(path, b"null")) for path, rows in counts}
+
+
+def _footer(key: str, found: _Found) -> Footer:
+    try:
+        document = json.loads(found.record)
+        check_format(document["format"], key=key)
+        columns = {
+            item["name"]: StoredColumn(position, item["kinds"], column_type(item["kinds"]))
+            for position, item in enumerate(document["columns"])
+        }
+        contains = frozenset((name, etag) for name, etag in document["contains"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{key} was not written by a merge of datalake; move it away") from error
+    if len(columns) != found.width or "id" not in columns:
+        raise StoreError(f"{key} does not have the columns that its record names: move it away, or restore it")
+    return Footer(found.rows, columns, contains)
+
+
+def _incomplete(key: str) -> StoreError:
+    return StoreError(f"{key} is no complete Parquet file: move it away, or restore it")

@@ -1,0 +1,124 @@
+"""Arrow tables and what is made of them: data frames, Parquet files. Names and types of a whole view.
+
+Knows nothing of queries; takes the batches that one returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datalake_service.catalog.columns import ColumnType
+from datalake_service.errors import UsageError
+from datalake_service.tables.schema import FIELD_NAME, FIELD_TYPE, physical_names
+from datalake_utils.ids import random_hex
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+_ARROW_TYPES = {
+    ColumnType.BOOL: pa.bool_(),
+    ColumnType.INT64: pa.int64(),
+    ColumnType.DOUBLE: pa.float64(),
+    ColumnType.NUMBER: pa.float64(),
+}
+_GROUP_ROWS = 50_000
+_GROUP_BYTES = 64 << 20
+
+TableColumns = Sequence[tuple[str, ColumnType]]
+"""Label and type of each column."""
+
+
+def arrow_schema(columns: TableColumns) -> pa.Schema:
+    """The fields of a table: labels as names wherever Arrow can hold them, true labels and types as metadata."""
+    names = physical_names([label for label, _ in columns])
+    return pa.schema(
+        [
+            pa.field(
+                name,
+                _ARROW_TYPES.get(kind, pa.string()),
+                metadata={FIELD_NAME: json.dumps(label).encode("ascii"), FIELD_TYPE: str(kind).encode("ascii")},
+            )
+            for name, (label, kind) in zip(names, columns, strict=True)
+        ]
+    )
+
+
+def table_of(columns: TableColumns, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """All batches as one table."""
+    schema = arrow_schema(columns)
+    return pa.Table.from_batches(list(_named(schema, batches)), schema=schema)
+
+
+def _named(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        arrays = [array.cast(field.type) for array, field in zip(batch.columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def pandas_of(table: pa.Table) -> pd.DataFrame:
+    """A data frame of pandas.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except ModuleNotFoundError as error:
+        raise UsageError("pandas is not installed: pip install 'datalake[pandas]'") from error
+    return frame
+
+
+def polars_of(table: pa.Table) -> pl.DataFrame:
+    """A data frame of Polars.
+
+    Raises:
+        UsageError: Polars is not installed.
+    """
+    try:
+        import polars as pl
+    except ModuleNotFoundError as error:
+        raise UsageError("polars is not installed: pip install 'datalake[polars]'") from error
+    frame = pl.from_arrow(table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+def write_parquet(path: Path, columns: TableColumns, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write batches to a file, which appears when it is complete; returns the rows.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    schema = arrow_schema(columns)
+    temporary = path.with_name(f".{path.name}.{random_hex(8)}.tmp")
+    try:
+        try:
+            rows = _write(temporary, schema, batches)
+            os.replace(temporary, path)  # noqa: PTH105 - the same on Path
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    return rows
+
+
+def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
+        pending: list[pa.RecordBatch] = []
+        for batch in _named(schema, batches):
+            rows += len(batch)
+            pending.append(batch)
+            if sum(map(len, pending)) >= _GROUP_ROWS or sum(one.nbytes for one in pending) >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(pending, schema))
+                pending = []
+        if pending:
+            writer.write_table(pa.Table.from_batches(pending, schema))
+    return rows

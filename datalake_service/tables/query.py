@@ -1,0 +1,214 @@
+"""One batch as one query: base rows joined with annotations, filtered, in the order of the base file.
+
+A join in DuckDB loses the order of rows. So the annotations are joined to the ids alone and sorted by row number,
+then laid beside the base rows (``POSITIONAL JOIN``), which stream. Every row is checked to lie beside its own
+annotations. Columns are taken by position: no name of a user's ever stands in the SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from datalake_service.catalog.columns import ColumnType
+from datalake_service.tables.conditions import Condition
+from datalake_service.tables.engine import in_our_words, quote_text
+from datalake_service.tables.footers import Footer
+from datalake_service.tables.sql import Reference, converted, in_sample
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+ID = "id"
+_STATUS = "_status"
+_DONE = "done"
+LEFT_OUT = "left_out"
+"""Name of the table of ids that a query leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTable:
+    """One merged object as a local file."""
+
+    path: str
+    footer: Footer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchQuery:
+    """What is asked of one batch."""
+
+    base: LocalTable
+    annotations: Mapping[str, LocalTable]
+    """By annotator; those that have none for this batch are missing, and null."""
+    outputs: Sequence[Reference]
+    """What is returned, in this order."""
+    condition: Condition
+    types: Mapping[Reference, ColumnType]
+    """The type of every column over all batches."""
+    typed: bool
+    """Whether outputs have the type of all batches (for tables) or are as stored (for Python rows)."""
+    fraction: float = 1.0
+    leave_out: bool = False
+    """Whether there is a table of ids (``LEFT_OUT``) to leave out."""
+
+    def sql(self) -> str:
+        """The query."""
+        chosen = ", ".join(f"o{number}" for number in range(len(self.outputs))) or "1"
+        wanted = _Wanted(self)
+        base = f"(SELECT {', '.join([*wanted.of_base, 'row_number'])} FROM {_scan(self.base)}) AS base"
+        if not wanted.of_annotators and not self.leave_out:
+            return f"SELECT {chosen} FROM {base}{_where(self._conditions())}"
+        beside = self._beside(wanted)
+        aligned = " AND ".join(self._conditions()) or "TRUE"
+        check = (
+            f"CASE WHEN base.row_number = beside.beside_number THEN ({aligned}) "
+            "ELSE CAST(error('rows out of step at ' || base.row_number) AS BOOLEAN) END"
+        )
+        return f"SELECT {chosen} FROM {base} POSITIONAL JOIN {beside} WHERE {check}"
+
+    def _conditions(self) -> list[str]:
+        conditions = []
+        if self.condition.sql != "TRUE":
+            conditions.append(f"({self.condition.sql})")
+        if self.fraction < 1:
+            conditions.append(in_sample("row_id", self.fraction))
+        if self.leave_out:
+            conditions.append("NOT is_left_out")
+        return conditions
+
+    def _beside(self, wanted: _Wanted) -> str:
+        """What belongs to each row, in the order of the base file."""
+        key = self.base.footer.columns[ID].position
+        columns, joins = ["keys.row_number AS beside_number"], []
+        for number, (name, items) in enumerate(wanted.of_annotators.items()):
+            table = self.annotations[name]
+            shown = _shown(table, [reference for reference, _, _ in items])
+            row_id = f"a{number}_id"
+            inner = ", ".join(
+                [
+                    f"c{table.footer.columns[ID].position} AS {row_id}",
+                    *(
+                        f"{value if shown else _masked(table, reference, value)} AS {alias}"
+                        for reference, value, alias in items
+                    ),
+                ]
+            )
+            joins.append(f"LEFT JOIN (SELECT {inner} FROM {_scan(table)}{_where(shown)}) ON {row_id} = keys.key")
+            columns += [alias for _, _, alias in items]
+        if self.leave_out:
+            joins.append(f"LEFT JOIN {LEFT_OUT} ON {LEFT_OUT}.id = keys.key")
+            columns.append(f"{LEFT_OUT}.id IS NOT NULL AS is_left_out")
+        keys = f"(SELECT c{key} AS key, row_number FROM {_scan(self.base)}) AS keys"
+        return f"(SELECT {', '.join(columns)} FROM {keys} {' '.join(joins)} ORDER BY keys.row_number) AS beside"
+
+
+_Item = tuple[Reference, str, str]
+"""A column, the expression for it, the alias it gets."""
+
+
+class _Wanted:
+    """The columns of a query by the file that they come from; what no file has is null."""
+
+    def __init__(self, query: BatchQuery) -> None:
+        self.of_base: list[str] = []
+        self.of_annotators: dict[str, list[_Item]] = {}
+        for number, reference in enumerate(query.outputs):
+            self._add(query, reference, f"o{number}", typed=query.typed)
+        for alias, reference in (query.condition.columns or {}).items():
+            self._add(query, reference, alias, typed=True)
+        if query.fraction < 1:
+            self.of_base.append(f"c{query.base.footer.columns[ID].position} AS row_id")
+
+    def _add(self, query: BatchQuery, reference: Reference, alias: str, *, typed: bool) -> None:
+        table = query.base if reference.annotator is None else query.annotations.get(reference.annotator)
+        stored = None if table is None else table.footer.columns.get(reference.column)
+        wanted = query.types[reference]
+        if stored is None:
+            self.of_base.append(f"{converted('NULL', ColumnType.NULL, wanted)} AS {alias}")
+            return
+        value = f"c{stored.position}"
+        if typed:
+            value = converted(value, stored.type, wanted)
+        if reference.annotator is None:
+            self.of_base.append(f"{value} AS {alias}")
+        else:
+            self.of_annotators.setdefault(reference.annotator, []).append((reference, value, alias))
+
+
+def _scan(table: LocalTable) -> str:
+    """A file whose columns are called ``c0``, ``c1``, … whatever they are called in it."""
+    names = ", ".join([*(f"c{number}" for number in range(len(table.footer.columns))), "row_number"])
+    return f"read_parquet({quote_text(table.path)}, file_row_number = true) AS file({names})"
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _is_done(table: LocalTable) -> str | None:
+    status = table.footer.columns.get(_STATUS)
+    return None if status is None else f"c{status.position} = '{_DONE}'"
+
+
+def _shown(table: LocalTable, references: Collection[Reference]) -> list[str]:
+    """Only finished annotations count, unless somebody asks how far the others are (``_status``, ``_error``)."""
+    done = _is_done(table)
+    return [] if done is None or any(reference.column.startswith("_") for reference in references) else [done]
+
+
+def _masked(table: LocalTable, reference: Reference, value: str) -> str:
+    """The columns of an annotation that is not finished are null; what the lake says about it is not."""
+    done = _is_done(table)
+    return value if done is None or reference.column.startswith("_") else f"CASE WHEN {done} THEN {value} END"
+
+
+def needed_columns(footer: Footer, annotator: str | None, references: Iterable[Reference]) -> set[int]:
+    """The columns of one file that a query over ``references`` reads, by position."""
+    names = {reference.column for reference in references if reference.annotator == annotator}
+    names |= {ID} if annotator is None else {ID, _STATUS}
+    return {column.position for name in names if (column := footer.columns.get(name)) is not None}
+
+
+def fetch_rows(
+    connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, size: int, doing: str
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Run a query; its rows as tuples, at most ``size`` at a time. Streams.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
+    """
+    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+        # ``sql`` would give a relation, which returns all rows at once.
+        result = connection.execute(query.sql())
+        while rows := result.fetchmany(size):
+            yield rows
+
+
+def fetch_arrow(
+    connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, size: int, doing: str
+) -> Iterator[pa.RecordBatch]:
+    """Run a query; its rows as Arrow batches of at most ``size`` rows or a little more. Streams.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
+    """
+    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+        # ``execute`` would hold all rows before the first batch comes out.
+        yield from connection.sql(query.sql()).to_arrow_reader(size)
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, doing: str) -> int:
+    """How many rows a query selects.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
+    """
+    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+        row = connection.execute(f"SELECT count(*) FROM ({query.sql()})").fetchone()
+    return int(row[0]) if row else 0
