@@ -217,6 +217,15 @@ class Lease:
             self.holder = None if found is None else found.record
         return False
 
+    def find_holder(self) -> LeaseRecord | None:
+        """Who holds the lease now; ``None``: it could be taken. Takes nothing.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        found = self._look()
+        return None if found is None or self._is_free(found) else found.record
+
     def renew(self) -> None:
         """Move the deadline to a full ``ttl`` from now.
 

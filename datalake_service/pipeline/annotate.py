@@ -7,7 +7,9 @@ happens in between stands in ``annotation_run.py`` (workers), ``annotation_outpu
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -23,16 +25,17 @@ from datalake_service.annotating.source import BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
 from datalake_service.catalog.lease_keeper import LeaseKeeper
-from datalake_service.catalog.leases import Lease
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.encoder import RowEncoder
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
-from datalake_service.errors import AnnotationLockError, HandlerLoadError, LeaseLostError, StoreError
+from datalake_service.errors import HandlerLoadError, LeaseLostError, StoreError
+from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
+from datalake_service.pipeline.annotation_lease import AnnotatorLease
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
-from datalake_service.pipeline.failed_rows import FailedRows, log_close_failed, log_not_given_back
+from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
@@ -89,26 +92,31 @@ async def annotate(
         if progress is not None:
             progress(session.report())
 
-    async with AsyncExitStack() as stack:
-        stack.callback(session.threads.shutdown, wait=False)
-        keeper = await stack.enter_async_context(session.leased())
-        source = BlockSource(session.blocks(rows))
-        stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
-        if await source.has_rows():
-            call = await stack.enter_async_context(session.opened(function, context))
-            failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
-            run = AnnotationRun(
-                call,
-                source,
-                workers=session.options.max_concurrency,
-                timeout=session.options.timeout_seconds,
-                watch=Watch(keeper=keeper, failed=failures.note, tick=tell),
-                clock=session.clock,
-            )
-            output = await stack.enter_async_context(session.output(keeper, run.replace))
-            await run.work(output)
-            failures.judge()
+    try:
+        async with AsyncExitStack() as stack:
+            stack.callback(session.threads.shutdown, wait=False)
+            keeper = await stack.enter_async_context(session.lease().held(session.threads))
+            source = BlockSource(session.blocks(rows))
+            stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
+            if await source.has_rows():
+                call = await stack.enter_async_context(session.opened(function, context))
+                failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
+                run = AnnotationRun(
+                    call,
+                    source,
+                    workers=session.options.max_concurrency,
+                    timeout=session.options.timeout_seconds,
+                    watch=Watch(keeper=keeper, failed=failures.note, tick=tell),
+                    clock=session.clock,
+                )
+                output = await stack.enter_async_context(session.output(keeper, run.replace))
+                await run.work(output)
+                failures.judge()
+    except BaseException as error:
+        session.tell(ANNOTATION_FAILED, level=logging.ERROR, error=type(error).__name__)
+        raise
     tell()
+    session.tell(ANNOTATION_COMPLETED)
     return session.report()
 
 
@@ -139,33 +147,15 @@ class _Session:
             run=self._run,
         )
 
-    @asynccontextmanager
-    async def leased(self) -> AsyncGenerator[LeaseKeeper, None]:
-        """Hold the annotator's lease, and keep it from running out."""
-        name = f"{self._job.dataset}/{self._job.annotator}"
-        lease = Lease(
-            self._store,
-            layout.annotator_lease_key(self._job.dataset, self._job.annotator),
-            ttl=timedelta(milliseconds=self.options.lock_ttl_ms),
-            owner=f"annotate {name}",
-            clock=self.clock,
-        )
-        try:
-            taken = await self._in_thread(lease.acquire)
-            if not taken:
-                holder = "" if lease.holder is None else f": {lease.holder.in_words()}"
-                raise AnnotationLockError(
-                    f"another worker holds the annotator {name}{holder}; wait for it, or use another annotator name. "
-                    "If it is dead, its lock runs out by itself"
-                )
-            keeper = LeaseKeeper(lease)
-            keeper.start()
-            try:
-                yield keeper
-            finally:
-                await self._in_thread(keeper.stop)
-        finally:
-            await self._in_thread(partial(_give_back, lease))
+    def tell(self, event: str, *, level: int = logging.INFO, **fields: object) -> None:
+        """Tell an event with the state of the run."""
+        job = {"dataset": self._job.dataset, "annotator": self._job.annotator}
+        emit(event, level=level, **job, **dataclasses.asdict(self.report()), **fields)
+
+    def lease(self) -> AnnotatorLease:
+        """The annotator's lease, not taken yet."""
+        ttl = timedelta(milliseconds=self.options.lock_ttl_ms)
+        return AnnotatorLease(self._store, self._job.dataset, self._job.annotator, ttl=ttl, clock=self.clock)
 
     def blocks(self, rows: RowReader) -> Generator[Sequence[DataItem], None, None]:
         """Everything that has to be asked, batch by batch; runs in the reader's thread."""
@@ -201,8 +191,8 @@ class _Session:
         finally:
             try:
                 await self._call(function.close)
-            except Exception as error:  # noqa: BLE001 - the user's annotator; its results are stored, which is what counts
-                log_close_failed(self._job.dataset, self._job.annotator, failure_of(error))
+            except Exception as error:  # noqa: BLE001 - the user's annotator; its results are stored all the same
+                self.tell(ANNOTATION_CLOSE_FAILED, level=logging.WARNING, error=failure_of(error).kind)
 
     @asynccontextmanager
     async def output(self, keeper: LeaseKeeper, replace: Replace) -> AsyncGenerator[AnnotationOutput, None]:
@@ -262,13 +252,6 @@ class _Session:
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await uninterrupted(asyncio.get_running_loop().run_in_executor(self.threads, function))
-
-
-def _give_back(lease: Lease) -> None:
-    try:
-        lease.release()
-    except StoreError as error:
-        log_not_given_back(lease.owner, error)  # it runs out by itself; what the run did is not undone by that
 
 
 def _generator(blocks: Iterable[Sequence[DataItem]]) -> Generator[Sequence[DataItem], None, None]:

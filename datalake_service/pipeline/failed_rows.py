@@ -1,4 +1,4 @@
-"""Rows of an annotation run that failed: told to the log without their contents, and judged against the limits."""
+"""Rows of an annotation run that failed: told as events without their contents, and judged against the limits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from datalake_service.annotating.results import Failure
-from datalake_service.errors import LimitExceededError, StoreError
+from datalake_service.errors import LimitExceededError
+from datalake_service.events import ANNOTATION_ROW_FAILED, emit
 
-_LOG = logging.getLogger("datalake.annotate")
 _TOLD = 10
-"""Failures of a kind that are logged one by one; the others are counted."""
+"""Failures of a kind that are told one by one; the others are counted."""
 _MAX_KINDS = 100
 """Kinds that are told apart; user code may make up any number of exception classes."""
 _FIRST_JUDGEMENT = 100
@@ -36,7 +36,8 @@ class FailedRows:
 
     def __init__(self, dataset: str, annotator: str, limits: Limits, counts: Mapping[str, int]) -> None:
         """Start with none."""
-        self._name = f"{dataset}/{annotator}"
+        self._dataset = dataset
+        self._annotator = annotator
         self._limits = limits
         self._counts = counts
         self._failed = 0
@@ -49,8 +50,9 @@ class FailedRows:
         self._failed += 1
         self.kinds[kind] += 1
         if self.kinds[kind] <= _TOLD:
-            last = ", more of this kind are only counted" if self.kinds[kind] == _TOLD else ""
-            _LOG.warning("annotation.row_failed: %s row %s of batch %s: %s%s", self._name, row_id, batch, kind, last)
+            fields = {"dataset": self._dataset, "annotator": self._annotator, "batch": batch, "id": row_id}
+            last = self.kinds[kind] == _TOLD
+            emit(ANNOTATION_ROW_FAILED, level=logging.WARNING, **fields, failure=kind, more_are_counted_only=last)
         return self._judge(first=_FIRST_JUDGEMENT)
 
     def judge(self) -> None:
@@ -73,16 +75,6 @@ class FailedRows:
         allowed = f"{most}" if too_many else f"a share of {share:g}"
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.most_common(5))
         return LimitExceededError(
-            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._name} ({kinds}), allowed: {allowed}; "
-            "what was annotated is stored, look at the failed rows and run again"
+            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._dataset}/{self._annotator} ({kinds}), "
+            f"allowed: {allowed}; what was annotated is stored, look at the failed rows and run again"
         )
-
-
-def log_close_failed(dataset: str, annotator: str, failure: Failure) -> None:
-    """Say that an annotator could not be closed: its results are stored, so that nothing else follows from it."""
-    _LOG.warning("annotation.close_failed: %s/%s: %s", dataset, annotator, failure.kind)
-
-
-def log_not_given_back(owner: str, error: StoreError) -> None:
-    """Say that a lease could not be given back: others have to wait until it runs out."""
-    _LOG.warning("annotation.lease_not_released: %s: %s", owner, error)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,12 +21,16 @@ import pyarrow.parquet as pq
 from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog import layout
 from datalake_service.errors import ObjectNotFoundError
+from datalake_service.events import FIELDS
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.tables.parquet import MergedWriter
 from datalake_service.tables.schema import MergedMetadata, annotation_schema
 from datalake_service.tables.values import to_arrow
+
+if TYPE_CHECKING:
+    import pytest
 
 DATASET, ANNOTATOR, BATCH = "posts", "lang", "b1"
 FINISHED = ("done", "skipped")
@@ -182,3 +186,8 @@ def raising(error: BaseException) -> Callable[[DataItem], object]:
         raise error
 
     return rule
+
+
+def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, Any]]:
+    """The fields of every event of a name."""
+    return [getattr(record, FIELDS) for record in caplog.records if record.getMessage() == name]

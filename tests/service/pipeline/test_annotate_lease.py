@@ -13,6 +13,8 @@ from datalake_interfaces import Annotator, DataItem, HandlerContext
 from datalake_service.catalog import layout
 from datalake_service.catalog.leases import Lease
 from datalake_service.errors import AnnotationLockError, HandlerLoadError, LeaseLostError
+from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_LEASE_NOT_RELEASED
+from datalake_service.pipeline.annotation_lease import AnnotatorLease
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import (
     ANNOTATOR,
@@ -20,6 +22,7 @@ from tests.support.annotations import (
     Asked,
     ReadError,
     chunk_rows,
+    events,
     ids,
     one_batch,
     run,
@@ -48,9 +51,12 @@ def test_a_second_worker_is_refused_at_once(folder_store: FolderStore) -> None:
         with pytest.raises(AnnotationLockError, match=r"annotate posts/lang on .* wait for it"):
             await start(folder_store, rows, asked)
         assert (rows.read_batches, asked.ids) == ([], [])
+        with pytest.raises(AnnotationLockError):
+            AnnotatorLease(folder_store, DATASET, ANNOTATOR).refuse_if_held()
         assert (await start(folder_store, one_batch(10), Asked(), annotator="other")).annotated == 10
         go_on.set()
         assert (await first).annotated == 10
+        AnnotatorLease(folder_store, DATASET, ANNOTATOR).refuse_if_held()
         assert (await start(folder_store, one_batch(10), Asked())).already_done == 10
 
     asyncio.run(main())
@@ -109,7 +115,8 @@ def test_a_lease_that_cannot_be_given_back_fails_nothing(
     """The results are stored; the lease runs out by itself; the log says so."""
     faulty = FaultyStore(folder_store, at("put", Fault.UNAVAILABLE, key=KEY, nth=2))
     assert run(faulty, one_batch(5), Asked()).annotated == 5
-    assert "lease_not_released" in caplog.text
+    (told,) = events(caplog, ANNOTATION_LEASE_NOT_RELEASED)
+    assert (told["dataset"], told["annotator"]) == (DATASET, ANNOTATOR)
 
 
 # Annotator classes ---------------------------------------------------------------------------------------------
@@ -190,5 +197,6 @@ def test_an_annotator_that_cannot_close_is_logged(folder_store: FolderStore, cap
             raise RuntimeError("secret")
 
     assert run(folder_store, one_batch(5), Broken()).annotated == 5
-    assert "annotation.close_failed: posts/lang: RuntimeError" in caplog.text
-    assert "secret" not in caplog.text
+    (told,) = events(caplog, ANNOTATION_CLOSE_FAILED)
+    assert (told["dataset"], told["annotator"], told["error"]) == (DATASET, ANNOTATOR, "RuntimeError")
+    assert "secret" not in caplog.text + str(told)
