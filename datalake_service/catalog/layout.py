@@ -56,8 +56,8 @@ def rejected_prefix(dataset: str, batch: str) -> str:
 
 
 def task_rejections_key(prefix: str, task: str, number: int) -> str:
-    """One file of a task's rejections; ``prefix`` ends in a slash, usually from ``rejected_prefix``."""
-    return f"{prefix}task_{task}_{number}.jsonl"
+    """One file of a task's rejections; ``prefix`` from ``rejected_prefix``, ``number`` counts from 0."""
+    return f"{prefix}task_{task}_{number:05d}.jsonl"
 
 
 def merge_rejections_key(prefix: str, name: str, etag: str) -> str:

@@ -1,0 +1,259 @@
+"""The LOCAL engine: tasks in worker processes on this machine, and a small scheduler in the parent.
+
+Each slot is a thread that owns at most one worker: it takes the next job, listens to its worker, and replaces a worker
+that died. The thread that called ``run`` hears of it through one queue. Knows nothing of what a task does.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from types import FrameType
+
+from datalake_service.catalog.tasks import TaskStatus
+from datalake_service.engines.messages import Broken, Ended, Leave, Progress, Refused, Run, Stop
+from datalake_service.engines.process import WorkerDiedError, WorkerProcess
+from datalake_service.errors import DatalakeError
+from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.task import give_up_task, worker_name
+from datalake_utils.clock import SystemClock
+
+MAX_DEATHS = 3
+"""A task during which this many workers died is given up."""
+_TICK_SECONDS = 0.2
+"""How soon a ``stop`` that was set elsewhere is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupt:
+    """A signal came."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """No task can run."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class _SlotEnded:
+    """A slot has nothing more to do."""
+
+
+_Event = TaskProgress | TaskResult | _Interrupt | _Refusal | _SlotEnded
+
+
+class LocalEngine:
+    """Runs tasks in spawned processes; see ``Engine``."""
+
+    def __init__(self, *, concurrency: int | None = None, max_deaths: int = MAX_DEATHS) -> None:
+        """Use at most ``concurrency`` processes (default: one for each core)."""
+        self._concurrency = concurrency or os.cpu_count() or 1
+        self._max_deaths = max_deaths
+
+    def run(
+        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+    ) -> list[TaskResult]:
+        """Run every job to its end; see ``Engine.run``."""
+        events: SimpleQueue[_Event] = SimpleQueue()
+        queue = deque(jobs)
+        slots = [_Slot(queue, events, stop, self._max_deaths) for _ in range(min(self._concurrency, len(jobs)))]
+        with _signals_as_events(events):
+            for slot in slots:
+                slot.start()
+            try:
+                results = _Watch(slots, events, stop, on_event).until_all_ended()
+            finally:  # also after an error in on_event
+                for slot in slots:
+                    slot.kill()
+                for slot in slots:
+                    slot.join()
+        results += [TaskResult(job.task, TaskStatus.CREATED) for job in queue]
+        return results
+
+
+class _Watch:
+    """The calling thread: hears of everything, decides on stopping."""
+
+    def __init__(
+        self,
+        slots: Sequence[_Slot],
+        events: SimpleQueue[_Event],
+        stop: threading.Event,
+        on_event: Callable[[TaskProgress | TaskResult], None],
+    ) -> None:
+        self._slots = slots
+        self._events = events
+        self._stop = stop
+        self._on_event = on_event
+        self._told = False
+
+    def until_all_ended(self) -> list[TaskResult]:
+        results: list[TaskResult] = []
+        refusal: Exception | None = None
+        interrupts = 0
+        running = len(self._slots)
+        while running:
+            match self._next():
+                case TaskProgress() as progress:
+                    self._on_event(progress)
+                case TaskResult() as result:
+                    results.append(result)
+                    self._on_event(result)
+                case _Refusal(error):
+                    refusal = refusal or error
+                    self._stop.set()
+                case _Interrupt():
+                    interrupts += 1
+                    self._stop.set()
+                    if interrupts > 1:
+                        raise KeyboardInterrupt
+                case _SlotEnded():
+                    running -= 1
+                case None:
+                    pass
+            self._tell()
+        if refusal is not None:
+            raise refusal
+        return results
+
+    def _next(self) -> _Event | None:
+        try:
+            return self._events.get(timeout=_TICK_SECONDS)
+        except Empty:
+            return None
+
+    def _tell(self) -> None:
+        """Pass a stop on to the workers, once."""
+        if self._stop.is_set() and not self._told:
+            self._told = True
+            for slot in self._slots:
+                slot.stop_worker()
+
+
+class _Slot(threading.Thread):
+    """Runs one job after the other, each in its worker."""
+
+    def __init__(
+        self, queue: deque[TaskJob], events: SimpleQueue[_Event], stop: threading.Event, max_deaths: int
+    ) -> None:
+        super().__init__(daemon=True, name="slot")
+        self._queue = queue
+        self._events = events
+        self._stopping = stop
+        self._max_deaths = max_deaths
+        self._guard = threading.Lock()
+        self._worker: WorkerProcess | None = None
+        self._killed = False
+
+    def run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    job = self._queue.popleft()
+                except IndexError:
+                    break
+                self._events.put(self._run_job(job))
+        finally:
+            self._part_with_worker()
+            self._events.put(_SlotEnded())
+
+    def stop_worker(self) -> None:
+        """Ask the worker to end its task in order."""
+        with self._guard:
+            if self._worker is not None:
+                self._worker.send(Stop())
+
+    def kill(self) -> None:
+        """End the worker at once; the slot ends with it."""
+        with self._guard:
+            self._killed = True
+            if self._worker is not None:
+                self._worker.kill()
+
+    def _run_job(self, job: TaskJob) -> TaskResult | _Refusal:
+        deaths = 0
+        while True:
+            try:
+                return self._attempt(job)
+            except WorkerDiedError as error:
+                pid = self._part_with_worker()
+                deaths += 1
+                if self._killed or self._stopping.is_set():
+                    return TaskResult(job.task, TaskStatus.RUNNING, error=str(error))
+                if deaths >= self._max_deaths:
+                    return _give_up(job, f"{error}; so did {deaths - 1} more that tried", pid)
+
+    def _attempt(self, job: TaskJob) -> TaskResult | _Refusal:
+        worker = self._have_worker()
+        worker.send(Run(pickle.dumps(job)))
+        while True:
+            match worker.receive():
+                case Progress(progress):
+                    self._events.put(progress)
+                case Ended(result):
+                    return result
+                case Refused(error):
+                    return _Refusal(error)
+                case Broken(reason):
+                    raise WorkerDiedError(f"the worker process failed: {reason}")
+
+    def _have_worker(self) -> WorkerProcess:
+        if self._worker is None:
+            worker = WorkerProcess()
+            with self._guard:
+                self._worker = worker
+            if self._killed:
+                worker.kill()
+            elif self._stopping.is_set():  # it was set while there was nobody to tell
+                worker.send(Stop())
+        return self._worker
+
+    def _part_with_worker(self) -> int | None:
+        """Let the worker go, dead or alive; returns its process."""
+        with self._guard:
+            worker, self._worker = self._worker, None
+        if worker is None:
+            return None
+        worker.send(Leave())
+        worker.close()
+        return worker.pid
+
+
+def _give_up(job: TaskJob, reason: str, pid: int | None) -> TaskResult:
+    try:
+        return give_up_task(job, reason, worker=worker_name(pid), clock=SystemClock())
+    except DatalakeError as error:
+        return TaskResult(job.task, TaskStatus.FAILED, error=f"{reason}; and that could not be written: {error}")
+
+
+@contextmanager
+def _signals_as_events(events: SimpleQueue[_Event]) -> Iterator[None]:
+    """While tasks run, an interrupt or a request to terminate becomes an event.
+
+    Only where the default behaviour is in place and this is the main thread: somebody else's handler stays.
+    """
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        events.put(_Interrupt())  # documented to be safe in a signal handler
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, handler in before.items() if handler in (signal.default_int_handler, signal.SIG_DFL)]
+    for number in ours:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])

@@ -1,0 +1,104 @@
+"""The port between a dataset's run and the place where its tasks run, and the values that cross it.
+
+Knows nothing of processes or machines: an engine is handed to ``create_dataset``. Everything here can be pickled.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from datalake_service.catalog.tasks import TaskCounts, TaskStatus
+from datalake_service.handling.policy import OnError
+from datalake_service.storage.base import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSpec:
+    """Which class of the user's to construct, and how."""
+
+    reference: str
+    """``module.Class``."""
+    folder: Path
+    """Where the dataset file is."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """One object, read record by record with a ``SingleFileParser``."""
+
+    store: ObjectStore
+    name: str
+    """The manifest's line; the parser may resolve it to another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorInput:
+    """The rows that a ``Generator`` yields."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskJob:
+    """Everything a worker needs to run one task, wherever it is."""
+
+    task: str
+    """Its id."""
+    source: str
+    """The stable name of what is read: ids are derived from it, and rejections carry it."""
+    input: FileInput | GeneratorInput
+    handler: HandlerSpec
+    store: ObjectStore
+    """The lake."""
+    dataset: str
+    batch: str
+    chunk_size: int
+    deduplicate_on: tuple[str, ...] | None = None
+    on_error: OnError = field(default_factory=OnError)
+    log_level: str = "WARNING"
+    """What the handler logs at this level and above is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """How far a running task is, whether that is durable yet or not."""
+
+    task: str
+    counts: TaskCounts
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """How a task stands after a run had it."""
+
+    task: str
+    status: TaskStatus
+    """``RUNNING``: it died while it was being stopped, or another run has it. ``CREATED``: it was not begun."""
+    counts: TaskCounts = field(default_factory=TaskCounts)
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Runs tasks somewhere.
+
+    Guarantees: one result for each job, whatever happens to it; a task that fails, or kills its worker, leaves the
+    others alone. After ``stop`` is set, running tasks make durable what they have, and what was not begun is
+    not begun.
+    """
+
+    def run(
+        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+    ) -> list[TaskResult]:
+        """Run every job to its end; ``on_event`` is called by the thread that called this, as things happen.
+
+        An interrupt from the keyboard, or a request of the system to terminate, sets ``stop``; a second one gives up
+        on what is running, and ``KeyboardInterrupt`` is raised.
+
+        Raises:
+            UsageError: No task can run, for instance because the handler cannot be loaded. Nothing was read.
+        """
+        ...

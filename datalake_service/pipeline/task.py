@@ -1,0 +1,305 @@
+"""One task: read, handle, store, checkpoint, until its input ends or something stops it.
+
+The order of writes is what makes it safe: chunks, then rejections, then the task's object. See
+``docs/design/008-tasks.md``. Knows neither how records are read (``feeds.py``) nor which process it runs in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from datalake_service.catalog import layout
+from datalake_service.catalog.manifests import claim_run
+from datalake_service.catalog.rejections import Rejection
+from datalake_service.catalog.tasks import (
+    TRANSITIONS,
+    TaskEvent,
+    TaskState,
+    TaskStatus,
+    load_task,
+    move,
+    reset,
+    save_task,
+)
+from datalake_service.chunks.writer import ChunkWriter
+from datalake_service.errors import HandlerLoadError, PreconditionFailedError, RowError, StoreError
+from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.feed import Feed, InputChangedError, InputFailedError
+from datalake_service.pipeline.feeds import make_feed
+from datalake_service.pipeline.task_rejections import RejectionFiles
+from datalake_utils.clock import Clock
+from datalake_utils.ids import random_hex
+
+CHECKPOINT_SECONDS = 2.0
+"""A sealed chunk is followed by a checkpoint if the last one is older than this: a kill repeats little, and a fast task
+pays little."""
+LONGEST_SECONDS = 30.0
+"""However slow the handler is, a checkpoint is made after this time, with a chunk as small as it is."""
+LOOK_SECONDS = 0.05
+"""How often the task looks up from its records: is it to stop, does somebody want to know how far it is?"""
+_RUN_DIGITS = 6
+_VERSIONS = 3
+"""How many versions of an input are begun with before a task gives up on one that keeps changing."""
+
+Report = Callable[[TaskProgress], None]
+
+
+class _TakenOverError(Exception):
+    """Another worker owns the task now. What this one has stored since its checkpoint, that one produces again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How the reading came to its end."""
+
+    event: TaskEvent
+    error: str | None = None
+
+
+def run_task(job: TaskJob, *, stop: Callable[[], bool], report: Report, clock: Clock) -> TaskResult:
+    """Run a task from its last checkpoint to its end; it may be called again after any crash.
+
+    Args:
+        job: The task; its object exists.
+        stop: Asked now and then; once it says yes, what there is becomes durable and the task is STOPPED.
+        report: Told now and then how far the task is.
+        clock: Time source.
+
+    Raises:
+        HandlerLoadError: The handler cannot be loaded; nothing was read or changed.
+    """
+    attempt = _Attempt(job, stop, report, clock)
+    try:
+        for _ in range(_VERSIONS):
+            try:
+                return attempt.run()
+            except InputChangedError:
+                attempt.forget()
+        return attempt.fail(f"{job.source} changed {_VERSIONS} times while it was being read")
+    except _TakenOverError:
+        return TaskResult(job.task, TaskStatus.RUNNING, error="another worker has taken the task over")
+    except StoreError as error:
+        return _fail_if_possible(job, str(error), clock)
+
+
+def give_up_task(job: TaskJob, reason: str, *, worker: str, clock: Clock) -> TaskResult:
+    """Mark a task as failed that its worker cannot mark any more; its checkpoint stays.
+
+    Raises:
+        StoreError: The lake cannot be written.
+    """
+    stored = load_task(job.store, job.dataset, job.task)
+    state = stored.state
+    if (state.status, TaskEvent.FAIL) not in TRANSITIONS or state.worker not in (None, worker):
+        return result_of(state)
+    failed = move(state, TaskEvent.FAIL, error=reason, finished_at=clock.now())
+    return result_of(save_task(job.store, job.dataset, failed, etag=stored.etag).state)
+
+
+def result_of(state: TaskState) -> TaskResult:
+    """What a task's object says, as a result."""
+    return TaskResult(state.id, state.status, state.counts, state.error, state.notes)
+
+
+def worker_name(pid: int | None = None) -> str:
+    """How a worker process calls itself in the tasks that it has: host and process."""
+    return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
+
+
+def _fail_if_possible(job: TaskJob, reason: str, clock: Clock) -> TaskResult:
+    """After an error of the store: perhaps it is well enough again to keep the reason."""
+    try:
+        return give_up_task(job, reason, worker=worker_name(), clock=clock)
+    except StoreError:
+        return TaskResult(job.task, TaskStatus.FAILED, error=reason)
+
+
+def _rejection_files(job: TaskJob) -> RejectionFiles:
+    return RejectionFiles(job.store, layout.rejected_prefix(job.dataset, job.batch), job.task)
+
+
+class _Attempt:
+    """One worker's work on one task, from taking it to ending it."""
+
+    def __init__(self, job: TaskJob, stop: Callable[[], bool], report: Report, clock: Clock) -> None:
+        self._job = job
+        self._stop = stop
+        self._report = report
+        self._clock = clock
+        self._stored = load_task(job.store, job.dataset, job.task)
+        self._rejections = _rejection_files(job)
+        self._writer: ChunkWriter | None = None
+        self._run: str | None = None
+        self._base = self._stored.state.counts
+        self._look_at = self._saved_at = 0.0
+
+    def run(self) -> TaskResult:
+        """Take the task, read its input, end it."""
+        if self._stored.state.status is TaskStatus.COMPLETED:
+            return result_of(self._stored.state)
+        feed = make_feed(self._job)
+        try:
+            self._take(feed)
+            ending = self._drive(feed)
+            feed.close()
+            self._close_writer()
+            self._keep(feed, ending)
+        finally:
+            feed.close()
+            self._abandon_writer()
+        if ending.event is TaskEvent.COMPLETE:
+            self._remove_leftovers()
+        return result_of(self._stored.state)
+
+    def forget(self) -> None:
+        """Begin at the beginning: the input is another one now."""
+        self._save(reset(self._stored.state))
+        self._rejections = _rejection_files(self._job)
+        self._base = self._stored.state.counts
+
+    def fail(self, reason: str) -> TaskResult:
+        """End the task without reading."""
+        self._save(move(self._stored.state, TaskEvent.FAIL, error=reason, finished_at=self._clock.now()))
+        return result_of(self._stored.state)
+
+    def _take(self, feed: Feed) -> None:
+        if not feed.resumes and self._stored.state.status is not TaskStatus.CREATED:
+            self.forget()
+        state = self._stored.state
+        now, attempt = self._clock.now(), state.attempt + 1
+        changes = {"attempt": attempt, "worker": worker_name(), "error": None, "started_at": now, "finished_at": None}
+        self._save(move(state, TaskEvent.START, **changes))
+        self._look_at = self._saved_at = self._clock.monotonic()
+
+    def _drive(self, feed: Feed) -> _Ending:
+        """Read until something ends it. What was read before that is good, and kept by the caller."""
+        state = self._stored.state
+        try:
+            feed.open(checkpoint=state.checkpoint, version=state.input)
+            for outcome in feed.outcomes():
+                if type(outcome) is dict:
+                    rejection = self._write(feed, outcome)
+                else:
+                    rejection = outcome if isinstance(outcome, Rejection) else None
+                if rejection is not None and (ending := self._reject(feed, rejection)) is not None:
+                    return ending
+                if (now := self._clock.monotonic()) >= self._look_at and self._look(feed, now):
+                    return _Ending(TaskEvent.STOP)
+        except (InputFailedError, HandlerLoadError) as error:
+            return _Ending(TaskEvent.FAIL, str(error))
+        return _Ending(TaskEvent.COMPLETE)
+
+    def _write(self, feed: Feed, row: dict[str, Any]) -> Rejection | None:
+        """Put a row into its chunk; returns the rejection of one that cannot be stored."""
+        writer = self._writer or self._claim()
+        try:
+            writer.add(row)
+        except StoreError:
+            raise
+        except RowError as error:
+            return feed.reject_row(row, str(error))
+        except Exception as error:  # noqa: BLE001 - the user's code: how a value of theirs becomes JSON
+            return feed.reject_row(row, f"its values cannot be stored: {type(error).__name__}")
+        if writer.saturated:
+            writer.wait_for_room()
+        return None
+
+    def _reject(self, feed: Feed, rejection: Rejection) -> _Ending | None:
+        """Keep a rejection; returns how that ends the task, if it does."""
+        self._rejections.add(rejection)
+        if self._rejections.pressing:
+            self._look_at = 0.0  # now, rather than in a moment
+        policy = self._job.on_error
+        if policy.policy == "fail":
+            # Not part of what is done: the next attempt meets the record again, perhaps with a better handler.
+            feed.take_back()
+            where = "" if rejection.start_offset is None else f" at {rejection.start_offset}"
+            return _Ending(TaskEvent.FAIL, f"{rejection.message} ({rejection.source}{where}; onError.policy is 'fail')")
+        reason = policy.judge(self._base + feed.counts(), ended=False)
+        return None if reason is None else _Ending(TaskEvent.FAIL, reason)
+
+    def _look(self, feed: Feed, now: float) -> bool:
+        """Look up from the records; returns whether to stop."""
+        if not feed.at_rest:
+            return False
+        self._look_at = now + LOOK_SECONDS
+        self._report(TaskProgress(self._job.task, self._base + feed.counts()))
+        age = now - self._saved_at
+        at_a_seam = age >= CHECKPOINT_SECONDS and (self._writer is None or self._writer.rows_buffered == 0)
+        if at_a_seam or age >= LONGEST_SECONDS or self._rejections.pressing:
+            if self._writer is not None:
+                self._writer.flush()
+            self._keep(feed, _Ending(TaskEvent.CHECKPOINT))
+            self._saved_at = self._clock.monotonic()
+        elif age >= CHECKPOINT_SECONDS:
+            self._look_at = now  # at every record, so as not to miss the seam
+        return self._stop()
+
+    def _keep(self, feed: Feed, ending: _Ending) -> None:
+        """Write where to go on. Every row that the feed yielded is durable already; its rejections become so here."""
+        state = self._stored.state
+        number = state.rejection_files
+        following = self._rejections.store(number)
+        ended = ending.event is not TaskEvent.CHECKPOINT
+        self._save(
+            move(
+                state,
+                ending.event,
+                run=self._run or state.run,
+                input=feed.version,
+                checkpoint=feed.position,
+                # A rejection that was taken back lies in a file that does not count: the next attempt writes it again.
+                rejection_files=number if feed.took_back else following,
+                rejection_files_ever=max(state.rejection_files_ever, following),
+                counts=self._base + feed.counts(),
+                notes=feed.notes,
+                error=ending.error,
+                finished_at=self._clock.now() if ended else None,
+            )
+        )
+
+    def _save(self, state: TaskState) -> None:
+        try:
+            self._stored = save_task(self._job.store, self._job.dataset, state, etag=self._stored.etag)
+        except PreconditionFailedError as error:
+            raise _TakenOverError from error
+
+    def _claim(self) -> ChunkWriter:
+        """The run of this attempt, begun with its first row."""
+        job = self._job
+        prefix = layout.batch_prefix(job.dataset, job.batch)
+        manifest = claim_run(
+            job.store,
+            prefix,
+            kind="task",
+            deduplicate_on=job.deduplicate_on,
+            chunk_size=job.chunk_size,
+            now=self._clock.now(),
+            draw=lambda: random_hex(_RUN_DIGITS),
+        )
+        self._run = manifest.run
+        self._writer = ChunkWriter(job.store, prefix, manifest, clock=self._clock)
+        return self._writer
+
+    def _close_writer(self) -> None:
+        """Make every row durable, and complete the run."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def _abandon_writer(self) -> None:
+        """Let go of the writer after an error; what cannot be stored is produced again by the next attempt."""
+        with suppress(StoreError):
+            self._close_writer()
+
+    def _remove_leftovers(self) -> None:
+        """Delete rejection files of attempts that do not count; if that fails they are only too many."""
+        state = self._stored.state
+        if state.attempt > 1:
+            with suppress(StoreError):
+                self._rejections.remove(state.rejection_files, state.rejection_files_ever + 1)
