@@ -5,17 +5,18 @@ Joins opening, sniffing, decompression and framing. Knows nothing of handlers: i
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, BinaryIO
 
 from datalake_interfaces import RecordHintType, RecordParseHint
 from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.errors import StoreError
 from datalake_service.readers.ahead import ReadAhead
-from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer
+from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer, Oversize
 from datalake_service.readers.sniffing import SNIFFED_BYTES, Compression, Content, Damage, sniff
 from datalake_service.readers.streams import Block, Entry, Input, decoded_blocks, plain_blocks
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -58,12 +59,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
-    """Records that came out of one block, in order."""
+    """Records that came out of one block, or what could not be read; everything is in the order of the file."""
 
     records: list[Frame]
     """Offset in the decompressed data, and bytes."""
     rejections: tuple[Rejection, ...]
-    """What could not be read up to the end of this batch. Keep them before the position is kept."""
+    """What could not be read; then there are no records in this batch."""
     position: Position
     """Where to go on once the whole batch is safe."""
     read: int
@@ -75,8 +76,7 @@ class RecordBatch:
         """Where to go on once the records up to ``index`` (inclusive) are safe."""
         if index == len(self.records) - 1:
             return self.position
-        offset, data = self.records[index]
-        return _position(offset + len(data) - self._shared, self._entries, self.position.compression)
+        return _position(_behind(self.records[index], self._shared), self._entries, self.position.compression)
 
 
 class ObjectReader:
@@ -173,44 +173,47 @@ class ObjectReader:
         self._entries.extend(block.entries)
         self._read = block.read
         self._framer.push(block.data)
-        records = self._framer.take()
-        rejections = self._oversize()
-        if records or rejections:
-            yield self._batch(records, rejections)
+        yield from self._in_order(self._framer.take())
+
+    def _in_order(self, records: list[Frame]) -> Iterator[RecordBatch]:
+        """Yield records, and those that were too large between them, so that a position never passes one by."""
+        for item in self._framer.oversize:
+            before = bisect_left(records, item.start, key=itemgetter(0))
+            if before:
+                yield self._batch(records[:before], resume=_behind(records[before - 1], self._shared))
+                records = records[before:]
+            yield self._batch([], self._too_large(item), resume=item.end - self._shared)
+        self._framer.oversize.clear()
+        if records:
+            yield self._batch(records, resume=self._framer.resume)
 
     def _finish(self, damage: Damage | None) -> Iterator[RecordBatch]:
         last = self._framer.finish()
-        rejections = self._oversize()
         if damage is not None:
-            rejections = (*rejections, self._damaged(damage, last))
+            yield from self._in_order([])
             self.notes.append(f"{self._source}: {damage.message}")
-            last = None
-        elif self._meta.size and not self.records and last is None and not rejections and self._position is None:
+            yield self._batch([], self._damaged(damage, last), resume=self._framer.resume)
+            return
+        yield from self._in_order([last] if last is not None else [])
+        if self._meta.size and not self.records and self._position is None:
             self.notes.append(f"{self._source}: no record in {self._meta.size} bytes: the start pattern does not occur")
-        if last is not None or rejections:
-            yield self._batch([last] if last is not None else [], rejections)
 
-    def _batch(self, records: list[Frame], rejections: tuple[Rejection, ...]) -> RecordBatch:
+    def _batch(self, records: list[Frame], *rejections: Rejection, resume: int) -> RecordBatch:
         self.records += len(records) + len(rejections)
-        position = _position(self._framer.resume, self._entries, self._compression)
-        first = records[0][0] if records else self._framer.resume
+        first = records[0][0] if records else resume
         self._entries = self._entries[max(0, bisect_right(self._entries, first, key=_offset) - 1) :]
+        position = _position(resume, self._entries, self._compression)
         return RecordBatch(records, rejections, position, self._read, tuple(self._entries), self._shared)
 
-    def _oversize(self) -> tuple[Rejection, ...]:
-        rejections = tuple(
-            Rejection(
-                source=self._source,
-                start_offset=str(item.start),
-                end_offset=str(item.end),
-                kind=RejectionKind.READ,
-                message=f"the record is {item.end - item.start} bytes long, more than the limit",
-                data=item.head,
-            )
-            for item in self._framer.oversize
+    def _too_large(self, item: Oversize) -> Rejection:
+        return Rejection(
+            source=self._source,
+            start_offset=str(item.start),
+            end_offset=str(item.end),
+            kind=RejectionKind.READ,
+            message=f"the record is {item.end - item.start} bytes long, more than the limit",
+            data=item.head,
         )
-        self._framer.oversize.clear()
-        return rejections
 
     def _damaged(self, damage: Damage, fragment: Frame | None) -> Rejection:
         start, data = fragment if fragment is not None else (self._framer.resume, None)
@@ -227,6 +230,11 @@ def _position(offset: int, entries: list[Entry] | tuple[Entry, ...], compression
     if compression is Compression.NONE:
         return Position(offset, Entry(offset, offset), compression)
     return Position(offset, entries[max(0, bisect_right(entries, offset, key=_offset) - 1)], compression)
+
+
+def _behind(record: Frame, shared: int) -> int:
+    offset, data = record
+    return offset + len(data) - shared
 
 
 def _offset(entry: Entry) -> int:

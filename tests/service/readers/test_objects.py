@@ -178,6 +178,14 @@ def test_a_record_beyond_the_limit_is_rejected(store: FolderStore) -> None:
     (rejection,) = read.rejections
     assert (rejection.start_offset, rejection.end_offset) == ("10", str(10 + len(lines[1])))
     assert rejection.data == lines[1][:1000]
+    assert [len(batch.records) for batch in read.batches] == [1, 0, 1]  # in the order of the file
+    for number, batch in enumerate(read.batches):
+        rest = ObjectReader(
+            store, store.head("a.log"), HINTS, source="a.log", position=batch.position, max_record_bytes=1000
+        )
+        again = Read(rest)
+        assert again.records == [record for later in read.batches[number + 1 :] for record in later.records]
+        assert len(again.rejections) == (1 if number == 0 else 0)
 
 
 def members(lines: list[bytes], cuts: list[int], suffix: str) -> bytes:
