@@ -1,1 +1,54 @@
-"""Create and annotate text-heavy datasets on object storage."""
+"""Create and annotate text-heavy datasets on object storage.
+
+``S3DataTool`` is the way in. Names are loaded when they are first asked for, so that importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datalake_interfaces.annotators import Annotation, DataItem
+    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
+    from datalake_service.config.streaming import StreamingConfigs
+    from datalake_service.errors import AnnotationLockError, DatasetNotMergedError
+    from datalake_service.tool import S3DataTool
+
+__all__ = [
+    "AllFilter",
+    "Annotation",
+    "AnnotationLockError",
+    "AnyFilter",
+    "BooleanFilter",
+    "DataItem",
+    "DatasetNotMergedError",
+    "FilterNode",
+    "RawDuckFilter",
+    "S3DataTool",
+    "StreamingConfigs",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name."""
+    match name:
+        case "AllFilter" | "AnyFilter" | "BooleanFilter" | "FilterNode" | "RawDuckFilter":
+            from datalake_service.config import filters as module
+        case "Annotation" | "DataItem":
+            from datalake_interfaces import annotators as module
+        case "AnnotationLockError" | "DatasetNotMergedError":
+            from datalake_service import errors as module
+        case "S3DataTool":
+            from datalake_service import tool as module
+        case "StreamingConfigs":
+            from datalake_service.config import streaming as module
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Offer the public names."""
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,7 @@ import pyarrow as pa
 from datalake_service.errors import StoreError
 from datalake_service.tables.dedup import Mask
 from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.schema import TEXT_TYPE, TableSchema, arrow_type
+from datalake_service.tables.schema import TableSchema, arrow_type
 from datalake_service.tables.values import UnexpectedKindsError, to_arrow, to_values, widen
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ class ParsedBlock:
             if column.name == "id":
                 arrays.append(to_arrow(list(ids), column.type))
             elif column.name in system:
-                arrays.append(_system_array(system[column.name]))
+                arrays.append(to_arrow(list(system[column.name]), column.type))
             elif column.name in given:
                 arrays.append(to_arrow(_column(rows, column.name), column.type))
             else:
@@ -112,13 +112,6 @@ def _column(rows: Sequence[Row], name: str) -> list[Any]:
         return list(map(itemgetter(name), rows))
     except KeyError:
         return [row.get(name) for row in rows]
-
-
-def _system_array(values: Sequence[str]) -> pa.Array:
-    """Text without anything unusual; mostly the same value again and again."""
-    if values and values[0] == values[-1] and len(set(values)) == 1:
-        return pa.repeat(pa.scalar(values[0], TEXT_TYPE), len(values))
-    return pa.array(values, TEXT_TYPE)
 
 
 class StoredBlock:

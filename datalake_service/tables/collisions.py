@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datalake_service.tables.digests import digest_contents, digest_texts
+from datalake_service.tables.digests import as_array, digest_contents, digest_texts
 from datalake_service.tables.spool import Spool, sorted_groups
 
 _RECORD = np.dtype(
@@ -35,8 +35,8 @@ class Collisions:
         self, ids: Sequence[str], contents: Iterable[Mapping[str, Any]], positions: npt.NDArray[np.int64]
     ) -> None:
         """Add rows: their ids, their content without system columns, their positions in the merge."""
-        content = digest_contents(contents)
-        self._spool.add(digest_texts(ids), c=content[:, 0], d=content[:, 1], position=positions)
+        content = as_array(digest_contents(contents))
+        self._spool.add(as_array(digest_texts(ids)), c=content[:, 0], d=content[:, 1], position=positions)
 
     def conflicts(self) -> npt.NDArray[np.int64]:
         """The positions of rows whose content differs from that of the first row with their id, in order."""

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from datalake_service.tables.digest_table import BYTES_PER_ENTRY, MAX_ENTRIES, DigestTable, Positions
+from datalake_service.tables.digest_table import DigestTable, SmallDigestTable, bytes_for, table_for
 from datalake_service.tables.digests import digest_keys, digest_texts
 
 Mask = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
 
 KeyColumns = Callable[[], Sequence[Sequence[Any]]]
 """Answers the values of the dedup columns of a block; called only if they are needed."""
@@ -58,13 +59,13 @@ class MemoryDedup:
 
     def __init__(self, rows: int, *, keyed: bool) -> None:
         """Decide up to ``rows`` rows; ``keyed``: by dedup keys too."""
-        self._ids = DigestTable(rows)
-        self._keys = DigestTable(rows if keyed else 0)
+        self._ids: DigestTable | SmallDigestTable = table_for(rows)
+        self._keys: DigestTable | SmallDigestTable = table_for(rows if keyed else 0)
 
     @staticmethod
     def fits(rows: int, *, keyed: bool, budget_bytes: int) -> bool:
         """Whether so many rows can be decided in so much memory."""
-        return rows <= MAX_ENTRIES and rows * BYTES_PER_ENTRY * (2 if keyed else 1) <= budget_bytes
+        return bytes_for(rows) * (2 if keyed else 1) <= budget_bytes
 
     def judge(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> Verdict:
         """Decide the next rows; see ``Dedup``."""
@@ -74,9 +75,14 @@ class MemoryDedup:
         repeated = first != positions
         duplicate, all_null = np.zeros(count, np.bool_), 0
         if keys is not None:
-            digests, empty = digest_keys(keys())
-            # A row that goes for its id has no say about keys, nor has one without a key.
-            asked = np.flatnonzero(~(repeated | empty))
-            duplicate[asked] = self._keys.add(digests[asked], positions[asked]) != positions[asked]
-            all_null = int((empty & ~repeated).sum())
+            digests = digest_keys(keys())
+            if repeated.any() or None in digests:
+                # A row that goes for its id has no say about keys, nor has one without a key.
+                keyed = [digest if stays else None for digest, stays in zip(digests, ~repeated, strict=True)]
+                asked = np.array([index for index, digest in enumerate(keyed) if digest is not None], np.int64)
+                all_null = count - int(repeated.sum()) - len(asked)
+                given = [digest for digest in keyed if digest is not None]
+                duplicate[asked] = self._keys.add(given, positions[asked]) != positions[asked]
+            else:
+                duplicate = self._keys.add(digests, positions) != positions
         return Verdict(repeated, duplicate, repeated, first[repeated], all_null)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datalake_service.tables.dedup import KeyColumns, Mask, Verdict
-from datalake_service.tables.digests import digest_keys, digest_texts
+from datalake_service.tables.digests import as_array, digest_keys, digest_texts
 from datalake_service.tables.spool import Spool, sorted_groups
 
 _RECORD = np.dtype([("a", np.uint64), ("b", np.uint64), ("position", np.int64)])
@@ -56,10 +56,12 @@ class SpooledDedup:
     def add(self, start: int, ids: Sequence[str], keys: KeyColumns | None) -> None:
         """Note the rows at positions from ``start``."""
         positions = np.arange(start, start + len(ids))
-        self._ids.add(digest_texts(ids), position=positions)
+        self._ids.add(as_array(digest_texts(ids)), position=positions)
         if keys is not None:
-            digests, empty = digest_keys(keys())
-            self._keys.add(digests[~empty], position=positions[~empty])
+            digests = digest_keys(keys())
+            keyed = np.array([digest is not None for digest in digests], np.bool_)
+            given = as_array([digest for digest in digests if digest is not None])
+            self._keys.add(given, position=positions[keyed])
 
     def decide(self, *, keyed: bool) -> None:
         """Decide everything that was added."""

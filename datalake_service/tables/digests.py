@@ -21,28 +21,31 @@ Digests = npt.NDArray[np.uint64]
 _MISSING = "n"
 
 
-def digest_texts(texts: Iterable[str]) -> Digests:
+def digest_texts(texts: Iterable[str]) -> list[bytes]:
     """Digests of texts, lone surrogates included."""
     # surrogatepass is as fast as strict encoding for text without surrogates.
-    parts = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
-    return np.frombuffer(b"".join(parts), np.uint64).reshape(-1, 2)
+    return [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
 
 
-def digest_keys(columns: Sequence[Sequence[Any]]) -> tuple[Digests, npt.NDArray[np.bool_]]:
-    """Digests of the rows of ``columns`` (at least one), and which rows are ``None`` in all of them."""
+def digest_keys(columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
+    """Digests of the rows of ``columns`` (at least one); ``None`` for rows that are ``None`` in all of them."""
     parts = [_canonical_column(column) for column in columns]
     keys = parts[0] if len(parts) == 1 else list(map("".join, zip(*parts, strict=True)))
+    digests: list[bytes | None] = [*digest_texts(keys)]
     nothing = _MISSING * len(columns)
     if nothing in keys:
-        empty = np.fromiter((key == nothing for key in keys), np.bool_, len(keys))
-    else:
-        empty = np.zeros(len(keys), np.bool_)
-    return digest_texts(keys), empty
+        digests = [None if key == nothing else digest for key, digest in zip(keys, digests, strict=True)]
+    return digests
 
 
-def digest_contents(rows: Iterable[Mapping[str, Any]]) -> Digests:
+def digest_contents(rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Digests of whole rows; keys whose value is ``None`` count as missing."""
     return digest_texts(canonical({name: item for name, item in row.items() if item is not None}) for row in rows)
+
+
+def as_array(digests: Sequence[bytes]) -> Digests:
+    """The same digests as numbers."""
+    return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
 
 
 def _canonical_column(values: Sequence[Any]) -> list[str]:

@@ -70,8 +70,11 @@ class Engine:
         )
 
     def interrupt(self) -> None:
-        """Make a query that runs in another thread end with an error."""
-        self.connection.interrupt()
+        """Make a query that runs in another thread end with an error. Nothing happens if the database is closed."""
+        import duckdb
+
+        with contextlib.suppress(duckdb.ConnectionException):
+            self.connection.interrupt()
 
     def close(self) -> None:
         """Free the database and its spill files. May be called again."""
@@ -117,13 +120,13 @@ def _translated(error: duckdb.Error, doing: str, names: Mapping[str, str], *, us
     if user_sql and not issubclass(kind, (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)):
         # Conversion errors quote the value, which is a row's content.
         hide = issubclass(kind, (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException))
-        return FilterError(f"cannot {doing}: {_line(error, names, hide_values=hide)}")
+        return FilterError(f"the filter cannot be used: {_line(error, names, hide_values=hide)}")
     return StoreError(f"cannot {doing}: {_line(error, names)}")
 
 
 def _line(error: duckdb.Error, names: Mapping[str, str], *, hide_values: bool = False) -> str:
     """The message as one line, without the query, with real names."""
-    text = re.split(r"\n\s*\n?LINE \d+:", str(error))[0]
+    text = re.split(r"\n\s*(?:LINE \d+:|Candidate functions:)", str(error))[0]
     if hide_values:
         text = re.sub(r"'.*'", "'…'", text, flags=re.DOTALL)
         text = re.sub(r'".*"', '"…"', text, flags=re.DOTALL)

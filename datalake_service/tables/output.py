@@ -70,9 +70,12 @@ def pandas_of(table: pa.Table) -> pd.DataFrame:
         UsageError: pandas is not installed.
     """
     try:
-        frame: pd.DataFrame = table.to_pandas()
+        import pandas as pd
     except ModuleNotFoundError as error:
         raise UsageError("pandas is not installed: pip install 'datalake[pandas]'") from error
+    # The default would make floats of integers, and objects of booleans, as soon as one value is null.
+    exact = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=exact.get)
     return frame
 
 

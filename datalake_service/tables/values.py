@@ -6,10 +6,11 @@ A column type comes from a census. Values are checked against it on the way in, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from datalake_service import jsontext
@@ -44,8 +45,10 @@ def to_arrow(values: list[Any], kind: ColumnType) -> pa.Array:
     accepted = _ACCEPTED.get(kind)
     if accepted is not None and not types <= accepted:
         raise _unexpected(kind)
+    if kind is ColumnType.NUMBER:
+        _check_numbers(values)
     if kind.is_json_text:
-        return pa.array(_json_texts(values, kind), TEXT_TYPE)
+        return _json_array(values, types)
     try:
         if types == {str}:
             return _text_array(values)
@@ -63,17 +66,32 @@ def _text_array(values: list[str]) -> pa.Array:
     joined = "".join(values)
     if not joined.isascii():
         return pa.array(values, TEXT_TYPE)
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
-    return pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(joined.encode("ascii")))
+    return _array_of(joined.encode("ascii"), map(len, values), len(values))
 
 
-def _json_texts(values: list[Any], kind: ColumnType) -> list[bytes | None]:
-    if kind is ColumnType.NUMBER:
-        for value in values:
-            if type(value) is int and not -EXACT_IN_DOUBLE <= value <= EXACT_IN_DOUBLE:
-                raise _unexpected(kind)
-    return [None if value is None else dump_json(value) for value in values]
+def _array_of(joined: bytes, lengths: Iterable[int], count: int) -> pa.Array:
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.fromiter(lengths, np.int64, count), out=offsets[1:])
+    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(joined))
+
+
+def _json_array(values: list[Any], types: set[type]) -> pa.Array:
+    if _NONE not in types:
+        try:
+            texts = list(map(orjson.dumps, values))
+        except (TypeError, ValueError):
+            pass
+        else:
+            joined = b"".join(texts)
+            if b"null" not in joined:  # NaN would be written as null
+                return _array_of(joined, map(len, texts), len(texts))
+    return pa.array([None if value is None else dump_json(value) for value in values], TEXT_TYPE)
+
+
+def _check_numbers(values: list[Any]) -> None:
+    for value in values:
+        if type(value) is int and not -EXACT_IN_DOUBLE <= value <= EXACT_IN_DOUBLE:
+            raise _unexpected(ColumnType.NUMBER)
 
 
 def dump_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
