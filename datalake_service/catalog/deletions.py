@@ -99,7 +99,7 @@ def require_not_deleted(store: ObjectStore, dataset: str) -> None:
         )
     when = found.deleted_at.strftime("%Y-%m-%d %H:%M UTC")
     raise DatasetNotFoundError(
-        f"dataset {dataset!r} was deleted at {when}; get it back with: datalake datasets restore --datasetName {dataset}"
+        f"dataset {dataset!r} was deleted at {when}; undo it with: datalake datasets restore --datasetName {dataset}"
     )
 
 

@@ -1,0 +1,61 @@
+"""The names of all events, and how one is told. Values are fields, never part of the text.
+
+An event is a record of the standard library's ``logging``: a program that uses the library sees it like any other, and
+``runtime/logs.py`` writes it as a line for people or as JSON. Row contents and secrets are never fields.
+``docs/reference/events.md`` lists every name; a test compares.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+ANNOTATION_CLOSE_FAILED: Final = "annotation.close_failed"
+"""An annotator's ``close`` raised. What it annotated is stored."""
+ANNOTATION_COMPLETED: Final = "annotation.completed"
+"""An annotator has seen every selected row."""
+ANNOTATION_FAILED: Final = "annotation.failed"
+"""An annotator had to end early."""
+ANNOTATION_LEASE_NOT_RELEASED: Final = "annotation.lease_not_released"
+"""A lease could not be given back; it runs out by itself."""
+ANNOTATION_ROW_FAILED: Final = "annotation.row_failed"
+"""A row has no annotation; the next run asks again."""
+BATCH_FAILED: Final = "batch.failed"
+"""A batch could not be merged; its objects are as they were."""
+BATCH_MERGED: Final = "batch.merged"
+"""A batch was merged, or had nothing new."""
+COMMAND_COMPLETED: Final = "command.completed"
+"""A command ended."""
+COMMAND_FAILED: Final = "command.failed"
+"""A command ended with an error."""
+COMMAND_STARTED: Final = "command.started"
+"""A command begins."""
+DATASET_DELETED: Final = "dataset.deleted"
+"""A dataset was marked deleted."""
+DATASET_PURGED: Final = "dataset.purged"
+"""A deleted dataset was removed for good."""
+DATASET_PURGE_FAILED: Final = "dataset.purge_failed"
+"""A deleted dataset could not be removed."""
+DATASET_RESTORED: Final = "dataset.restored"
+"""A deletion was taken back."""
+EXPORT_COMPLETED: Final = "export.completed"
+"""An export was written."""
+RUN_COMPLETED: Final = "run.completed"
+"""A run of a dataset file came to its end, well or not."""
+TASK_COMPLETED: Final = "task.completed"
+"""A task was read to its end."""
+TASK_FAILED: Final = "task.failed"
+"""A task was given up; the next run goes on from its checkpoint."""
+TASK_STOPPED: Final = "task.stopped"
+"""A task ended early on request; the next run goes on from its checkpoint."""
+
+FIELDS: Final = "datalake_fields"
+"""The attribute of a log record that holds the fields of its event."""
+
+_LOGGER: Final = logging.getLogger("datalake")
+
+
+def emit(event: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+    """Tell an event; ``fields`` hold JSON values."""
+    if _LOGGER.isEnabledFor(level):
+        _LOGGER.log(level, event, extra={FIELDS: fields})
