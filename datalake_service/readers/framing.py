@@ -145,11 +145,13 @@ class Framer:
         return frames[0] if frames else None
 
     def _scan(self, frames: list[Frame], limit: int | None) -> bool:
-        """Take records that lie in the block; ``False`` when it is used up. The hot loop."""
-        block, at, base, size = self._block, self._at, self._base, len(self._block)
-        start, end, lead, end_offset, overlaps = self._start, self._end, self._lead, self._end_offset, self._overlaps
-        most, last = self._limit, self._last - base
+        """Take records that lie in the block; ``False`` when it is used up."""
+        block, base, size = self._block, self._base, len(self._block)
+        start, end = self._start, self._end
         while len(frames) != limit:
+            if limit is None and start is not None and end is not None:
+                self._run(frames, start, end)
+            at = self._at
             if start is not None:
                 begin = start.find(block, at)
                 if begin < 0:
@@ -161,24 +163,37 @@ class Framer:
                     self._gap = begin - size
                     break
                 self._gap = self._start_offset
-            found = begin + end_offset if end is None else end.find(block, begin + lead)
+            found = begin + self._end_offset if end is None else end.find(block, begin + self._lead)
             stop = found if end is None else found + end.size
             if found < 0 or stop > size:
                 self._open(block[begin:], searched=found < 0)
                 break
-            if begin == last and stop - begin <= most:  # the usual case of ``_emit``
-                frames.append((base + begin, block[begin:stop]))
-                self._last = base + stop
-            else:
-                self._emit(frames, base + begin, stop - begin, [block[begin:stop]])
-            last = stop
-            at = found if overlaps else stop
-            self.resume = base + at
+            self._emit(frames, base + begin, stop - begin, [block[begin:stop]])
+            self._at = found if self._overlaps else stop
+            self.resume = base + self._at
         else:
-            self._at = at
             return True
         self._at = size
         return False
+
+    def _run(self, frames: list[Frame], start: Needle, end: Needle) -> None:
+        """Take records that follow one another without a gap, as most do: the hot loop. What is unusual is left."""
+        block, base, first = self._block, self._base, self._at
+        byte, shift = end.byte, end.shift
+        if self._overlaps or not byte or self._last != base + first:
+            return
+        starts, find, take, most = block.startswith, block.find, frames.append, self._limit
+        start_pattern, end_pattern, before, behind = start.pattern, end.pattern, self._lead + shift, end.size - shift
+        at = first
+        while starts(start_pattern, at):
+            hit = find(byte, at + before)
+            stop = hit + behind
+            if hit < 0 or stop - at > most or not starts(end_pattern, hit - shift):
+                break
+            take((base + at, block[at:stop]))
+            at = stop
+        self._at = at
+        self._last = self.resume = base + at
 
     def _open(self, held: bytes, *, searched: bool) -> None:
         """A record starts with ``held``: the last bytes before the next block, ``searched`` for the end or not."""

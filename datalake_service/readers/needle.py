@@ -17,23 +17,24 @@ _SAMPLE: Final = 32 << 10
 class Needle:
     """One pattern to look for."""
 
-    __slots__ = ("_byte", "_shift", "pattern", "size")
+    __slots__ = ("byte", "pattern", "shift", "size")
 
     def __init__(self, pattern: bytes) -> None:
         """Take a pattern of at least one byte."""
         self.pattern = pattern
         self.size = len(pattern)
-        self._byte = b""
-        self._shift = 0
+        self.byte = b""
+        """The rarest byte, once some data was searched; the pattern is at ``shift`` before it."""
+        self.shift = 0
 
     def find(self, data: bytes, at: int = 0) -> int:
         """Return where the pattern occurs first in ``data`` from ``at`` on; -1 if it does not."""
         pattern = self.pattern
         if data.startswith(pattern, at):
             return at
-        if not self._byte:
+        if not self.byte:
             self._learn(data, at)
-        byte, shift = self._byte, self._shift
+        byte, shift = self.byte, self.shift
         hit = data.find(byte, at + shift)
         for _ in range(_FALSE_HITS):
             if hit < 0 or data.startswith(pattern, hit - shift):
@@ -44,5 +45,5 @@ class Needle:
     def _learn(self, data: bytes, at: int) -> None:
         sample = data[at : at + _SAMPLE]
         shifts = range(self.size)
-        self._shift = min(shifts, key=lambda shift: sample.count(self.pattern[shift]))
-        self._byte = self.pattern[self._shift : self._shift + 1]
+        self.shift = min(shifts, key=lambda shift: sample.count(self.pattern[shift]))
+        self.byte = self.pattern[self.shift : self.shift + 1]
