@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -50,6 +50,8 @@ class DatasetRun:
     status: RunStatus
     started_at: datetime
     ended_at: datetime | None = None
+    error: str | None = None
+    """What ended it early."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -58,6 +60,7 @@ class DatasetRun:
             "status": str(self.status),
             "startedAt": format_time(self.started_at),
             "endedAt": None if self.ended_at is None else format_time(self.ended_at),
+            "error": self.error,
         }
 
     @classmethod
@@ -68,6 +71,7 @@ class DatasetRun:
             status=RunStatus(data["status"]),
             started_at=parse_time(data["startedAt"]),
             ended_at=None if data["endedAt"] is None else parse_time(data["endedAt"]),
+            error=data["error"],
         )
 
 
@@ -79,6 +83,10 @@ class DatasetState:
     created_at: datetime
     config: Mapping[str, Any]
     """The dataset file of the last run, without secrets."""
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """How the tasks of each batch read: the batch as the dataset file writes it, and what must not change for it."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each batch when it was merged last."""
     unmerged: tuple[str, ...] = ()
     """Batches that tasks may have written to since they were merged last."""
     runs: tuple[DatasetRun, ...] = ()
@@ -93,6 +101,8 @@ class DatasetState:
             "dataset": self.dataset,
             "createdAt": format_time(self.created_at),
             "config": dict(self.config),
+            "readings": {batch: dict(reading) for batch, reading in self.readings.items()},
+            "rows": dict(self.rows),
             "unmerged": list(self.unmerged),
             "runs": [run.to_dict() for run in self.runs],
             "report": None if self.report is None else dict(self.report),
@@ -112,6 +122,8 @@ class DatasetState:
                 dataset=document["dataset"],
                 created_at=parse_time(document["createdAt"]),
                 config=document["config"],
+                readings=document["readings"],
+                rows=document["rows"],
                 unmerged=tuple(document["unmerged"]),
                 runs=tuple(DatasetRun.from_dict(run) for run in document["runs"]),
                 report=document["report"],

@@ -1,0 +1,225 @@
+"""A dataset file, run: plan, tasks, merge, annotators, report. The only place that composes the four operations.
+
+Running it again does what is not done yet, and nothing else; ``docs/design/008-tasks.md`` says what that means.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from logging import INFO, WARNING
+
+from datalake_service import events
+from datalake_service.catalog.datasets import RunStatus
+from datalake_service.catalog.deletions import require_not_deleted
+from datalake_service.catalog.tasks import TaskStatus
+from datalake_service.config.available import check_available
+from datalake_service.config.dataset import DatasetConfig
+from datalake_service.config.settings import Settings
+from datalake_service.errors import DatalakeError
+from datalake_service.pipeline.annotation_job import AnnotationReport
+from datalake_service.pipeline.engine import Engine, TaskProgress, TaskResult
+from datalake_service.pipeline.merge import merge_batch
+from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
+from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
+from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep, TaskWatch
+from datalake_service.pipeline.run_record import RunRecord
+from datalake_service.pipeline.run_report import AnnotatorOutcome, FailedTask, MergedBatch, RunReport, TaskTotals
+from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.open import open_store
+from datalake_utils.clock import Clock, SystemClock
+
+
+def create_dataset(
+    config: DatasetConfig,
+    *,
+    settings: Settings,
+    engine: Engine,
+    observer: Observer | None = None,
+    stop: threading.Event | None = None,
+    clock: Clock | None = None,
+) -> RunReport:
+    """Run a dataset file: read what is not read yet, merge it, annotate it.
+
+    May be called again at any time, also after a crash or an interrupt: tasks that are completed are not run again
+    unless their input has changed, rows that are annotated are not annotated again.
+
+    Args:
+        config: The dataset file.
+        settings: Where the lake is, and the keys for lake and source.
+        engine: Where tasks run; see ``engines/make.py``.
+        observer: Told a few times a second how far it is, by the calling thread.
+        stop: Set it to end the run in order; an interrupt while tasks run does that, too.
+        clock: Time source.
+
+    Raises:
+        ConfigError: The dataset file asks for what is not there, or would mix two readings in one batch.
+        HandlerLoadError: A class of the user's cannot be loaded; nothing was read.
+        DatasetNotFoundError: The dataset was deleted.
+        StoreError: The lake or the source cannot be read or written.
+        KeyboardInterrupt: A second interrupt, or one outside the tasks; what is done is kept.
+    """
+    check_available(config)
+    check_annotators(config)
+
+    def opened(uri: str) -> ObjectStore:
+        return open_store(uri, region=config.region, **settings.store_options())
+
+    store = opened(settings.uri)
+    require_not_deleted(store, config.dataset_name)
+    clock = clock or SystemClock()
+    started, began = clock.now(), clock.monotonic()
+    record = RunRecord.begin(store, config, now=started)
+    try:
+        plan = plan_run(config, store=store, open_store=opened, now=started)
+        record.will_write_to(plan.batches)
+        run = _Run(config, store, engine, observer, stop or threading.Event(), clock)
+        report = run.run(plan, record)
+    except KeyboardInterrupt:
+        record.break_off(RunStatus.STOPPED, "interrupted", now=clock.now())
+        raise
+    except DatalakeError as error:
+        record.break_off(RunStatus.FAILED, str(error), now=clock.now())
+        raise
+    report = replace(report, started_at=started, seconds=clock.monotonic() - began)
+    record.end(report, now=clock.now())
+    _tell_end(report)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Tasks:
+    """How the tasks ended."""
+
+    totals: TaskTotals
+    failures: tuple[FailedTask, ...]
+    notes: tuple[str, ...]
+    limit: str | None
+
+
+class _Run:
+    """One run after its planning, step by step."""
+
+    def __init__(
+        self,
+        config: DatasetConfig,
+        store: ObjectStore,
+        engine: Engine,
+        observer: Observer | None,
+        stop: threading.Event,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._engine = engine
+        self._observer = observer
+        self._stop = stop
+        self._clock = clock
+
+    def run(self, plan: PlannedRun, record: RunRecord) -> RunReport:
+        tasks = self._run_tasks(plan)
+        merged: tuple[MergedBatch, ...] = ()
+        annotators: tuple[AnnotatorOutcome, ...] = ()
+        if not self._stop.is_set():  # an interrupt or a limit: quickly out, and nothing paid for
+            merged = tuple(self._merge(record))
+            annotators = tuple(self._annotate(record))
+        return RunReport(
+            dataset=self._config.dataset_name,
+            uri=self._store.uri,
+            status=self._status(tasks, merged, annotators),
+            started_at=self._clock.now(),
+            seconds=0.0,
+            tasks=tasks.totals,
+            failures=tasks.failures,
+            notes=(*plan.notes, *tasks.notes),
+            limit=tasks.limit,
+            merged=merged,
+            annotators=annotators,
+            rows=record.rows,
+        )
+
+    def _run_tasks(self, plan: PlannedRun) -> _Tasks:
+        limits = policy_of(self._config, share=True)
+        jobs = {job.task: plan.before[job.task] for job in plan.jobs}
+        watch = TaskWatch(
+            jobs, plan.sizes, on_error=limits, stop=self._stop, observer=self._observer, clock=self._clock
+        )
+
+        def hear(event: TaskProgress | TaskResult) -> None:
+            watch(event)
+            if isinstance(event, TaskResult):
+                _tell_task(self._config.dataset_name, plan.before[event.task].item, event)
+
+        results = self._engine.run(plan.jobs, on_event=hear, stop=self._stop)
+        counts = watch.end()
+        by_status = {status: [result for result in results if result.status is status] for status in TaskStatus}
+        completed, failed = by_status[TaskStatus.COMPLETED], by_status[TaskStatus.FAILED]
+        totals = TaskTotals(
+            planned=len(plan.before),
+            already_done=len(plan.before) - len(plan.jobs),
+            completed=len(completed),
+            failed=len(failed),
+            stopped=len(results) - len(completed) - len(failed),
+            counts=counts,
+        )
+        failures = [FailedTask(result.task, plan.before[result.task].item, result.error or "") for result in failed]
+        lost = [result for result in by_status[TaskStatus.RUNNING] if result.error and not self._stop.is_set()]
+        notes = [note for result in results for note in result.notes]
+        notes += [f"{plan.before[result.task].item}: {result.error}" for result in lost]
+        return _Tasks(totals, tuple(failures), tuple(notes), watch.limit)
+
+    def _merge(self, record: RunRecord) -> Iterable[MergedBatch]:
+        """Merge what was written to; one batch that cannot be merged does not keep the others from it."""
+        for batch in record.unmerged:
+            self._tell(RunProgress(step=RunStep.MERGE, name=batch))
+            try:
+                outcome = MergedBatch(batch, merge_batch(self._store, self._config.dataset_name, batch))
+            except DatalakeError as error:
+                outcome = MergedBatch(batch, None, str(error))
+            record.merged([outcome])
+            yield outcome
+
+    def _annotate(self, record: RunRecord) -> Iterable[AnnotatorOutcome]:
+        if not any(record.rows.values()):
+            return  # no row to annotate, perhaps no merged object to look at
+        for annotator in self._config.annotators:
+            began = self._clock.monotonic()
+
+            def told(name: str, report: AnnotationReport, began: float = began) -> None:
+                seconds = self._clock.monotonic() - began
+                self._tell(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
+
+            yield run_annotator(self._store, self._config, annotator, told=told)
+
+    def _status(
+        self, tasks: _Tasks, merged: Sequence[MergedBatch], annotators: Sequence[AnnotatorOutcome]
+    ) -> RunStatus:
+        errors = [tasks.limit, *(batch.error for batch in merged), *(outcome.error for outcome in annotators)]
+        if tasks.totals.failed or any(errors):
+            return RunStatus.FAILED
+        return RunStatus.STOPPED if tasks.totals.stopped or self._stop.is_set() else RunStatus.COMPLETED
+
+    def _tell(self, progress: RunProgress) -> None:
+        if self._observer is not None:
+            self._observer(progress)
+
+
+_TASK_EVENTS = {
+    TaskStatus.COMPLETED: (events.TASK_COMPLETED, INFO),
+    TaskStatus.FAILED: (events.TASK_FAILED, WARNING),
+    TaskStatus.STOPPED: (events.TASK_STOPPED, INFO),
+}
+
+
+def _tell_task(dataset: str, item: str, result: TaskResult) -> None:
+    if result.status in _TASK_EVENTS:
+        event, level = _TASK_EVENTS[result.status]
+        counts = result.counts.to_dict()
+        events.emit(event, level=level, dataset=dataset, task=result.task, item=item, error=result.error, **counts)
+
+
+def _tell_end(report: RunReport) -> None:
+    fields = {"dataset": report.dataset, "status": str(report.status), "seconds": round(report.seconds, 3)}
+    level = INFO if report.succeeded else WARNING
+    events.emit(events.RUN_COMPLETED, level=level, **fields, **report.tasks.to_dict())

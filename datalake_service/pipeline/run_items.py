@@ -1,0 +1,122 @@
+"""What a dataset file names to be read: the source opened, the manifest read or the folder listed. No task yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datalake_service.config.dataset import DatasetConfig
+from datalake_service.config.manifest import GlobManifest, LinkManifest, TextManifest
+from datalake_service.config.read import FilesSection, FolderReadConnector, GeneratorReadConnector, S3ReadConnector
+from datalake_service.errors import ConfigError, ObjectNotFoundError
+from datalake_service.pipeline.engine import FileInput, GeneratorInput, HandlerSpec
+from datalake_service.plan.globs import Glob, listing_prefixes
+from datalake_service.plan.manifest import Plan, decode_lines, plan_globs, plan_lines, task_id
+from datalake_service.storage.base import ObjectMeta, ObjectStore
+
+OpenStore = Callable[[str], ObjectStore]
+"""Opens a store by its URI or path, with the credentials of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to be read."""
+
+    task: str
+    """The id of its task."""
+    name: str
+    """The manifest's line, for people."""
+    source: str
+    """The stable name that ids of rows are derived from."""
+    input: FileInput | GeneratorInput
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Everything that a dataset file names."""
+
+    items: tuple[Item, ...]
+    handler: HandlerSpec
+    notes: tuple[str, ...] = ()
+    listed: Mapping[str, ObjectMeta] = field(default_factory=dict)
+    """What the source's listing said of keys, if one was made."""
+
+
+def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> Items:
+    """Return what a dataset file names.
+
+    Args:
+        config: The dataset file, of a kind that this version runs.
+        batch: Its batch filled in, for generators. Items of files belong to the batch as it is written.
+        open_store: Opens the source.
+
+    Raises:
+        ConfigError: The source or the manifest does not exist.
+        StoreError: It cannot be read.
+    """
+    connector = config.read_connector
+    if isinstance(connector, GeneratorReadConnector):
+        return _generator(config, connector, batch)
+    assert isinstance(connector, FilesSection)  # noqa: S101 - check_available
+    reference = connector.single_file_parser_implementation_class_name
+    assert reference is not None  # noqa: S101 - check_available
+    return _files(config, HandlerSpec(reference, config.folder, connector.parameters), open_store)
+
+
+def _generator(config: DatasetConfig, connector: GeneratorReadConnector, batch: str) -> Items:
+    """The one item of a generator: class and parameters. Each name of its batch makes another task of it."""
+    reference = connector.generator_implementation_class_name
+    parameters = json.dumps(connector.parameters, sort_keys=True).encode()
+    name = f"{reference}#{hashlib.blake2b(parameters, digest_size=4).hexdigest()}"
+    item = Item(task_id(name, batch=batch), name, name, GeneratorInput())
+    return Items((item,), HandlerSpec(reference, config.folder, connector.parameters))
+
+
+def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -> Items:
+    connector = config.read_connector
+    if isinstance(connector, S3ReadConnector):
+        root = f"s3://{connector.bucket_name}"
+        store, prefix = open_store(root), f"{root}/"
+    else:
+        # Names in a folder stand for themselves: the same files in another place are the same items.
+        assert isinstance(connector, FolderReadConnector)  # noqa: S101 - the only other one
+        if not connector.path.is_dir():
+            raise ConfigError(f"readConnector.path: there is no folder {connector.path}")
+        store, prefix = open_store(str(connector.path)), ""
+    batch = f"{prefix}\n{getattr(config.write_connector, 'batch', '')}"
+    plan, listed = _planned(config, store, batch, open_store)
+    items = (Item(task.id, task.item, prefix + task.item, FileInput(store, task.item)) for task in plan.tasks)
+    return Items(tuple(items), handler, plan.notes, listed)
+
+
+def _planned(
+    config: DatasetConfig, store: ObjectStore, batch: str, open_store: OpenStore
+) -> tuple[Plan, Mapping[str, ObjectMeta]]:
+    manifest = config.manifest_file
+    if isinstance(manifest, GlobManifest):
+        prefixes = listing_prefixes(Glob(pattern) for pattern in manifest.globs)
+        listed = {meta.key: meta for prefix in prefixes for meta in store.list(prefix)}
+        return plan_globs(manifest.globs, listed, batch=batch), listed
+    if isinstance(manifest, LinkManifest):
+        name = manifest.manifest_file_s3_uri
+        text = decode_lines(_linked(name, open_store), name=name)
+        return plan_lines(text, batch=batch, name=name), {}
+    assert isinstance(manifest, TextManifest)  # noqa: S101 - the only other one
+    return plan_lines(manifest.file_contents, batch=batch, name="manifestFile.fileContents"), {}
+
+
+def _linked(uri: str, open_store: OpenStore) -> bytes:
+    """The bytes of a manifest that is an object or a file of its own."""
+    if uri.startswith("s3://"):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        try:
+            return open_store(f"s3://{bucket}").get(key)[0]
+        except ObjectNotFoundError as error:
+            raise ConfigError(f"manifestFile.manifestFileS3Uri: {error}") from error
+    try:
+        return Path(uri).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"manifestFile.manifestFileS3Uri: {uri} cannot be read: {error.strerror}") from error

@@ -1,0 +1,150 @@
+"""How far a run is: totals over its tasks while they run, limits that hold over all of them, what is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from datalake_service.catalog.tasks import TaskCounts, TaskState, TaskStatus
+from datalake_service.handling.policy import OnError
+from datalake_service.pipeline.annotation_job import AnnotationReport
+from datalake_service.pipeline.engine import TaskProgress, TaskResult
+from datalake_utils.clock import Clock
+
+_FIRST_ESTIMATE = 0.02
+"""The share that has to be done before the rest can be estimated."""
+
+
+class RunStep(StrEnum):
+    """What a run is doing."""
+
+    PLAN = "plan"
+    TASKS = "tasks"
+    MERGE = "merge"
+    ANNOTATE = "annotate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """A moment of a run; shown to people who wait."""
+
+    step: RunStep
+    name: str | None = None
+    """The batch that is merged, or the annotator that annotates."""
+    seconds: float = 0.0
+    """Since the step began."""
+    tasks_done: int = 0
+    tasks_total: int = 0
+    counts: TaskCounts = field(default_factory=TaskCounts)
+    """What this run read so far."""
+    share: float | None = None
+    """Of the step, 0 to 1; ``None``: not known."""
+    annotation: AnnotationReport | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Records (or rows) each second; ``None``: too early to say."""
+        if self.seconds <= 0:
+            return None
+        report = self.annotation
+        done = self.counts.records if report is None else report.annotated + report.skipped + report.failed
+        return done / self.seconds
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """How long the step will take from now on; ``None``: too early to say."""
+        if self.share is None or self.share < _FIRST_ESTIMATE:
+            return None
+        return self.seconds * (1 - self.share) / self.share
+
+
+Observer = Callable[[RunProgress], None]
+"""Told a few times a second how far a run is, by the thread that runs it."""
+
+
+def gained(before: TaskCounts, after: TaskCounts) -> TaskCounts:
+    """What was added to the counts of a task; all of them, if the task began again in between."""
+    if after.records < before.records or after.size < before.size:
+        return after
+    return TaskCounts(
+        after.records - before.records,
+        after.documents - before.documents,
+        after.skips - before.skips,
+        after.rejections - before.rejections,
+        after.size - before.size,
+    )
+
+
+class TaskWatch:
+    """Hears what an engine says: keeps totals, tells an observer, and stops everything when a limit is passed."""
+
+    def __init__(
+        self,
+        before: Mapping[str, TaskState],
+        sizes: Mapping[str, int],
+        *,
+        on_error: OnError,
+        stop: threading.Event,
+        observer: Observer | None,
+        clock: Clock,
+    ) -> None:
+        """Watch the tasks ``before``, as they stand when the run begins."""
+        self._before = {task: state.counts for task, state in before.items()}
+        self._now = dict(self._before)
+        self._sizes = sizes
+        self._on_error = on_error
+        self._stop = stop
+        self._observer = observer
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._done = 0
+        self.limit: str | None = None
+        """The limit that was passed."""
+
+    def __call__(self, event: TaskProgress | TaskResult) -> None:
+        """Hear one event."""
+        if event.counts.records or isinstance(event, TaskProgress):
+            self._now[event.task] = event.counts
+        if isinstance(event, TaskResult):
+            self._done += event.status not in (TaskStatus.CREATED, TaskStatus.RUNNING)
+        self._judge(ended=False)
+        if self._observer is not None:
+            self._observer(self.progress())
+
+    def end(self) -> TaskCounts:
+        """No more events: judge once more, and return what this run read."""
+        self._judge(ended=not self._stop.is_set())
+        return self._gained()
+
+    def progress(self) -> RunProgress:
+        """This moment."""
+        return RunProgress(
+            step=RunStep.TASKS,
+            seconds=self._clock.monotonic() - self._started,
+            tasks_done=self._done,
+            tasks_total=len(self._before),
+            counts=self._gained(),
+            share=self._share(),
+        )
+
+    def _judge(self, *, ended: bool) -> None:
+        if self.limit is not None or self._on_error.policy == "fail":
+            return  # under the policy "fail" each task judges for itself
+        total = sum(self._now.values(), TaskCounts())
+        self.limit = self._on_error.judge(total, ended=ended)
+        if self.limit is not None:
+            self._stop.set()
+
+    def _gained(self) -> TaskCounts:
+        return sum((gained(self._before[task], counts) for task, counts in self._now.items()), TaskCounts())
+
+    def _share(self) -> float | None:
+        """By bytes where all sizes are known, else by tasks."""
+        if not self._before:
+            return None
+        total = sum(self._sizes.values())
+        if total and self._sizes.keys() == self._before.keys():
+            return min(1.0, sum(counts.size for counts in self._now.values()) / total)
+        return self._done / len(self._before)

@@ -1,0 +1,150 @@
+"""What a dataset remembers of its runs: which batches wait for a merge, how each batch is read, the last report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
+from datalake_service.config.dataset import DatasetConfig
+from datalake_service.config.read import FilesSection, GeneratorReadConnector
+from datalake_service.errors import ConfigError
+from datalake_service.pipeline.run_report import MergedBatch, RunReport
+from datalake_service.storage.base import ObjectStore
+from datalake_utils.ids import random_hex
+
+_RUN_DIGITS = 12
+_SECRET = re.compile(r"secret|passw|token|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
+_HIDDEN = "(not kept)"
+
+
+class RunRecord:
+    """The state of a dataset, as one run of its dataset file changes it."""
+
+    def __init__(self, store: ObjectStore, dataset: str, run: str, state: DatasetState) -> None:
+        """Use ``begin``."""
+        self._store = store
+        self._dataset = dataset
+        self._run = run
+        self._state = state
+
+    @classmethod
+    def begin(cls, store: ObjectStore, config: DatasetConfig, *, now: datetime) -> RunRecord:
+        """Record that a run begins.
+
+        Raises:
+            ConfigError: It would read the same items in another way into the same batch.
+        """
+        run = DatasetRun(id=random_hex(_RUN_DIGITS), status=RunStatus.RUNNING, started_at=now)
+        reading = reading_of(config)
+        batch = str(getattr(config.write_connector, "batch", ""))
+
+        def change(state: DatasetState | None) -> DatasetState:
+            old = state or DatasetState(dataset=config.dataset_name, created_at=now, config={})
+            _check_reading(config.dataset_name, batch, old.readings.get(batch), reading)
+            return replace(
+                old,
+                config=without_secrets(config.document),
+                readings={**old.readings, batch: reading},
+                runs=(*old.runs, run),
+            )
+
+        return cls(store, config.dataset_name, run.id, update_dataset(store, config.dataset_name, change))
+
+    @property
+    def unmerged(self) -> tuple[str, ...]:
+        """Batches that tasks may have written to since they were merged last."""
+        return self._state.unmerged
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Rows of each batch when it was merged last."""
+        return self._state.rows
+
+    def will_write_to(self, batches: Iterable[str]) -> None:
+        """Record, before anything is written, which batches will have to be merged."""
+        new = set(batches) - set(self._state.unmerged)
+        if new:
+            self._change(lambda state: replace(state, unmerged=tuple(sorted({*state.unmerged, *new}))))
+
+    def merged(self, outcomes: Iterable[MergedBatch]) -> None:
+        """Record what was merged."""
+        rows = {outcome.batch: outcome.result.rows for outcome in outcomes if outcome.result is not None}
+        if rows:
+            self._change(
+                lambda state: replace(
+                    state,
+                    unmerged=tuple(batch for batch in state.unmerged if batch not in rows),
+                    rows={**state.rows, **rows},
+                )
+            )
+
+    def end(self, report: RunReport, *, now: datetime) -> None:
+        """Record how the run ended."""
+        self._end(report.status, now=now, error=report.limit)
+        self._change(lambda state: replace(state, report=report.to_dict()))
+
+    def break_off(self, status: RunStatus, error: str, *, now: datetime) -> None:
+        """Record that the run was ended by an error or an interrupt, before it could report."""
+        self._end(status, now=now, error=error)
+
+    def _end(self, status: RunStatus, *, now: datetime, error: str | None) -> None:
+        def ended(run: DatasetRun) -> DatasetRun:
+            return replace(run, status=status, ended_at=now, error=error) if run.id == self._run else run
+
+        self._change(lambda state: replace(state, runs=tuple(map(ended, state.runs))))
+
+    def _change(self, change: Callable[[DatasetState], DatasetState]) -> None:
+        def of_existing(state: DatasetState | None) -> DatasetState:
+            return change(state or self._state)  # somebody deleted it under our eyes: put it back
+
+        self._state = update_dataset(self._store, self._dataset, of_existing)
+
+
+def reading_of(config: DatasetConfig) -> dict[str, str]:
+    """What decides which rows an item becomes, by JSON key: a batch must not mix two of it."""
+    connector = config.read_connector
+    reading = {"connectorDestination": str(connector.connector_destination)}
+    if isinstance(connector, FilesSection):
+        reading["readerType"] = str(connector.reader_type)
+        reading["singleFileParserImplementationClassName"] = (
+            connector.single_file_parser_implementation_class_name or ""
+        )
+    elif isinstance(connector, GeneratorReadConnector):
+        reading["generatorImplementationClassName"] = connector.generator_implementation_class_name
+    return reading
+
+
+def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset file with the texts hidden whose keys sound secret. They should not be there; they are not kept."""
+    return {key: _without_secrets(key, value) for key, value in document.items()}
+
+
+def _without_secrets(key: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    if isinstance(value, list):
+        return [_without_secrets(key, item) for item in value]
+    return _HIDDEN if isinstance(value, str) and _SECRET.search(key) else value
+
+
+def _check_reading(dataset: str, batch: str, old: Mapping[str, str] | None, new: Mapping[str, str]) -> None:
+    if old is None or old == new:
+        return
+    problems = [
+        f"readConnector.{key}: was {_told(old.get(key))}, is {_told(new.get(key))}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    raise ConfigError(
+        f"dataset {dataset!r}: its batch {batch!r} was read in another way before. One batch holds one reading: name "
+        "another batch in writeConnector.batch, or another datasetName, or change this back",
+        tuple(problems),
+    )
+
+
+def _told(value: str | None) -> str:
+    return "not set" if value is None else f'"{value}"'

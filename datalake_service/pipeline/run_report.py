@@ -1,0 +1,247 @@
+"""What a run of a dataset file did, as a value: JSON for programs, lines for people. No I/O."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from datalake_service.catalog.datasets import RunStatus
+from datalake_service.catalog.manifests import format_time
+from datalake_service.catalog.tasks import TaskCounts
+from datalake_service.pipeline.annotation_job import AnnotationReport
+from datalake_service.pipeline.merge_result import MergeResult
+from datalake_utils.units import format_duration
+
+_SHOWN = 5
+"""Failures and notes in the lines for people; all of them are in the JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTotals:
+    """What became of the tasks of the manifest."""
+
+    planned: int = 0
+    """Tasks of the manifest."""
+    already_done: int = 0
+    """Those that an earlier run has completed, and whose input is as it was."""
+    completed: int = 0
+    """By this run, as all below."""
+    failed: int = 0
+    stopped: int = 0
+    """Ended early in order, or not begun."""
+    counts: TaskCounts = field(default_factory=TaskCounts)
+    """What this run read."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "planned": self.planned,
+            "alreadyDone": self.already_done,
+            "completed": self.completed,
+            "failed": self.failed,
+            "stopped": self.stopped,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTask:
+    """A task that failed."""
+
+    task: str
+    item: str
+    error: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"task": self.task, "item": self.item, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class MergedBatch:
+    """How one batch came out of its merge."""
+
+    batch: str
+    result: MergeResult | None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        result = self.result
+        if result is None:
+            return {"batch": self.batch, "error": self.error}
+        return {
+            "batch": self.batch,
+            "rows": result.rows,
+            "newRows": result.new_rows,
+            "duplicates": result.duplicates,
+            "repeated": result.repeated,
+            "conflicts": result.conflicts,
+            "rejected": result.rejected,
+            "warnings": list(result.warnings),
+            "error": None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorOutcome:
+    """What one annotator did."""
+
+    name: str
+    report: AnnotationReport
+    error: str | None = None
+    """Why it ended early, or could not begin."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "annotatorName": self.name,
+            "annotated": self.report.annotated,
+            "skipped": self.report.skipped,
+            "failed": self.report.failed,
+            "alreadyDone": self.report.already_done,
+            "remaining": self.report.remaining,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """Everything that ``datasets create`` has to say."""
+
+    dataset: str
+    uri: str
+    """The lake."""
+    status: RunStatus
+    started_at: datetime
+    seconds: float
+    tasks: TaskTotals = field(default_factory=TaskTotals)
+    failures: tuple[FailedTask, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What somebody should know although it went on."""
+    limit: str | None = None
+    """The limit of rejections that was passed."""
+    merged: tuple[MergedBatch, ...] = ()
+    """Batches that this run merged."""
+    annotators: tuple[AnnotatorOutcome, ...] = ()
+    """In the order in which they ran."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Rows of every batch that this dataset file has merged, now."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether all of it worked, rejections or not."""
+        return self.status is RunStatus.COMPLETED
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that merges of this run took out as duplicates."""
+        return sum(batch.result.duplicates for batch in self.merged if batch.result is not None)
+
+    def results(self) -> dict[str, list[str]]:
+        """Where the results are: URIs or paths by kind."""
+        root = f"{self.uri}/{self.dataset}"
+        rejecting = self.tasks.counts.rejections or any(batch.result and batch.result.rejected for batch in self.merged)
+        return {
+            "merged": [f"{root}/{batch}/merged.parquet" for batch in self.rows],
+            "rejected": [f"{root}/{batch}/rejected/" for batch in self.rows] if rejecting else [],
+            "annotations": [f"{root}/annotations/{outcome.name}/" for outcome in self.annotators],
+        }
+
+    def commands(self) -> list[str]:
+        """Commands that look at the results."""
+        where = f"--datasetName {self.dataset}{_uri_option(self.uri)}"
+        commands = [f"datalake datasets view {where}"]
+        if self.tasks.counts.rejections:
+            commands.append(f"datalake errors list {where}")
+        return [*commands, f"datalake export {where} --output {self.dataset}.jsonl"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        counts = self.tasks.counts
+        return {
+            "datasetName": self.dataset,
+            "uri": self.uri,
+            "status": str(self.status),
+            "startedAt": format_time(self.started_at),
+            "seconds": round(self.seconds, 3),
+            "tasks": self.tasks.to_dict(),
+            "records": counts.records,
+            "documents": counts.documents,
+            "skips": counts.skips,
+            "errors": counts.rejections,
+            "duplicates": self.duplicates,
+            "rows": sum(self.rows.values()),
+            "bytes": counts.size,
+            "batches": [batch.to_dict() for batch in self.merged],
+            "annotators": [outcome.to_dict() for outcome in self.annotators],
+            "limit": self.limit,
+            "failures": [failure.to_dict() for failure in self.failures],
+            "notes": list(self.notes),
+            "results": self.results(),
+            "commands": self.commands(),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for people, without line ends."""
+        yield f"{self.dataset}: {self.status.lower()} in {format_duration(self.seconds)}"
+        yield from self._facts()
+        yield from _some("failed", [f"{failure.item}: {failure.error}" for failure in self.failures])
+        yield from _some("note", self.notes)
+        if self.limit is not None:
+            yield f"  {'limit':<12} {self.limit}"
+        for kind, places in self.results().items():
+            yield from _some(kind, places)
+        yield ""
+        yield "look at it:"
+        yield from (f"  {command}" for command in self.commands())
+
+    def _facts(self) -> Iterator[str]:
+        tasks, counts = self.tasks, self.tasks.counts
+        parts = [(tasks.completed, "completed"), (tasks.failed, "failed"), (tasks.stopped, "not finished")]
+        told = [f"{number:,} {word}" for number, word in parts if number]
+        if tasks.already_done or not told:
+            told.append(f"{tasks.already_done:,} done before")
+        yield f"  {'tasks':<12} {', '.join(told)}"
+        yield (
+            f"  {'records':<12} {counts.records:,}: {counts.documents:,} documents, {counts.skips:,} skipped, "
+            f"{counts.rejections:,} errors"
+        )
+        for batch, rows in self.rows.items():
+            yield f"  {'rows':<12} {rows:,} in batch {batch}{self._merge_of(batch)}"
+        for merged in self.merged:
+            if merged.error is not None:
+                yield f"  {'not merged':<12} {merged.batch}: {merged.error}"
+            for warning in merged.result.warnings if merged.result else ():
+                yield f"  {'note':<12} {warning}"
+        for outcome in self.annotators:
+            yield f"  {outcome.name:<12} {_annotation(outcome)}"
+
+    def _merge_of(self, batch: str) -> str:
+        result = next((merged.result for merged in self.merged if merged.batch == batch), None)
+        if result is None:
+            return ""
+        parts = [(result.new_rows, "new"), (result.duplicates, "duplicates taken out"), (result.conflicts, "conflicts")]
+        told = [f"{number:,} {word}" for number, word in parts if number]
+        return f" ({', '.join(told)})" if told else ""
+
+
+def _annotation(outcome: AnnotatorOutcome) -> str:
+    report = outcome.report
+    told = f"{report.annotated:,} annotated, {report.skipped:,} skipped, {report.failed:,} failed"
+    if report.already_done:
+        told += f", {report.already_done:,} done before"
+    return told if outcome.error is None else f"{told}; {outcome.error}"
+
+
+def _some(word: str, lines: tuple[str, ...] | list[str]) -> Iterator[str]:
+    for line in lines[:_SHOWN]:
+        yield f"  {word:<12} {line}"
+    if len(lines) > _SHOWN:
+        yield f"  {'':<12} … and {len(lines) - _SHOWN:,} more"
+
+
+def _uri_option(uri: str) -> str:
+    return f" --uri {shlex.quote(uri)}"
