@@ -103,13 +103,25 @@ run() {
     "$@"
 }
 
+# The lake is ./lake and the exports go to ./build/quickstart; neither is part of the project. A lake that the user
+# has in the environment is left alone.
 quickstart() {
     environment "${VENV:-$ROOT/.venv}" "$ROOT/requirements.lock"
-    PATH=${VENV:-$ROOT/.venv}/bin:$PATH
+    unset S3_BUCKET S3_PREFIX S3_ENDPOINT_URL S3_ACCESS_KEY S3_SECRET_KEY
+    export DATALAKE_URI=lake PATH=${VENV:-$ROOT/.venv}/bin:$PATH
+    local name
     run datalake datasets create --configFile example_configs/quickstart/dataset.json --prettyPrint
     say
     say "Once more: nothing is added, nothing is paid for."
     run datalake datasets create --configFile example_configs/quickstart/dataset.json --prettyPrint
+    mkdir -p build/quickstart
+    for name in docstrings.jsonl docstrings.parquet; do
+        run datalake export --datasetName docstrings --output "build/quickstart/$name"
+    done
+    say
+    run head -n 1 build/quickstart/docstrings.jsonl
+    say
+    say "The lake is in ./lake, the exports are in ./build/quickstart. To look around: . .venv/bin/activate; datalake datasets view --datasetName docstrings"
 }
 
 check() {
