@@ -9,6 +9,12 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 NULL, BOOL, INT53, INT64, BIG, FLOAT, TEXT, SURROGATES, NESTED = "n", "b", "i", "I", "B", "f", "s", "x", "j"
+NESTED_LONG = "J"
+"""An array or object in whose text stands a number of 19 digits or more: a reader that is fast may not be exact.
+Only writers tell it from ``NESTED``, to spare readers of the other chunks a look at every byte."""
+
+NEEDS_CARE = frozenset({BIG, SURROGATES, NESTED_LONG})
+"""Kinds that orjson does not read as ``json`` does."""
 
 EXACT_IN_DOUBLE = 2**53
 _INT64_MAX = 2**63 - 1

@@ -20,6 +20,7 @@ from datalake_service.catalog.columns import (
     FLOAT,
     INT53,
     NESTED,
+    NESTED_LONG,
     NULL,
     SYSTEM_COLUMNS,
     TEXT,
@@ -29,7 +30,7 @@ from datalake_service.catalog.columns import (
 )
 from datalake_service.chunks.convert import convert, key_text
 from datalake_service.errors import RowError
-from datalake_service.jsontext import PASSTHROUGH, dumps, dumps_exact
+from datalake_service.jsontext import PASSTHROUGH, dumps, dumps_exact, orjson_reads_exactly
 
 # Refuses integers beyond 53 bits, so that their kind is looked at; everything else of the shape is known.
 _STRICT_LINE = PASSTHROUGH | orjson.OPT_STRICT_INTEGER | orjson.OPT_APPEND_NEWLINE
@@ -126,8 +127,10 @@ class RowEncoder:
         if "id" in plain:
             plain["id"] = _id_text(plain["id"])
         line = self._dump(plain)
+        nested = NESTED if orjson_reads_exactly(line) else NESTED_LONG
         for column, value in plain.items():
-            self._slow_census.setdefault(column, set()).add(kind_of(value))
+            kind = kind_of(value)
+            self._slow_census.setdefault(column, set()).add(nested if kind == NESTED else kind)
         return line
 
     @staticmethod

@@ -75,7 +75,7 @@ class LineFetcher:
         if self._is_whole(source):
             data = self._get(source) if whole is None else whole
             if data:
-                yield index, parse_lines(data)
+                yield index, parse_lines(data, vouched_rows=source.vouched_rows, max_line_bytes=self._max_line)
             return
         with self._store.open(source.meta.key, etag=source.meta.etag) as stream:
             for lines in read_lines(stream, block_bytes=self._block_bytes, max_line_bytes=self._max_line):

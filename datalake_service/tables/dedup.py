@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datalake_service.tables.digest_table import DigestTable, SmallDigestTable, bytes_for, table_for
-from datalake_service.tables.digests import digest_keys, digest_texts
+from datalake_service.tables.digests import digest_keys
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
@@ -71,7 +71,7 @@ class MemoryDedup:
         """Decide the next rows; see ``Dedup``."""
         count = len(ids)
         positions = np.arange(start, start + count)
-        first = self._ids.add(digest_texts(ids), positions)
+        first = self._ids.add_texts(ids, positions)
         repeated = first != positions
         duplicate, all_null = np.zeros(count, np.bool_), 0
         if keys is not None:
