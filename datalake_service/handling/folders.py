@@ -65,7 +65,7 @@ def _package(root: Path) -> str:
         package.__path__ = [str(root)]
         sys.modules[name] = package
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())  # before the one that would find the same files without redirection
     return name
 
 

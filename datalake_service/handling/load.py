@@ -103,13 +103,17 @@ def _interface_problem(found: object, interface: type) -> str | None:
     if not issubclass(found, interface):
         other = [base.__name__ for base in found.__mro__[1:] if base.__module__.split(".")[0] == "datalake_interfaces"]
         missing = [name for name in sorted(getattr(interface, "__abstractmethods__", ())) if not hasattr(found, name)]
-        is_a = f"is a {other[0]}, but a {wanted}" if other else f"is no {interface.__name__}"
+        is_a = f"is {_a(other[0])}, but {_a(wanted)}" if other else f"is no {interface.__name__}"
         lacks = f", with {', '.join(missing)}" if missing else ""
         return f"{is_a}: write class {found.__name__}({interface.__name__}){lacks}"
     if inspect.isabstract(found):
         lacking = sorted(getattr(found, "__abstractmethods__", ()))
-        return f"lacks {', '.join(lacking)}, which a {interface.__name__} has to have"
+        return f"lacks {', '.join(lacking)}, which {_a(interface.__name__)} has to have"
     return None
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "AEIOU" else f"a {noun}"
 
 
 def _check_parameters(found: type, reference: str, parameters: Mapping[str, Any]) -> None:
