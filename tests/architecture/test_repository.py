@@ -14,7 +14,8 @@ OURS = [path for path in TEXT if "input" not in path.parts and path.name != "LIC
 SECRETS = {
     "an AWS access key": r"\b(?:AKIA|ASIA)(?!IOSFODNN7EXAMPLE)[0-9A-Z]{16}\b",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE" + r" KEY-----",
-    "a password in a URL": r"\b[a-z][a-z0-9+]*://[^\s/:@'\"<>{}]+:(?!password@|secret@)[^\s/@'\"<>{}]+@",
+    # Of a host that could exist: names without a dot, addresses and example.com are those of tests.
+    "a password in a URL": r"\b[a-z][a-z0-9+]*://[^\s/:@'\"<>{}]+:[^\s/@'\"<>{}]+@(?=[\w-]+(?:\.[\w-]+)*\.[a-z]{2})(?![\w.-]*\bexample\b)",
     "a token": r"\b(?:gh[pousr]_|github_pat_|glpat-|sk-|xox[abp]-)[A-Za-z0-9_-]{16,}",
 }
 PATHS = {
@@ -24,7 +25,7 @@ PATHS = {
 }
 HOSTS = re.compile(r"\bhttps?://(?:[\w.%-]+:[\w.%-]+@)?(?P<host>[\w.-]+)", re.ASCII)
 KNOWN_HOSTS = re.compile(
-    r"""localhost | host | 127\.0\.0\.1 | (?:[\w-]+\.)*example(?:\.(?:com|org|net))?
+    r"""localhost | host | bucket | [a-z] | 127\.0\.0\.1 | (?:[\w-]+\.)*example(?:\.(?:com|org|net))?
     | (?:[\w-]+\.)*amazonaws\.com | docs\.aws\.amazon\.com
     | (?:docs|www|peps)\.python\.org | duckdb\.org | (?:arrow|parquet|www)\.apache\.org | json-schema\.org
     | keepachangelog\.com | semver\.org | jsonlines\.org | www\.rfc-editor\.org | www\.w3\.org""",
