@@ -29,24 +29,33 @@ def walk(root: str, prefix: str, *, hidden: str) -> Iterator[tuple[str, os.stat_
 def _walk(root: str, prefix: str, hidden: str, seen: tuple[str, ...]) -> Iterator[tuple[str, os.stat_result]]:
     for entry in _entries(root, prefix, hidden):
         key = prefix + entry.name
-        if not entry.is_dir():
+        if entry.is_dir():
+            yield from _below(root, f"{key}/", hidden, seen, entry)
+        else:
             with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
                 found = entry.stat()
                 if stat.S_ISREG(found.st_mode):
                     yield key, found
-        elif not entry.is_symlink():
-            yield from _walk(root, f"{key}/", hidden, seen)
-        else:
-            target = os.path.realpath(entry.path)
-            if not any(f"{place}/".startswith(f"{target}/") for place in seen):
-                yield from _walk(root, f"{key}/", hidden, (*seen, target))
+
+
+def _below(
+    root: str, prefix: str, hidden: str, seen: tuple[str, ...], entry: os.DirEntry[str]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Walk a folder unless it is a link to where we came from. ``seen`` are the real paths of that."""
+    if not entry.is_symlink():
+        return _walk(root, prefix, hidden, seen)
+    target = os.path.realpath(entry.path)
+    if any(f"{place}/".startswith(f"{target}/") for place in seen):
+        return iter(())
+    return _walk(root, prefix, hidden, (*seen, target))
 
 
 def folders_with_files(root: str, prefix: str, *, hidden: str) -> Iterator[str]:
     """Yield the names of the folders in ``root/prefix`` that hold a file at any depth, sorted."""
-    for name in sorted(entry.name for entry in _entries(root, prefix, hidden) if entry.is_dir()):
-        if next(walk(root, f"{prefix}{name}/", hidden=hidden), None) is not None:
-            yield name
+    seen = (os.path.realpath(root),)
+    for entry in sorted(_entries(root, prefix, hidden), key=lambda entry: entry.name):
+        if entry.is_dir() and next(_below(root, f"{prefix}{entry.name}/", hidden, seen, entry), None) is not None:
+            yield entry.name
 
 
 def _entries(root: str, prefix: str, hidden: str) -> list[os.DirEntry[str]]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import boto3
 from botocore.config import Config
@@ -22,6 +22,14 @@ SECRET_KEY = "test-secret-key-that-must-never-be-shown"
 _numbers = itertools.count(1)
 
 
+class Options(TypedDict):
+    """How to reach a server, as keywords."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+
+
 @dataclass(frozen=True)
 class S3Server:
     """Where a server is, and the side door to what it holds."""
@@ -33,7 +41,7 @@ class S3Server:
     _clients: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> Options:
         """Keywords for ``open_store`` and ``S3Store``."""
         return {"endpoint_url": self.endpoint_url, "access_key": self.access_key, "secret_key": self.secret_key}
 
@@ -57,9 +65,7 @@ class S3Server:
 
     def store_in(self, bucket: str, prefix: str = "some/prefix") -> S3Store:
         """Return a store in a bucket that exists, or not."""
-        return S3Store(
-            bucket, prefix, endpoint_url=self.endpoint_url, access_key=self.access_key, secret_key=self.secret_key
-        )
+        return S3Store(bucket, prefix, **self.options)
 
     def at(self, endpoint_url: str) -> S3Server:
         """Return the same server by another way, such as a proxy."""

@@ -47,16 +47,7 @@ def store(proxy: FaultProxy, bucket: str) -> S3Store:
 
 def through(proxy: FaultProxy, bucket: str) -> S3Store:
     """Make a store that talks through the proxy."""
-    server = proxy.server
-    return S3Store(
-        bucket,
-        endpoint_url=server.endpoint_url,
-        access_key=server.access_key,
-        secret_key=server.secret_key,
-        single_put_limit=FIVE_MIB,
-        part_size=FIVE_MIB,
-        clock=ManualClock(),
-    )
+    return S3Store(bucket, single_put_limit=FIVE_MIB, part_size=FIVE_MIB, clock=ManualClock(), **proxy.server.options)
 
 
 def content(server: S3Server, bucket: str, key: str) -> bytes | None:
