@@ -115,14 +115,16 @@ class FileHandler:
                 message = f"{self._name('parse_document')} raised {told(error, self._folder)}"
                 outcome = _rejection(source, offset, data, RejectionKind.PARSE, message)
             else:
-                if type(answer) is ParseDocumentResult and answer.status is success:
-                    answer = answer.document
+                document = (
+                    answer.document if type(answer) is ParseDocumentResult and answer.status is success else answer
+                )
                 try:
-                    outcome = (
-                        flat_row(answer) if type(answer) is Document else self._settled(answer, source, offset, data)
-                    )
+                    if type(document) is Document:
+                        outcome = flat_row(document)
+                    else:
+                        outcome = self._settled(answer, source, offset, data)
                 except Exception as error:  # noqa: BLE001 - methods of the user's mappings and texts run here
-                    outcome = _rejection(source, offset, data, RejectionKind.TRANSFORM, _reason(error))
+                    outcome = _rejection(source, offset, data, RejectionKind.TRANSFORM, self._reason(error))
             if type(outcome) is dict:
                 self._documents += 1
                 if outcome.get("id") is None:
@@ -166,6 +168,9 @@ class FileHandler:
             document_id=_optional_text(document.document_id),
             document=_understood(document),
         )
+
+    def _reason(self, error: Exception) -> str:
+        return str(error) if isinstance(error, AnswerError) else told(error, self._folder)
 
     def _own_offset(self, offsets: object) -> str | None:
         """The handler's own offset for its file type, if it gave one."""
@@ -216,10 +221,6 @@ def _understood(document: ErrorDoc) -> dict[str, Any] | None:
         return flat_row(document) or None
     except AnswerError:  # its own message says more than that its payload is no mapping
         return None
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, AnswerError) else told(error, None)
 
 
 def _optional_text(value: object) -> str | None:
