@@ -33,20 +33,26 @@ def __getattr__(name: str) -> object:
     """Load a public name."""
     match name:
         case "AllFilter" | "AnyFilter" | "BooleanFilter" | "FilterNode" | "RawDuckFilter":
-            from datalake_service.config import filters as module
+            from datalake_service.config import filters
+
+            return getattr(filters, name)
         case "Annotation" | "DataItem":
-            from datalake_interfaces import annotators as module
+            from datalake_interfaces import annotators
+
+            return getattr(annotators, name)
         case "AnnotationLockError" | "DatasetNotMergedError":
-            from datalake_service import errors as module
+            from datalake_service import errors
+
+            return getattr(errors, name)
         case "S3DataTool":
-            from datalake_service import tool as module
+            from datalake_service import tool
+
+            return tool.S3DataTool
         case "StreamingConfigs":
-            from datalake_service.config import streaming as module
-        case _:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(module, name)
-    globals()[name] = value
-    return value
+            from datalake_service.config import streaming
+
+            return streaming.StreamingConfigs
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,6 @@ Examples of all of it stand in ``docs/guide/python.md``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -50,7 +49,7 @@ class S3DataTool:
 
     StreamingConfigs = _StreamingConfigs()
 
-    def __init__(  # noqa: PLR0913 - keywords, as the environment has them
+    def __init__(
         self,
         uri: str | Path | None = None,
         *,
@@ -84,9 +83,7 @@ class S3DataTool:
         from datalake_service.config.settings import Settings
 
         settings = Settings.load(uri=named, endpoint_url=endpoint_url, access_key=access_key, secret_key=secret_key)
-        self._store = open_store(
-            settings.uri, **settings.store_options(), session_token=session_token, region=region
-        )
+        self._store = open_store(settings.uri, **settings.store_options(), session_token=session_token, region=region)
 
     def __repr__(self) -> str:
         """Show where it is."""
@@ -107,12 +104,12 @@ class S3DataTool:
         """For writing rows: ``async with tool.dataset_generator as generator``, with or without ``()``."""
         return DatasetGenerator(self._store)
 
-    def filter_for_export(  # noqa: PLR0913 - the filters and columns that a view has
+    def filter_for_export(
         self,
         name: str,
         base_columns: Sequence[str] | None = None,
         annotator_columns: Mapping[str, Sequence[str] | None] | None = None,
-        filter: Filter | None = None,  # noqa: A002 - the word of the surface
+        filter: Filter | None = None,
         base_filter: Filter | None = None,
         annotator_filters: Mapping[str, Filter] | None = None,
         fraction: float = 1.0,
@@ -148,13 +145,13 @@ class S3DataTool:
         )
         return ViewContext(lambda: DatasetView(self._store, request))
 
-    def filter_for_annotation(  # noqa: PLR0913 - the filters and columns that a view has
+    def filter_for_annotation(  # noqa: PLR0913, PLR0917 - columns and filters as for an export
         self,
         name: str,
         annotator_name: str,
         base_columns: Sequence[str] | None = None,
         annotator_columns: Mapping[str, Sequence[str] | None] | None = None,
-        filter: Filter | None = None,  # noqa: A002 - the word of the surface
+        filter: Filter | None = None,
         base_filter: Filter | None = None,
         annotator_filters: Mapping[str, Filter] | None = None,
         fraction: float = 1.0,
@@ -302,12 +299,16 @@ class ViewContext(Generic[_V]):
 
     async def __aenter__(self) -> _V:
         """Plan the view."""
+        import asyncio
+
         self._view = await asyncio.to_thread(self._make)
         return self._view
 
     async def __aexit__(self, *_: object) -> None:
         """Give back what iterations that were not finished still hold."""
         if self._view is not None:
+            import asyncio
+
             await asyncio.to_thread(self._view.close)
 
     def __enter__(self) -> _V:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError, field_validator
@@ -16,8 +17,9 @@ from datalake_service.errors import FilterError
 
 
 class _Filter(BaseModel):
+    # Building is deferred to the first use: a program that filters by one column should not wait for the others.
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
     )
 
 
@@ -25,8 +27,7 @@ class BooleanFilter(_Filter):
     """Selects rows in which a column is exactly ``value``. Null is neither true nor false."""
 
     type: Literal["boolean"] = "boolean"
-    field: str
-    """A base column (``is_ok``) or a column of an annotator (``lang.is_english``)."""
+    field: str = Field(description="A base column (is_ok) or a column of an annotator (lang.is_english).")
     value: StrictBool
 
 
@@ -34,8 +35,7 @@ class RawDuckFilter(_Filter):
     """Selects rows for which an SQL expression of DuckDB is true."""
 
     type: Literal["raw_duck"] = "raw_duck"
-    sql: str
-    """One expression, for instance ``length(text) > 20 AND lang.label = 'en'``."""
+    sql: str = Field(description="One expression, for instance length(text) > 20 AND lang.label = 'en'.")
 
     @field_validator("sql")
     @classmethod
@@ -62,16 +62,17 @@ class AnyFilter(_Filter):
 FilterNode = Annotated[AllFilter | AnyFilter | BooleanFilter | RawDuckFilter, Field(discriminator="type")]
 """Any filter. As JSON, ``type`` says which: ``all``, ``any``, ``boolean`` or ``raw_duck``."""
 
-AllFilter.model_rebuild()
-AnyFilter.model_rebuild()
-
 _MESSAGES = {
     "union_tag_invalid": "unknown type '{tag}'; allowed: {expected_tags}",
     "union_tag_not_found": "needs a type; allowed: 'all', 'any', 'boolean', 'raw_duck'",
     "extra_forbidden": "no filter of this type has it",
     "missing": "is missing",
 }
-_NODE: TypeAdapter[AllFilter | AnyFilter | BooleanFilter | RawDuckFilter] = TypeAdapter(FilterNode)
+
+
+@cache
+def _node() -> TypeAdapter[AllFilter | AnyFilter | BooleanFilter | RawDuckFilter]:
+    return TypeAdapter(FilterNode)
 
 
 def parse_filter(value: object, *, what: str = "filter") -> AllFilter | AnyFilter | BooleanFilter | RawDuckFilter:
@@ -83,10 +84,12 @@ def parse_filter(value: object, *, what: str = "filter") -> AllFilter | AnyFilte
         FilterError: Not a filter; the message names the first mistake and where it is.
     """
     try:
+        if isinstance(value, AllFilter | AnyFilter | BooleanFilter | RawDuckFilter):
+            return value
         if isinstance(value, str):
             value = json.loads(value)  # pydantic's own parser stops at a third of the depth
-        if isinstance(value, _Filter | Mapping):
-            return _NODE.validate_python(value)
+        if isinstance(value, Mapping):
+            return _node().validate_python(value)
     except ValidationError as error:
         raise FilterError(_first_mistake(error, what)) from None
     except (ValueError, RecursionError) as error:

@@ -143,9 +143,7 @@ class AnnotationView:
             **({} if streaming_configs is None else {"chunk_size": streaming_configs.chunk_size}),
         )
         job = AnnotationJob(self.dataset, self.annotator, self._chosen(batch, batches))
-        return await annotate(
-            self._store, job, rows=self, function=annotate_fn, options=options, progress=progress
-        )
+        return await annotate(self._store, job, rows=self, function=annotate_fn, options=options, progress=progress)
 
     def _chosen(self, batch: str | None, batches: Sequence[str] | None) -> Sequence[str]:
         if batch is not None and batches is not None:

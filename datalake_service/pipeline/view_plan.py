@@ -5,9 +5,8 @@ Asks the store and the footers; reads no rows.
 
 from __future__ import annotations
 
-import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from datalake_service.errors import (
     UsageError,
 )
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.conditions import Condition, Filters, ViewSchema, unknown_column
+from datalake_service.tables.conditions import Condition, Filters, ViewSchema, nearest_names, unknown_column
 from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, read_versions
 from datalake_service.tables.sql import Reference
@@ -74,8 +73,9 @@ class ViewRequest:
         _check_names(self.batches, "batches")
         for name, columns in (self.annotator_columns or {}).items():
             _check_names(columns, f"annotator_columns[{name!r}]")
-        if isinstance(self.fraction, bool) or not isinstance(self.fraction, int | float) or not 0 < self.fraction <= 1:
-            raise UsageError(f"fraction must be more than 0 and at most 1, not {self.fraction!r}")
+        fraction: object = self.fraction
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+            raise UsageError(f"fraction must be more than 0 and at most 1, not {fraction!r}")
 
 
 def _check_names(names: object, what: str) -> None:
@@ -225,15 +225,11 @@ class ViewPlanner:
     def _look_at(self, batch: str) -> _Found:
         prefix = layout.batch_prefix(self._request.dataset, batch)
         key = layout.merged_key(prefix)
-        merged, waiting, count = None, [], 0
-        for count, meta in enumerate(islice(self._store.list(prefix), _LISTED), start=1):
-            name = meta.key.removeprefix(prefix)
-            if meta.key == key:
-                merged = meta
-            elif "/" not in name and name.endswith(".jsonl"):
-                waiting.append((name, meta.etag))
-        if merged is None and count == _LISTED:
+        listed = {meta.key.removeprefix(prefix): meta for meta in islice(self._store.list(prefix), _LISTED)}
+        merged = listed.get(key.removeprefix(prefix))
+        if merged is None and len(listed) == _LISTED:
             merged = self._head(key)
+        waiting = ((name, meta.etag) for name, meta in listed.items() if "/" not in name and name.endswith(".jsonl"))
         return _Found(batch, merged, tuple(waiting))
 
     def _head(self, key: str) -> ObjectMeta | None:
@@ -253,14 +249,11 @@ class ViewPlanner:
         metas = [*merged.values(), *(meta for meta in heads if meta is not None)]
         versions = read_versions(self._store, metas, engine.connection, self._limits)
         by_key = {version.meta.key: version for version in versions}
-        return [
-            PlannedBatch(
-                batch,
-                by_key[meta.key],
-                {name: by_key[key] for (name, of), key in zip(pairs, keys, strict=True) if of == batch and key in by_key},
-            )
-            for batch, meta in merged.items()
-        ]
+        annotations: dict[str, dict[str, Version]] = {batch: {} for batch in merged}
+        for (name, batch), key in zip(pairs, keys, strict=True):
+            if key in by_key:
+                annotations[batch][name] = by_key[key]
+        return [PlannedBatch(batch, by_key[meta.key], annotations[batch]) for batch, meta in merged.items()]
 
     def _annotated(self, annotator: str, merged: Mapping[str, ObjectMeta]) -> list[str]:
         if len(merged) == 1:
@@ -270,7 +263,9 @@ class ViewPlanner:
 
     def _not_merged(self, found: Sequence[_Found]) -> DatasetNotMergedError:
         dataset = self._request.dataset
-        what = f"dataset {dataset!r}" if self._request.batches is None else f"batches {', '.join(i.batch for i in found)}"
+        what = f"dataset {dataset!r}"
+        if self._request.batches is not None:
+            what = f"of {what}, {', '.join(item.batch for item in found) or 'no batch'}"
         waiting = any(item.waiting for item in found)
         todo = f"run `datalake clean-up --dataset {dataset}` first" if waiting else "write rows first, then merge them"
         return DatasetNotMergedError(f"{what} was never merged: {todo}")
@@ -311,6 +306,11 @@ class ViewPlanner:
 
     # Telling -----------------------------------------------------------------------------------------
 
+    def _has_chunks(self, annotator: str) -> bool:
+        prefix = layout.annotator_temp_prefix(self._request.dataset, annotator)
+        names = (meta.key.removeprefix(prefix) for meta in islice(self._store.list(prefix), _LISTED))
+        return any(layout.parse_chunk(name) for name in names)
+
     def _tell(self, plan: ViewPlan, found: Sequence[_Found], annotators: set[str], existing: set[str]) -> None:
         """Log what the user may not expect, one line each, once for each view."""
         dataset = self._request.dataset
@@ -322,11 +322,16 @@ class ViewPlanner:
                 "(`datalake clean-up --dataset %s` merges them)", dataset, len(waiting), len(found), dataset,
             )  # fmt: skip
         for name in sorted(annotators):
-            if not plan.schema.of(name):
-                near = _hint(name, existing) if name not in existing else ""
+            if name in existing and self._has_chunks(name):
                 _log.warning(
-                    "dataset %r: annotator %r has no merged annotations here; its columns are null%s", dataset, name, near
-                )
+                    "dataset %r: annotator %r has annotations that are not merged yet; this view does not show them "
+                    "(`datalake clean-up --annotator %s:%s` merges them)", dataset, name, dataset, name,
+                )  # fmt: skip
+            elif not plan.schema.of(name):
+                _log.warning(
+                    "dataset %r: annotator %r has no merged annotations here; its columns are null%s",
+                    dataset, name, "" if name in existing else _hint(name, existing),
+                )  # fmt: skip
         for note in plan.condition.notes:
             _log.warning("dataset %r: %s", dataset, note)
         for reference in plan.row_columns:
@@ -362,11 +367,10 @@ def _distinct(references: Sequence[Reference]) -> tuple[Reference, ...]:
     return tuple(labels.values())
 
 
-def _hint(name: str, candidates: object) -> str:
-    names = [candidate for candidate in candidates if isinstance(candidate, str)]  # type: ignore[attr-defined]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+def _hint(name: str, candidates: Iterable[str]) -> str:
+    near = nearest_names(name, candidates)
     return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _restless(prefix: str) -> StoreError:
-    return StoreError(f"objects below {prefix} were replaced {_ATTEMPTS} times while they were looked at; try again later")
+    return StoreError(f"objects below {prefix} were replaced {_ATTEMPTS} times in a row; try again later")

@@ -5,11 +5,10 @@ What is read was decided by ``view_plan.py``, how by ``view_reading.py``; here i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from datalake_interfaces.annotators import DataItem
@@ -28,13 +27,17 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_BLOCK_BYTES = 4 << 20
-"""About as much is handed on at once."""
-_MIN_ROWS, _MAX_ROWS = 16, 4_096
+_BLOCK_BYTES, _TABLE_BYTES = 1 << 20, 8 << 20
+"""About as much is made at once: of Python rows, which fit a processor's cache, and of Arrow."""
+_MIN_ROWS, _MAX_ROWS, _MAX_TABLE_ROWS = 16, 256, 16_384
 _EXPANSION = 4
 """A row takes about this many times its compressed size in memory."""
 
 _T = TypeVar("_T")
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
 
 
 class DatasetView:
@@ -64,7 +67,7 @@ class DatasetView:
         self._limits = limits or EngineLimits()
         self._planner = ViewPlanner(store, request, limits=self._limits)
         self._plan = self._planner.plan()
-        self._passes: WeakSet[BatchPass[object]] = WeakSet()
+        self._passes: WeakSet[_Closable] = WeakSet()
         self.dataset = request.dataset
         """The name of the dataset."""
 
@@ -197,6 +200,8 @@ class _AsyncRows(AsyncIterator[ExportRow]):
     async def __anext__(self) -> ExportRow:
         for row in self._rows:
             return row
+        import asyncio
+
         block = await asyncio.to_thread(next, self._blocks, None)
         if block is None:
             raise StopAsyncIteration
@@ -220,12 +225,14 @@ def _row_blocks(ask: Ask) -> Iterator[list[ExportRow]]:
     """Python rows of one batch."""
     keys = ask.columns[:-1]
     make = RowMaker([key.label for key in keys], [ask.batch.is_json(key) for key in keys], batch=ask.batch.name)
-    for tuples in fetch_rows(ask.engine.connection, ask.query, size=_block_rows(ask.batch), doing=_doing(ask)):
+    size = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_BYTES // _row_bytes(ask.batch)))
+    for tuples in fetch_rows(ask.engine.connection, ask.query, size=size, doing=_doing(ask)):
         yield make(tuples)
 
 
 def _arrow_batches(ask: Ask) -> Iterator[pa.RecordBatch]:
-    return fetch_arrow(ask.engine.connection, ask.query, size=_block_rows(ask.batch), doing=_doing(ask))
+    size = max(_MIN_ROWS, min(_MAX_TABLE_ROWS, _TABLE_BYTES // _row_bytes(ask.batch)))
+    return fetch_arrow(ask.engine.connection, ask.query, size=size, doing=_doing(ask))
 
 
 def _counts(ask: Ask) -> Iterator[int]:
@@ -236,7 +243,6 @@ def _doing(ask: Ask) -> str:
     return f"read batch {ask.batch.name!r}"
 
 
-def _block_rows(batch: PlannedBatch) -> int:
-    """How many rows to handle at once, so that large rows don't pile up."""
-    per_row = 1 + _EXPANSION * batch.size // max(1, batch.base.footer.rows)
-    return max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_BYTES // per_row))
+def _row_bytes(batch: PlannedBatch) -> int:
+    """About what a row takes in memory."""
+    return 1 + _EXPANSION * batch.size // max(1, batch.base.footer.rows)

@@ -6,7 +6,6 @@ Decides what every name in a filter means, once for all batches. Columns stand i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,7 +100,7 @@ class Filters:
         """
         self.owners = tuple(annotators or {})
         self._pieces: list[str | _Leaf] = []
-        parts = [(over_all, None, "filter"), (base, None, "base_filter")]
+        parts: list[tuple[Node | None, str | None, str]] = [(over_all, None, "filter"), (base, None, "base_filter")]
         parts += [(node, name, f"annotator_filters[{name!r}]") for name, node in (annotators or {}).items()]
         for node, owner, what in parts:
             if node is not None:
@@ -165,7 +164,7 @@ def _flattened(node: Node, owner: str | None, what: str) -> Iterator[str | _Leaf
         item = todo.pop()
         if isinstance(item, str):
             yield item
-        elif item.type == "boolean" or item.type == "raw_duck":
+        elif item.type == "boolean" or item.type == "raw_duck":  # noqa: PLR1714 - mypy narrows by it
             yield _Leaf(item, owner, what)
         elif not item.filters:
             yield "TRUE" if item.type == "all" else "FALSE"
@@ -266,9 +265,16 @@ class _Names:
 
 def unknown_column(name: str, candidates: Iterable[str]) -> str:
     """A sentence about a column that is nowhere, with the nearest names."""
-    near = difflib.get_close_matches(name, list(dict.fromkeys(candidates)), n=_SUGGESTIONS, cutoff=0.6)
+    near = nearest_names(name, candidates)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"there is no column {name!r}, it is null in every row{hint}"
+
+
+def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
+    """Those of ``candidates`` that ``name`` was probably meant to be."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(dict.fromkeys(candidates)), n=_SUGGESTIONS, cutoff=0.6)
 
 
 def _spelled(name: str, known: Mapping[str, object], what: str) -> str | None:

@@ -33,6 +33,8 @@ class EngineLimits:
 
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     """DuckDB spills to disk beyond it; the process needs about 100 MiB more."""
+    sort_bytes: int = 64 << 20
+    """Base objects up to this size are joined and sorted as a whole (spilling, if need be); larger ones stream."""
     threads: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, _MAX_THREADS)))
     spill_folder: Path | None = None
     """Where a private folder for spilling is made; ``None``: the system's temporary folder."""

@@ -25,15 +25,15 @@ _AROUND = 64
 """Bytes for quotes, and for space before and behind a dot."""
 _NO_PLACE = 1 << 63
 """Parts that the parser made up stand nowhere."""
-_LAMBDA_FUNCTIONS = frozenset(
-    "apply filter reduce list_apply list_filter list_reduce list_transform "
-    "array_apply array_filter array_reduce array_transform".split()
-)
+_LAMBDA_FUNCTIONS = frozenset({
+    "apply", "filter", "reduce", "list_apply", "list_filter", "list_reduce", "list_transform",
+    "array_apply", "array_filter", "array_reduce", "array_transform",
+})  # fmt: skip
 """Among their arguments ``x -> …`` is a function; elsewhere the arrow takes a value out of JSON."""
-_KEYWORDS = frozenset(
-    "current_catalog current_date current_role current_schema current_time current_timestamp current_user "
-    "localtime localtimestamp session_user user".split()
-)
+_KEYWORDS = frozenset({
+    "current_catalog", "current_date", "current_role", "current_schema", "current_time", "current_timestamp",
+    "current_user", "localtime", "localtimestamp", "session_user", "user",
+})  # fmt: skip
 """Functions that are written without parentheses."""
 _REFUSED = {
     "SUBQUERY": "a filter is one expression about one row; it cannot hold a query",
@@ -130,8 +130,11 @@ def _names(node: object, local: frozenset[str], *, what: str) -> Iterator[tuple[
     if isinstance(node, list):
         for item in node:
             yield from _names(item, local, what=what)
-    if not isinstance(node, dict):
-        return
+    elif isinstance(node, dict):
+        yield from _names_of(node, local, what=what)
+
+
+def _names_of(node: dict[str, Any], local: frozenset[str], *, what: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     kind = node.get("class")
     if kind in _REFUSED:
         raise FilterError(f"{what}: {_REFUSED[kind]}")
@@ -139,16 +142,13 @@ def _names(node: object, local: frozenset[str], *, what: str) -> Iterator[tuple[
         parts = tuple(node["column_names"])
         if parts[0].lower() not in local:
             yield node["query_location"], parts
-        return
-    if kind == "FUNCTION" and node["function_name"].lower() in _LAMBDA_FUNCTIONS:
+    elif kind == "FUNCTION" and node["function_name"].lower() in _LAMBDA_FUNCTIONS:
         for item in node.get("arguments") or node.get("children") or []:
             yield from _lambda_names(item.get("expression", item), local, what=what)
-        return
-    if kind == "LAMBDA" and node.get("syntax_type") != "SINGLE_ARROW":
+    elif kind == "LAMBDA" and node.get("syntax_type") != "SINGLE_ARROW":
         yield from _lambda_names(node, local, what=what)
-        return
-    for value in node.values():
-        if isinstance(value, dict | list):
+    else:
+        for value in node.values():
             yield from _names(value, local, what=what)
 
 
@@ -180,4 +180,5 @@ def _unquoted(text: str) -> str:
 
 def is_keyword(name: ColumnName, sql: str) -> bool:
     """Whether a name that is no column is one of SQL's own values (``current_date``)."""
-    return name.parts[0].lower() in _KEYWORDS and len(name.parts) == 1 and sql.encode()[name.start : name.start + 1] != b'"'
+    quoted = sql.encode()[name.start : name.start + 1] == b'"'
+    return len(name.parts) == 1 and not quoted and name.parts[0].lower() in _KEYWORDS

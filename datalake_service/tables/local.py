@@ -13,7 +13,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -94,6 +93,8 @@ class LocalFile:
             for part in parts:
                 self._fetch(part)
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(_REQUESTS, len(parts)), thread_name_prefix="fetch") as pool:
             for _ in pool.map(self._fetch, parts):
                 pass
@@ -116,7 +117,7 @@ class LocalFile:
     def _temporary(self) -> BinaryIO:
         file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed by ``close``
         os.ftruncate(file.fileno(), self.meta.size)
-        return file  # type: ignore[return-value]  # an unbuffered file
+        return file
 
     def _put_footer(self) -> None:
         size = self.meta.size

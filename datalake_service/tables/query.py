@@ -1,8 +1,8 @@
 """One batch as one query: base rows joined with annotations, filtered, in the order of the base file.
 
-A join in DuckDB loses the order of rows. So the annotations are joined to the ids alone and sorted by row number,
-then laid beside the base rows (``POSITIONAL JOIN``), which stream. Every row is checked to lie beside its own
-annotations. Columns are taken by position: no name of a user's ever stands in the SQL.
+A join in DuckDB loses the order of rows. What fits in memory is sorted again. Otherwise the annotations are joined to
+the ids alone and sorted by row number, then laid beside the base rows (``POSITIONAL JOIN``), which stream; every row is
+checked to lie beside its own annotations. Columns are taken by position: no name of a user's ever stands in the SQL.
 """
 
 from __future__ import annotations
@@ -53,36 +53,46 @@ class BatchQuery:
     fraction: float = 1.0
     leave_out: bool = False
     """Whether there is a table of ids (``LEFT_OUT``) to leave out."""
+    sort: bool = False
+    """Whether to join everything and sort it: faster, but in memory. Otherwise base rows stream."""
 
     def sql(self) -> str:
         """The query."""
         chosen = ", ".join(f"o{number}" for number in range(len(self.outputs))) or "1"
         wanted = _Wanted(self)
-        base = f"(SELECT {', '.join([*wanted.of_base, 'row_number'])} FROM {_scan(self.base)}) AS base"
-        if not wanted.of_annotators and not self.leave_out:
-            return f"SELECT {chosen} FROM {base}{_where(self._conditions())}"
-        beside = self._beside(wanted)
-        aligned = " AND ".join(self._conditions()) or "TRUE"
+        key = f"c{self.base.footer.columns[ID].position} AS row_id"
+        base = f"(SELECT {', '.join([*wanted.of_base, key, 'row_number'])} FROM {_scan(self.base)}) AS base"
+        beside, joins = self._beside(wanted)
+        conditions = self._conditions()
+        if not joins:
+            return f"SELECT {chosen} FROM {base}{_where(conditions)}"
+        if self.sort:
+            return f"SELECT {chosen} FROM {base} {_joined(joins, 'base')}{_where(conditions)} ORDER BY base.row_number"
+        keys = f"(SELECT {key}, row_number FROM {_scan(self.base)}) AS keys"
+        columns = ", ".join(["keys.row_number AS beside_number", *beside])
         check = (
-            f"CASE WHEN base.row_number = beside.beside_number THEN ({aligned}) "
+            f"CASE WHEN base.row_number = beside.beside_number THEN ({' AND '.join(conditions) or 'TRUE'}) "
             "ELSE CAST(error('rows out of step at ' || base.row_number) AS BOOLEAN) END"
         )
-        return f"SELECT {chosen} FROM {base} POSITIONAL JOIN {beside} WHERE {check}"
+        return (
+            f"SELECT {chosen} FROM {base} POSITIONAL JOIN "
+            f"(SELECT {columns} FROM {keys} {_joined(joins, 'keys')} ORDER BY keys.row_number) AS beside WHERE {check}"
+        )
 
     def _conditions(self) -> list[str]:
         conditions = []
         if self.condition.sql != "TRUE":
             conditions.append(f"({self.condition.sql})")
         if self.fraction < 1:
-            conditions.append(in_sample("row_id", self.fraction))
+            conditions.append(in_sample("base.row_id", self.fraction))
         if self.leave_out:
-            conditions.append("NOT is_left_out")
+            conditions.append("left_out_id IS NULL")
         return conditions
 
-    def _beside(self, wanted: _Wanted) -> str:
-        """What belongs to each row, in the order of the base file."""
-        key = self.base.footer.columns[ID].position
-        columns, joins = ["keys.row_number AS beside_number"], []
+    def _beside(self, wanted: _Wanted) -> tuple[list[str], list[_Join]]:
+        """The columns that come from elsewhere, and the tables that they come from."""
+        columns: list[str] = []
+        joins: list[_Join] = []
         for number, (name, items) in enumerate(wanted.of_annotators.items()):
             table = self.annotations[name]
             shown = _shown(table, [reference for reference, _, _ in items])
@@ -96,15 +106,16 @@ class BatchQuery:
                     ),
                 ]
             )
-            joins.append(f"LEFT JOIN (SELECT {inner} FROM {_scan(table)}{_where(shown)}) ON {row_id} = keys.key")
+            joins.append((f"(SELECT {inner} FROM {_scan(table)}{_where(shown)})", row_id))
             columns += [alias for _, _, alias in items]
         if self.leave_out:
-            joins.append(f"LEFT JOIN {LEFT_OUT} ON {LEFT_OUT}.id = keys.key")
-            columns.append(f"{LEFT_OUT}.id IS NOT NULL AS is_left_out")
-        keys = f"(SELECT c{key} AS key, row_number FROM {_scan(self.base)}) AS keys"
-        return f"(SELECT {', '.join(columns)} FROM {keys} {' '.join(joins)} ORDER BY keys.row_number) AS beside"
+            joins.append((f"(SELECT id AS left_out_id FROM {LEFT_OUT})", "left_out_id"))
+            columns.append("left_out_id")
+        return columns, joins
 
 
+_Join = tuple[str, str]
+"""A table, and its column that holds the id of a row."""
 _Item = tuple[Reference, str, str]
 """A column, the expression for it, the alias it gets."""
 
@@ -119,8 +130,6 @@ class _Wanted:
             self._add(query, reference, f"o{number}", typed=query.typed)
         for alias, reference in (query.condition.columns or {}).items():
             self._add(query, reference, alias, typed=True)
-        if query.fraction < 1:
-            self.of_base.append(f"c{query.base.footer.columns[ID].position} AS row_id")
 
     def _add(self, query: BatchQuery, reference: Reference, alias: str, *, typed: bool) -> None:
         table = query.base if reference.annotator is None else query.annotations.get(reference.annotator)
@@ -142,6 +151,10 @@ def _scan(table: LocalTable) -> str:
     """A file whose columns are called ``c0``, ``c1``, … whatever they are called in it."""
     names = ", ".join([*(f"c{number}" for number in range(len(table.footer.columns))), "row_number"])
     return f"read_parquet({quote_text(table.path)}, file_row_number = true) AS file({names})"
+
+
+def _joined(joins: Sequence[_Join], left: str) -> str:
+    return " ".join(f"LEFT JOIN {table} ON {row_id} = {left}.row_id" for table, row_id in joins)
 
 
 def _where(conditions: Sequence[str]) -> str:

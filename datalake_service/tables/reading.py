@@ -6,7 +6,6 @@ Knows which bytes are needed; not which batches a view has, nor what to do when 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -97,6 +96,8 @@ def in_parallel(store: ObjectStore, function: Callable[[_T], _R], items: Sequenc
     """Call ``function`` for each item, several at once where calls wait for a network."""
     if len(items) < 2 or not is_remote(store):  # noqa: PLR2004 - one thing cannot be done at once
         return [function(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(_REQUESTS, len(items)), thread_name_prefix="look") as pool:
         return list(pool.map(function, items))
 
@@ -117,9 +118,7 @@ def read_versions(
         with ExitStack() as stack:
             files = _open_all(store, [(meta, None) for meta in group], stack, limits)
             footers = read_footers(connection, [(file.path, file.meta.key) for file in files])
-            versions += [
-                Version(file.meta, footer, file.tail) for file, footer in zip(files, footers, strict=True)
-            ]
+            versions += [Version(file.meta, footer, file.tail) for file, footer in zip(files, footers, strict=True)]
     return versions
 
 
@@ -149,6 +148,7 @@ class OpenBatch:
         """
         self.batch = batch
         self.question = question
+        self._limits = limits
         versions: dict[str | None, Version] = {None: batch.base}
         versions |= {name: batch.annotations[name] for name in question.annotators & set(batch.annotations)}
         self._stack = ExitStack()
@@ -183,6 +183,7 @@ class OpenBatch:
             typed=self.question.typed,
             fraction=self.question.fraction,
             leave_out=leave_out,
+            sort=self.batch.base.meta.size <= self._limits.sort_bytes,
         )
 
     def close(self) -> None:

@@ -19,11 +19,12 @@ class ExportRow(dict[str, Any]):
     ``{**row, …}`` can be stored in another dataset.
     """
 
-    __slots__ = ("_created", "batch")
+    __slots__ = ("batch", "created_at")
 
     batch: str
     """The batch that the row is in."""
-    _created: str | None
+    created_at: str | None
+    """When the row was written: ISO 8601, UTC."""
 
     @property
     def id(self) -> str:
@@ -36,7 +37,7 @@ class ExportRow(dict[str, Any]):
         if key == _BATCH:
             return self.batch
         if key == _CREATED_AT:
-            return self._created
+            return self.created_at
         raise KeyError(key)
 
 
@@ -61,7 +62,7 @@ class RowMaker:
         for values in tuples:
             row = ExportRow(zip(names, values))  # noqa: B905 - one value more than names: the time of creation
             row.batch = batch
-            row._created = values[-1]
+            row.created_at = values[-1]
             rows.append(row)
         return rows
 

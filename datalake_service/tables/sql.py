@@ -15,6 +15,14 @@ _SQL_TYPES = {
     ColumnType.STRING: "VARCHAR",
     ColumnType.JSON: "VARCHAR",
 }
+_AS_JSON = {
+    ColumnType.BOOL: "CAST({0} AS VARCHAR)",
+    ColumnType.INT64: "CAST({0} AS VARCHAR)",
+    ColumnType.DOUBLE: "CASE WHEN isfinite({0}) THEN CAST({0} AS VARCHAR) WHEN isnan({0}) THEN 'NaN' "
+    "WHEN {0} > 0 THEN 'Infinity' WHEN {0} < 0 THEN '-Infinity' END",
+    ColumnType.STRING: "CAST(to_json({0}) AS VARCHAR)",
+}
+"""How a column of a type is written as JSON text, the way Python's ``json`` would."""
 _HEX_DIGITS = 16
 _ALL = 1 << 4 * _HEX_DIGITS
 
@@ -50,18 +58,7 @@ def converted(value: str, stored: ColumnType, wanted: ColumnType) -> str:
         return f"CAST({value} AS DOUBLE)"
     if stored is wanted or wanted is not ColumnType.JSON:
         return value
-    match stored:
-        case ColumnType.BOOL | ColumnType.INT64:
-            return f"CAST({value} AS VARCHAR)"
-        case ColumnType.DOUBLE:
-            return (
-                f"CASE WHEN isfinite({value}) THEN CAST({value} AS VARCHAR) WHEN isnan({value}) THEN 'NaN' "
-                f"WHEN {value} > 0 THEN 'Infinity' WHEN {value} < 0 THEN '-Infinity' END"
-            )
-        case ColumnType.STRING:
-            return f"CAST(to_json({value}) AS VARCHAR)"
-        case _:
-            return value
+    return _AS_JSON.get(stored, "{0}").format(value)
 
 
 def in_sample(row_id: str, fraction: float) -> str:

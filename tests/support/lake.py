@@ -53,13 +53,17 @@ def put_annotations(
 
 def census(rows: Sequence[Row], *, without: Sequence[str]) -> dict[str, str]:
     """The kinds of every column of ``rows``."""
-    return merge_censuses(
-        {name: kind_of(value) for name, value in row.items() if name not in without} for row in rows
-    )
+    return merge_censuses({name: kind_of(value) for name, value in row.items() if name not in without} for row in rows)
 
 
 def _put(
-    store: ObjectStore, key: str, kind: MergedKind, schema: TableSchema, rows: Sequence[Row], *, group_rows: int = 50_000
+    store: ObjectStore,
+    key: str,
+    kind: MergedKind,
+    schema: TableSchema,
+    rows: Sequence[Row],
+    *,
+    group_rows: int = 50_000,
 ) -> ObjectMeta:
     metadata = MergedMetadata(
         kind=kind, attempt="0123456789ab", merged_at=MERGED_AT, columns=schema.columns, counts={"rows": len(rows)}
