@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from datalake_service.config.choice import Choice
 from datalake_service.config.faults import wrong
-from datalake_service.config.section import Section, Share
+from datalake_service.config.section import Section
 
 
 class Policy(Choice):
@@ -27,7 +27,7 @@ class OnError(Section):
     """`continue`: the record becomes a rejection and the task goes on. `fail`: the task fails."""
     max_errors: Annotated[int, Field(ge=0)] | None = None
     """More rejections than this stop the run."""
-    max_error_share: Share | None = None
+    max_error_share: Annotated[float, Field(ge=0, le=1)] | None = None
     """A larger share of rejections among the records read stops the run."""
 
     @field_validator("max_errors", "max_error_share")

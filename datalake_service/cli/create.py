@@ -1,0 +1,55 @@
+"""``datalake datasets create``: run a dataset file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from datalake_service.cli.progress import RunLine
+from datalake_service.cli.session import Session, common_options
+
+if TYPE_CHECKING:
+    from datalake_service.config.dataset import DatasetConfig
+    from datalake_service.pipeline.engine import Engine
+
+
+@click.command("create")
+@click.option(
+    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
+)
+@common_options
+def create_command(session: Session, config_file: str) -> None:
+    """Run a dataset file: read, merge, annotate, report. Running it again does what is not done yet."""
+    from datalake_service.catalog.datasets import RunStatus
+    from datalake_service.config.available import check_available
+    from datalake_service.config.load import load_dataset_file
+    from datalake_service.pipeline.run import create_dataset
+
+    config = load_dataset_file(Path(config_file))
+    check_available(config, name=config_file)
+    settings = session.settings(file_uri=_file_uri(config))
+    with RunLine(shown=session.output.errors_to_terminal) as line:
+        report = create_dataset(config, settings=settings, engine=_engine(config), observer=line.show)
+    session.output.show(report.to_dict(), report.lines)
+    if report.status is RunStatus.STOPPED:
+        raise KeyboardInterrupt
+    if not report.succeeded:
+        click.get_current_context().exit(1)
+
+
+def _file_uri(config: DatasetConfig) -> str | None:
+    """The lake, if the dataset file names it."""
+    from datalake_service.config.write import DatalakeWriteConnector
+
+    connector = config.write_connector
+    return connector.uri if isinstance(connector, DatalakeWriteConnector) else None
+
+
+def _engine(config: DatasetConfig) -> Engine:
+    from datalake_service.config.compute import LocalEngine as LocalSettings
+    from datalake_service.engines.local import LocalEngine
+
+    settings = config.compute_engine
+    return LocalEngine(concurrency=settings.concurrency if isinstance(settings, LocalSettings) else None)

@@ -1,0 +1,144 @@
+"""``datalake datasets``: create them, look at them, delete and restore them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from datalake_service import events
+from datalake_service.cli.create import create_command
+from datalake_service.cli.output import printable, table
+from datalake_service.cli.session import Session, common_options, dataset_option
+
+if TYPE_CHECKING:
+    from datalake_service.pipeline.overview import DatasetOverview, DatasetSummary
+
+
+@click.group("datasets")
+def datasets_group() -> None:
+    """Create, look at, delete and restore datasets."""
+
+
+datasets_group.add_command(create_command)
+
+
+@datasets_group.command("list")
+@common_options
+def list_command(session: Session) -> None:
+    """List the datasets of the lake."""
+    from datalake_service.pipeline.overview import summarise_datasets
+
+    store = session.open_lake()
+    found = summarise_datasets(store)
+    session.output.show(
+        {"uri": store.uri, "datasets": [summary.to_dict() for summary in found]}, lambda: _summaries(store.uri, found)
+    )
+
+
+@datasets_group.command("view")
+@dataset_option
+@common_options
+def view_command(session: Session, dataset: str) -> None:
+    """Show one dataset: batches, annotators, what waits to be merged, tasks, its dataset file."""
+    from datalake_service.pipeline.overview import view_dataset
+
+    view = view_dataset(session.open_lake(), dataset)
+    session.output.show(view.to_dict(), lambda: _view(view))
+
+
+@datasets_group.command("delete")
+@dataset_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+def delete_command(session: Session, dataset: str, *, yes: bool) -> None:
+    """Delete a dataset. It can be restored until clean-up removes it, 7 days later unless told otherwise."""
+    from datalake_service.catalog.manifests import format_time
+    from datalake_service.pipeline.lifecycle import delete_dataset, require_dataset
+
+    store = session.open_lake()
+    require_dataset(store, dataset)
+    if not yes:
+        _confirm(f"Delete dataset {dataset} in {store.uri}?")
+    deleted = delete_dataset(store, dataset)
+    events.emit(events.DATASET_DELETED, dataset=dataset)
+    value = {"datasetName": dataset, "deletedAt": format_time(deleted.deleted_at)}
+    undo = f"datalake datasets restore --datasetName {dataset}"
+    session.output.show(value, lambda: [f"deleted {dataset}; until clean-up removes it, undo with: {undo}"])
+
+
+@datasets_group.command("restore")
+@dataset_option
+@common_options
+def restore_command(session: Session, dataset: str) -> None:
+    """Take the deletion of a dataset back."""
+    from datalake_service.pipeline.lifecycle import restore_dataset
+
+    restored = restore_dataset(session.open_lake(), dataset)
+    if restored:
+        events.emit(events.DATASET_RESTORED, dataset=dataset)
+    told = f"restored {dataset}" if restored else f"{dataset} was not deleted"
+    session.output.show({"datasetName": dataset, "restored": restored}, lambda: [told])
+
+
+def _confirm(question: str) -> None:
+    """Ask a person; without one, ask for --yes."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("this asks before it deletes, and nobody can answer here; give --yes")
+    if not click.confirm(question, default=False, err=True):
+        raise click.UsageError("nothing was deleted")
+
+
+def _summaries(uri: str, found: Sequence[DatasetSummary]) -> Iterable[str]:
+    if not found:
+        return [f"no datasets in {uri}"]
+    rows = [
+        (
+            summary.dataset,
+            "DELETED" if summary.deleted is not None else summary.status,
+            summary.batches,
+            summary.annotators,
+            None if summary.created_at is None else f"{summary.created_at:%Y-%m-%d %H:%M}",
+        )
+        for summary in found
+    ]
+    return table(("DATASET", "STATUS", "BATCHES", "ANNOTATORS", "CREATED (UTC)"), rows)
+
+
+def _view(view: DatasetOverview) -> Iterable[str]:
+    from datalake_utils.units import format_size
+
+    yield f"{view.dataset} in {view.uri}"
+    if view.deleted is not None:
+        yield f"deleted at {view.deleted.deleted_at:%Y-%m-%d %H:%M} UTC"
+    if view.tasks:
+        yield "tasks: " + ", ".join(f"{count:,} {status.lower()}" for status, count in sorted(view.tasks.items()))
+    yield ""
+    yield from table(
+        ("BATCH", "ROWS", "SIZE", "DUPLICATES", "REJECTED", "WAITING CHUNKS", "MERGED (UTC)"),
+        [
+            (
+                batch.merged.name,
+                batch.merged.rows,
+                format_size(batch.merged.size),
+                batch.merged.counts.get("duplicates"),
+                batch.merged.counts.get("rejected"),
+                batch.waiting.chunks,
+                None if batch.merged.merged_at is None else f"{batch.merged.merged_at:%Y-%m-%d %H:%M}",
+            )
+            for batch in view.batches.values()
+        ],
+    )
+    for annotator in view.annotators.values():
+        yield ""
+        yield from table(
+            (f"ANNOTATOR {annotator.name}", "ANNOTATIONS", "SIZE"),
+            [(part.name, part.rows, format_size(part.size)) for part in annotator.batches.values()],
+        )
+        if annotator.waiting.chunks:
+            yield f"{annotator.waiting.chunks:,} chunks wait to be merged"
+    for part in (batch.merged for batch in view.batches.values()):
+        if part.error is not None:
+            yield printable(part.error)
