@@ -74,7 +74,8 @@ class FailedRows:
             return None
         allowed = f"{most}" if too_many else f"a share of {share:g}"
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.kinds.most_common(5))
+        name = f"{self._dataset}/{self._annotator}"
         return LimitExceededError(
-            f"{self._failed:,} of {answers:,} rows failed in the annotator {self._dataset}/{self._annotator} ({kinds}), "
+            f"{self._failed:,} of {answers:,} rows failed in the annotator {name} ({kinds}), "
             f"allowed: {allowed}; what was annotated is stored, look at the failed rows and run again"
         )

@@ -113,16 +113,26 @@ def test_a_lease_that_ran_out_is_not_renewed(store: FolderStore) -> None:
         mine.renew()
 
 
-def test_who_was_overtaken_learns_it_and_frees_nothing(store: FolderStore, store_clock: ManualClock) -> None:
-    """An owner that slept finds somebody else's lock: its renewal fails, its release leaves the other alone."""
+def test_who_was_overtaken_frees_nothing(store: FolderStore, store_clock: ManualClock) -> None:
+    """An owner that slept gives back what is not its own any more: the successor's lock stays."""
     sleeper, successor, third = (lease(store, ManualClock()) for _ in range(3))
+    assert sleeper.acquire()
+    store_clock.advance(4_000)
+    assert successor.acquire()
+    sleeper.release()
+    assert not third.acquire()
+    successor.renew()
+
+
+def test_who_was_overtaken_cannot_renew(store: FolderStore, store_clock: ManualClock) -> None:
+    """It learns it from the store, whatever its own clock says."""
+    sleeper, successor = (lease(store, ManualClock()) for _ in range(2))
     assert sleeper.acquire()
     store_clock.advance(4_000)
     assert successor.acquire()
     with pytest.raises(LeaseLostError, match="taken over"):
         sleeper.renew()
-    sleeper.release()
-    assert not third.acquire()
+    assert not sleeper.held
     successor.renew()
 
 

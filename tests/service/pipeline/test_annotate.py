@@ -99,7 +99,7 @@ def test_concurrency_is_what_was_asked_for(folder_store: FolderStore) -> None:
         now -= 1
         return {}
 
-    run(folder_store, one_batch(200), function, max_concurrency=10)
+    run(folder_store, one_batch(200, block=200), function, max_concurrency=10)
     assert most == 10
 
 

@@ -208,12 +208,19 @@ def test_a_deadline_leaves_no_trace_in_the_next_call(folder_store: FolderStore) 
     async def function(item: DataItem) -> dict[str, Any]:
         if int(item.id[1:]) % 3 == 0:
             await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
         async with asyncio.timeout(30), asyncio.TaskGroup() as group:
             group.create_task(inner())
+        if item.id == "r0001":
+            raise ValueError
         return {}
 
-    report = run(folder_store, one_batch(30), function, max_concurrency=2, timeout_seconds=0.03)
-    assert (report.annotated, report.failed) == (20, 10)
+    report = run(folder_store, one_batch(30), function, max_concurrency=1, timeout_seconds=0.03)
+    assert (report.annotated, report.failed) == (19, 11)
+    errors = {row["id"]: row["_error"] for row in failed_rows(folder_store)}
+    assert (errors["r0000"], errors["r0001"]) == ("no answer within 0.03 s", "ValueError")
 
 
 def test_the_limit_of_failures_ends_the_run(folder_store: FolderStore) -> None:

@@ -149,11 +149,13 @@ def test_a_slow_store_slows_the_asking(folder_store: FolderStore) -> None:
 
     async def main() -> AnnotationReport:
         task = asyncio.create_task(start(Slow(folder_store), one_batch(1_000), asked, chunk_size=10, max_concurrency=8))
-        await asyncio.to_thread(lambda: [waiting.acquire() for _ in range(4)])
-        for _ in range(1_000):
-            await asyncio.sleep(0)
-        assert len(asked.ids) <= 40 + 8 + 8
-        gate.set()
+        try:
+            await asyncio.to_thread(lambda: [waiting.acquire() for _ in range(4)])
+            for _ in range(1_000):
+                await asyncio.sleep(0)
+            assert len(asked.ids) <= 40 + 8 + 8
+        finally:
+            gate.set()
         return await task
 
     report = asyncio.run(main())
