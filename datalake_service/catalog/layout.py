@@ -140,6 +140,29 @@ def parse_run_manifest(name: str) -> str | None:
     return match["run"] if match else None
 
 
+@dataclass(frozen=True, slots=True)
+class Unmerged:
+    """Where something lies that a merge would take or tidy up: in a batch, or with an annotator."""
+
+    batch: str | None
+    annotator: str | None
+    file: str
+    """Last segment of the key."""
+
+
+def parse_unmerged(dataset: str, key: str) -> Unmerged | None:
+    """Parse the key of a chunk, a foreign file or a run manifest; ``None`` if it is anything else."""
+    parts = key.removeprefix(dataset_prefix(dataset)).split("/")
+    file = parts[-1]
+    if not file.endswith(".jsonl") and parse_run_manifest(file) is None:
+        return None
+    if len(parts) == 2 and is_batch_folder(parts[0]):  # noqa: PLR2004 - batch, file
+        return Unmerged(parts[0], None, file)
+    if len(parts) == 4 and parts[0] == ANNOTATIONS and parts[2] == ".temp":  # noqa: PLR2004 - as built above
+        return Unmerged(None, parts[1], file)
+    return None
+
+
 def is_batch_folder(name: str) -> bool:
     """Whether a folder of a dataset holds a batch (and not annotations or state)."""
     return name != ANNOTATIONS and not name.startswith(".")

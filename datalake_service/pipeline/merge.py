@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from datalake_service.config.names import check_name
-from datalake_service.errors import AlreadyExistsError, MergeError, ObjectNotFoundError, PreconditionFailedError
+from datalake_service.errors import DatalakeError, MergeError
+from datalake_service.pipeline.merge_annotations import LOST_RACE, AnnotatorMerge
 from datalake_service.pipeline.merge_attempt import BatchMerge
-from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
+from datalake_service.pipeline.merge_result import AnnotatorMergeResult, MergeLimits, MergeResult
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.values import UnexpectedKindsError
 from datalake_utils.clock import Clock, SystemClock
@@ -53,22 +54,78 @@ def merge_batch(
     check_name(dataset, what="dataset")
     check_name(batch, what="batch")
     clock = clock or SystemClock()
-    draw = draw or (lambda: random_hex(ATTEMPT_DIGITS))
+    draw = draw or _random_attempt
     started = clock.monotonic()
     trust = True
     lost: Exception | None = None
     for _ in range(MAX_ATTEMPTS):
-        merge = BatchMerge(
-            store, dataset, batch, limits or MergeLimits(), attempt=draw(), now=clock.now(), trust=trust
-        )
+        merge = BatchMerge(store, dataset, batch, limits or MergeLimits(), attempt=draw(), now=clock.now(), trust=trust)
         try:
             return replace(merge.run(), seconds=clock.monotonic() - started)
         except UnexpectedKindsError as error:
             if not trust:
                 raise
             trust, lost = False, error
-        except (AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError) as error:
+        except LOST_RACE as error:
             merge.forget()
             lost = error
     msg = f"{dataset}/{batch} changed during each of {MAX_ATTEMPTS} merges; merge it again when fewer others do"
     raise MergeError(msg) from lost
+
+
+def merge_annotator(
+    store: ObjectStore,
+    dataset: str,
+    annotator: str,
+    *,
+    limits: MergeLimits | None = None,
+    clock: Clock | None = None,
+    draw: Callable[[], str] | None = None,
+    on_failure: Callable[[str, DatalakeError], None] | None = None,
+) -> AnnotatorMergeResult:
+    """Merge everything that an annotator made into one object for each batch; as safe as ``merge_batch``.
+
+    Args:
+        store: The lake.
+        dataset: Its name.
+        annotator: Its name.
+        limits: What the merge may use of this machine.
+        clock: Time source.
+        draw: Returns twelve random hexadecimal digits.
+        on_failure: Told of each batch that cannot be merged, and why. Without it the first one is raised, after the
+            others were merged.
+
+    Raises:
+        NameNotAllowedError: A name is not portable.
+        MergeError: A batch cannot be merged; it was left as it was.
+        StoreError: The store failed.
+    """
+    check_name(dataset, what="dataset")
+    check_name(annotator, what="annotator")
+    clock = clock or SystemClock()
+    started = clock.monotonic()
+    results: dict[str, MergeResult] = {}
+    lost: Exception | None = None
+    for _ in range(MAX_ATTEMPTS):
+        merge = AnnotatorMerge(
+            store, dataset, annotator, limits or MergeLimits(), draw=draw or _random_attempt, now=clock.now()
+        )
+        try:
+            merge.run()
+        except LOST_RACE as error:
+            lost = error
+            continue
+        finally:
+            seconds = clock.monotonic() - started
+            results |= {batch: replace(result, seconds=seconds) for batch, result in merge.results.items()}
+        for batch, error in merge.failures.items():
+            if on_failure is None:
+                raise error
+            on_failure(batch, error)
+        return AnnotatorMergeResult(batches=results, rejected=merge.rejected, warnings=merge.warnings)
+    msg = f"annotator {annotator!r} of {dataset} changed during each of {MAX_ATTEMPTS} merges; merge it again later"
+    raise MergeError(msg) from lost
+
+
+def _random_attempt() -> str:
+    return random_hex(ATTEMPT_DIGITS)

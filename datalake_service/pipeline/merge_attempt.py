@@ -143,7 +143,7 @@ class BatchMerge:
         if merge.duplicates.rows:
             self._side_object = layout.duplicates_key(self._dataset, self._batch, self._attempt)
             self._store.put(self._side_object, merge.duplicates.path, mode=CreateOnly())
-        warnings = (*_key_warnings(lists, keys, schema, merge.counts), *_kept_warnings(self._prefix, rejections))
+        warnings = (*_key_warnings(lists, keys, schema, merge.counts), *rejections.warnings)
         return metadata, _result(layout.merged_key(self._prefix), plan, metadata, merge.counts, rejections, warnings)
 
     def _summarise(self, plan: _Plan, metadata: MergedMetadata, committed: ObjectMeta) -> None:
@@ -198,10 +198,6 @@ def _key_warnings(
     if counts.all_null:
         warnings.append(f"{counts.all_null} rows have none of the dedup columns {', '.join(keys)}; they stay")
     return warnings
-
-
-def _kept_warnings(prefix: str, rejections: RejectionFiles) -> list[str]:
-    return [f"{prefix}{name} stays: it has a rejected line too long to be kept elsewhere" for name in rejections.kept]
 
 
 def _result(

@@ -31,6 +31,14 @@ class RejectionFiles:
         self.kept: set[str] = set()
         """Names of files that hold a rejected line too long to be kept elsewhere: they must stay."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Which files stay."""
+        return tuple(
+            f"{self._files[name][0].meta.key} stays: it has a rejected line that is too long to be kept elsewhere"
+            for name in sorted(self.kept)
+        )
+
     def add(self, source: Source, bad: Iterable[BadLine], kind: RejectionKind) -> None:
         """Add lines of one file.
 
@@ -133,6 +141,10 @@ def _is_unchanged(store: ObjectStore, source: Source) -> bool:
         return False
 
 
-def delete_finished_manifests(store: ObjectStore, inventory: Inventory) -> None:
-    """Remove the manifests of complete runs, once all chunks that the same listing showed are contained."""
-    store.delete_many([found.meta.key for found in inventory.manifests if found.finished])
+def delete_finished_manifests(store: ObjectStore, inventory: Inventory, *, staying: Iterable[Source] = ()) -> None:
+    """Remove the manifests of complete runs, once all chunks that the same listing showed are contained.
+
+    ``staying``: files of the listing that are not.
+    """
+    runs = {source.origin.chunk.run for source in staying if source.origin.chunk is not None}
+    store.delete_many([found.meta.key for found in inventory.manifests if found.finished and found.run not in runs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from datalake_service.chunks.reader import MAX_LINE_BYTES
@@ -84,5 +85,17 @@ class MergeResult:
     size: int = 0
     """Bytes of them."""
     seconds: float = 0.0
+    warnings: tuple[str, ...] = field(default=())
+    """What somebody should look at, one line each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatorMergeResult:
+    """What one merge of an annotator did."""
+
+    batches: Mapping[str, MergeResult]
+    """By name: those that had something to merge."""
+    rejected: int = 0
+    """Lines of chunks that are no annotation rows; they belong to no batch."""
     warnings: tuple[str, ...] = field(default=())
     """What somebody should look at, one line each."""

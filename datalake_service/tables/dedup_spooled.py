@@ -10,35 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from datalake_service.tables.dedup import KeyColumns, Mask, Verdict
+from datalake_service.tables.bits import Bits
+from datalake_service.tables.dedup import KeyColumns, Verdict
 from datalake_service.tables.digests import as_array, digest_keys, digest_texts
 from datalake_service.tables.spool import Spool, sorted_groups
 
 _RECORD = np.dtype([("a", np.uint64), ("b", np.uint64), ("position", np.int64)])
-
-
-class Bits:
-    """A fixed number of bits, packed."""
-
-    def __init__(self, count: int) -> None:
-        """All ``count`` bits are unset."""
-        self._bytes = np.zeros((count + 7) // 8, np.uint8)
-
-    def set(self, positions: npt.NDArray[np.int64]) -> None:
-        """Set the bits at ``positions``."""
-        np.bitwise_or.at(self._bytes, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
-
-    def at(self, positions: npt.NDArray[np.int64]) -> Mask:
-        """The bits at ``positions``."""
-        return (self._bytes[positions >> 3] >> (positions & 7).astype(np.uint8) & 1).astype(np.bool_)
-
-    def between(self, start: int, end: int) -> Mask:
-        """The bits from ``start`` (inclusive) to ``end`` (exclusive)."""
-        low = start >> 3
-        window = np.unpackbits(self._bytes[low : (end + 7) >> 3], bitorder="little")
-        return window[start - 8 * low : end - 8 * low].astype(np.bool_)
 
 
 class SpooledDedup:
