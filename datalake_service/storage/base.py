@@ -23,9 +23,13 @@ class ObjectMeta:
     size: int
     """Bytes."""
     etag: str
-    """Identifies this version; unquoted, opaque, never reused for other content under the same key."""
+    """Identifies this version; unquoted, opaque, never reused for other content under the same key.
+
+    On S3 the same content may get the same ETag again: a version that must be told from an earlier one with
+    equal content (a lock, a commit) carries something unique in its content.
+    """
     last_modified: datetime
-    """When this version was written, by the store's clock (aware, UTC)."""
+    """When this version was written, by the store's clock (aware, UTC). S3 gives whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,10 @@ class ObjectStore(Protocol):
 
     Thread-safe. Picklable, so that it can be sent to a spawned process. Every method may raise
     ``AccessDeniedError``, ``StoreUnavailableError`` or ``StoreError``; no error of a client library
-    leaves an implementation.
+    leaves an implementation. ``StoreUnavailableError`` always means that the call may be repeated as it was.
+
+    Keys are text with ``/`` between segments; none is empty, ``.`` or ``..``, and the whole is at most 1,024
+    bytes of UTF-8 (``ValueError`` otherwise). In a folder, a key cannot also be the prefix of another key.
     """
 
     @property
@@ -96,20 +103,27 @@ class ObjectStore(Protocol):
     def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
         """Write an object as a whole; returns its meta data.
 
-        ``body`` is the content, or the local file that holds it (any size; left where it is).
+        ``body`` is the content, or the local file that holds it (any size; left where it is, and not to be
+        changed during the call; a file in ``scratch_folder`` not after it either, because it is linked).
         Atomic: readers see the old version or the new, never a part; after a crash as well. Durable when
         it returns. If the answer to a conditional write is lost, the implementation settles it by reading
-        back; what cannot be settled is ``OutcomeUnknownError``.
+        back; what cannot be settled is ``OutcomeUnknownError``, after which nothing must be deleted that the
+        write may refer to.
 
         Raises:
             AlreadyExistsError: ``CreateOnly`` and somebody else's object stands there.
-            PreconditionFailedError: ``IfMatch`` and another version (or none) stands there.
-            OutcomeUnknownError: It may or may not have been applied.
+            PreconditionFailedError: ``IfMatch`` and another version (or none) stands there. If answers were
+                lost before that became clear, ours may have stood there for a moment and been replaced by
+                somebody who read it.
+            OutcomeUnknownError: It may or may not have been applied, or may be applied yet.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object. A key that does not exist is no error."""
+        """Remove the object, durably. A key that does not exist is no error.
+
+        Unconditional: whoever deletes must know that nobody writes a new version there meanwhile.
+        """
         ...
 
     def delete_many(self, keys: Iterable[str]) -> None:
@@ -120,7 +134,10 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
-        """All objects whose key starts with ``prefix``, in key order, as one listing.
+        """All objects whose key starts with ``prefix``, in the order of their UTF-8 bytes, as one listing.
+
+        An object that is written or deleted while the listing is read may be in it or not; all others are,
+        once each. Costs one request per 1,000 keys, sent as they are needed.
 
         ``prefix`` is empty or ends in a slash (``ValueError`` otherwise): batch ``b1`` must never see ``b10``.
         """

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BUFFER = 256 * 1024
 """Bytes per read of a stream, and per step of a copy that the kernel cannot do by itself."""
 _ADVICE = {
+    errno.ENOENT: "something in its path was removed meanwhile; try again (and clean up only what is old)",
+    errno.EFBIG: "the file is larger than the file system, or a limit of this process (ulimit -f), allows",
     errno.ENOSPC: "no space left on the file system; free some space and run again",
     errno.EDQUOT: "the disk quota is used up; free some space and run again",
     errno.ENAMETOOLONG: "the name is longer than the file system allows; choose shorter dataset and batch names",

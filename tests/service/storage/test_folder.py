@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,14 +253,40 @@ def test_a_full_disk_and_a_read_only_one(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_forbidden_folder_is_named(folder_store: FolderStore) -> None:
-    """A missing permission is an error of its own that names the path."""
-    folder_store.put("d/a", b"", mode=CreateOnly())
-    with _mode(folder_store.root / "d", 0o500), pytest.raises(AccessDeniedError, match="permission denied"):
-        folder_store.put("d/b", b"", mode=CreateOnly())
-    with _mode(folder_store.root / "d", 0), pytest.raises(AccessDeniedError, match="permission denied"):
-        list(folder_store.list(""))
+def test_a_forbidden_folder_is_named() -> None:
+    """A missing permission is an error of its own that names the path, and what was to be done there."""
+    with tempfile.TemporaryDirectory() as name, _nobody_special(name):
+        store = FolderStore(Path(name, "lake"))
+        store.put("d/a", b"", mode=CreateOnly())
+        with (
+            _mode(store.root / "d", 0o500),
+            pytest.raises(AccessDeniedError, match=r"cannot write .*permission denied"),
+        ):
+            store.put("d/b", b"", mode=CreateOnly())
+        with _mode(store.root / "d", 0), pytest.raises(AccessDeniedError, match=r"cannot list .*permission denied"):
+            list(store.list(""))
+        with _mode(store.root / "d", 0), pytest.raises(AccessDeniedError, match=r"cannot read .*permission denied"):
+            store.get("d/a")
+        with _mode(store.root / "d/a", 0), pytest.raises(AccessDeniedError, match=r"cannot read .*permission denied"):
+            store.open("d/a")
+        with _mode(store.root, 0o500), pytest.raises(AccessDeniedError, match="permission denied"):
+            store.put("e/a", b"", mode=CreateOnly())
+        assert [meta.key for meta in store.list("")] == ["d/a"]
+
+
+@contextlib.contextmanager
+def _nobody_special(folder: str) -> Iterator[None]:
+    """Give ``folder`` to a user to whom something can be forbidden, and be that user, if we are root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65534
+    os.chown(folder, nobody, nobody)
+    os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @contextlib.contextmanager
