@@ -32,8 +32,8 @@ def settle(answer: object, *, method: str) -> Document | ErrorDoc | SkipDoc:
         answer.close()  # it will never be awaited, and Python would warn about it at a confusing place
         raise AnswerError(f"{method} is async; it has to be a plain method: def {method}")
     if isinstance(answer, dict):
-        raise AnswerError(f"{method} returned a dict; wrap it: Document(row)")
-    found = "nothing (None)" if answer is None else f"a {type(answer).__name__}"
+        raise AnswerError(f"{method} returned dict; wrap it: Document(row)")
+    found = "nothing (None)" if answer is None else type(answer).__name__
     raise AnswerError(f"{method} returned {found}; return a Document, an ErrorDoc or a SkipDoc")
 
 
@@ -43,7 +43,7 @@ def _unwrapped(result: ParseDocumentResult, method: str) -> Document | ErrorDoc 
     if document is None and status is not ParseDocumentResultStatus.SUCCESS:
         return ErrorDoc() if status is ParseDocumentResultStatus.ERROR else SkipDoc()
     if not isinstance(document, Document):
-        found = "no document (None)" if document is None else f"a {type(document).__name__} as its document"
+        found = "no document (None)" if document is None else f"{type(document).__name__} as its document"
         raise AnswerError(f"{method} returned a ParseDocumentResult with {found}; it needs a Document")
     if isinstance(document, ErrorDoc | SkipDoc) or status is ParseDocumentResultStatus.SUCCESS:
         return document

@@ -63,7 +63,7 @@ class FileHandler:
         self._ask("open", context)
         file_type = self._ask("get_s3_file_type")
         if not isinstance(file_type, str):
-            raise HandlerLoadError(f"{self._name('get_s3_file_type')} returned a {type(file_type).__name__}, not a str")
+            raise HandlerLoadError(f"{self._name('get_s3_file_type')} returned {type(file_type).__name__}, not str")
         self.file_type = file_type
 
     def resolve(self, name: str) -> str:
@@ -74,7 +74,7 @@ class FileHandler:
         """
         resolved = self._ask("get_resolved_s3_file_name", self.file_type, name)
         if not isinstance(resolved, str) or not resolved:
-            found = "nothing" if not resolved else f"a {type(resolved).__name__}"
+            found = "nothing" if not resolved else type(resolved).__name__
             raise HandlerLoadError(f"{self._name('get_resolved_s3_file_name')} returned {found}, not an object key")
         return resolved
 
@@ -184,7 +184,7 @@ class FileHandler:
     def _hint(self, method: str) -> RecordParseHint:
         hint = self._ask(method, self.file_type)
         if not isinstance(hint, RecordParseHint):
-            raise HandlerLoadError(f"{self._name(method)} returned a {type(hint).__name__}; return a RecordParseHint")
+            raise HandlerLoadError(f"{self._name(method)} returned {type(hint).__name__}; return a RecordParseHint")
         try:
             hint.pattern_bytes  # noqa: B018 - an encoding that does not exist shows here
         except (LookupError, UnicodeError) as error:

@@ -30,7 +30,7 @@ def flat_row(document: Document) -> dict[str, Any]:
         row["documentMetadata"] = document.document_metadata
     payload = document.document_key_values_map
     if type(payload) is not dict and not isinstance(payload, Mapping):
-        raise AnswerError(f"document_key_values_map is a {type(payload).__name__}; it has to be a mapping")
+        raise AnswerError(f"document_key_values_map is {type(payload).__name__}; it has to be a mapping")
     row.update(payload)
     if row.get("id") is None and document_id is not None:  # the map's own id is null, which is the same as missing
         row["id"] = document_id

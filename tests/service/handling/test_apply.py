@@ -272,17 +272,17 @@ class Hostile(UserDict[str, Any]):
 
 NONSENSE: dict[str, tuple[object, str]] = {
     "none": (None, "parse_document returned nothing (None); return a Document, an ErrorDoc or a SkipDoc"),
-    "list": ([], "parse_document returned a list; return a Document, an ErrorDoc or a SkipDoc"),
-    "dict": ({}, "parse_document returned a dict; wrap it: Document(row)"),
-    "str": ("x", "parse_document returned a str; return a Document, an ErrorDoc or a SkipDoc"),
-    "class": (Document, "parse_document returned a type; return a Document, an ErrorDoc or a SkipDoc"),
+    "list": ([], "parse_document returned list; return a Document, an ErrorDoc or a SkipDoc"),
+    "dict": ({}, "parse_document returned dict; wrap it: Document(row)"),
+    "str": ("x", "parse_document returned str; return a Document, an ErrorDoc or a SkipDoc"),
+    "class": (Document, "parse_document returned type; return a Document, an ErrorDoc or a SkipDoc"),
     "result of none": (
         ParseDocumentResult(None, None),
         "parse_document returned a ParseDocumentResult with no document (None); it needs a Document",
     ),
     "result of a dict": (
         ParseDocumentResult(None, {}),  # type: ignore[arg-type]
-        "parse_document returned a ParseDocumentResult with a dict as its document; it needs a Document",
+        "parse_document returned a ParseDocumentResult with dict as its document; it needs a Document",
     ),
     "status": (
         ParseDocumentResult(None, Document({}), "DONE"),  # type: ignore[arg-type]
@@ -290,7 +290,7 @@ NONSENSE: dict[str, tuple[object, str]] = {
     ),
     "payload": (
         Document([("a", 1)]),  # type: ignore[arg-type]
-        "document_key_values_map is a list; it has to be a mapping",
+        "document_key_values_map is list; it has to be a mapping",
     ),
     "hostile payload": (Document(Hostile(a=1)), "RuntimeError: no keys today (test_apply.py:"),
 }
@@ -391,14 +391,14 @@ async def no_hint(_self: object, _file_type: str) -> RecordParseHint:
 
 BAD_METHODS: Mapping[str, tuple[object, str]] = {
     "open": (lambda _self, _context: {"a": 1}["key"], "Bad.open raised KeyError: 'key' (test_apply.py:"),
-    "get_s3_file_type": (lambda _self: None, "Bad.get_s3_file_type returned a NoneType, not a str"),
+    "get_s3_file_type": (lambda _self: None, "Bad.get_s3_file_type returned NoneType, not str"),
     "get_resolved_s3_file_name": (
         lambda _self, _type, _name: "",
         "Bad.get_resolved_s3_file_name returned nothing, not an object key",
     ),
     "get_record_start_pattern": (
         lambda _self, _type: b"<",
-        "Bad.get_record_start_pattern returned a bytes; return a RecordParseHint",
+        "Bad.get_record_start_pattern returned bytes; return a RecordParseHint",
     ),
     "get_record_end_pattern": (
         no_hint,
