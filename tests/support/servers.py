@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from datalake_service.storage.s3 import S3Store
+from datalake_utils.ids import random_hex
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key-that-must-never-be-shown"
 _numbers = itertools.count(1)
+_run = random_hex(6)
 
 
 class Options(TypedDict):
@@ -55,7 +58,7 @@ class S3Server:
 
     def make_bucket(self, name: str = "") -> str:
         """Make a bucket (with a fresh name by default) and return its name."""
-        name = name or f"lake-{next(_numbers)}"
+        name = name or f"lake-{_run}-{next(_numbers)}"
         self.client().create_bucket(Bucket=name)
         return name
 
@@ -101,7 +104,15 @@ class _QuietHandler(MotoRequestHandler):
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Run moto's S3 in threads of this process."""
+    """Run moto's S3 in threads of this process; or use the server that ``TEST_S3_ENDPOINT`` names.
+
+    The latter is for trying other servers (``TEST_S3_ACCESS_KEY`` and ``TEST_S3_SECRET_KEY`` belong to it).
+    Its buckets stay.
+    """
+    if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
+        keys = (os.environ.get(f"TEST_S3_{name}_KEY", "test") for name in ("ACCESS", "SECRET"))
+        yield S3Server(endpoint, *keys)
+        return
     app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, name="s3-server", daemon=True)
