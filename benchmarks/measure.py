@@ -66,6 +66,8 @@ class Comparison:
     options: Callable[[argparse.ArgumentParser], None] = field(default=lambda parser: None)
     by: str = "cpu"
     """Which figure the ratio is of: ``cpu``, ``wall``, ``inner_cpu`` or ``inner_wall``."""
+    rows: Callable[[argparse.Namespace], int] | None = None
+    """If given: how many rows there are, to show the CPU of the work for each, and what it is on top of the first."""
 
 
 def main(script: str, comparison: Comparison) -> None:
@@ -83,6 +85,8 @@ def main(script: str, comparison: Comparison) -> None:
         for name in comparison.sides:
             results[name].append(_run(script, name, sys.argv[1:]))
     _print(comparison, results)
+    if comparison.rows is not None:
+        _print_per_row(results, comparison.rows(arguments))
 
 
 def _child(side: Side, arguments: argparse.Namespace) -> None:
@@ -122,6 +126,15 @@ def _print(comparison: Comparison, results: dict[str, list[Result]]) -> None:
             for what, digits in [("wall", 2), ("cpu", 2), ("inner_wall", 2), ("inner_cpu", 2), ("peak_mib", 0)]
         )
         print(f"| {name} | {figures} | {ratio:.2f} |")
+
+
+def _print_per_row(results: dict[str, list[Result]], rows: int) -> None:
+    base = next(iter(results.values()))
+    for name, runs in results.items():
+        own = statistics.median(run.inner_cpu for run in runs) / rows * 1e6
+        top = statistics.median(run.inner_cpu - other.inner_cpu for run, other in zip(runs, base, strict=True))
+        print(f"\n{name}: {own:.1f} µs CPU a row, {top / rows * 1e6:+.1f} on top of the first", end="")
+    print(f" ({rows:,} rows)")
 
 
 def own_peak_mib() -> float:

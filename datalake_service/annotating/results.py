@@ -11,8 +11,8 @@ from typing import Any
 
 from datalake_interfaces.annotators import Annotation, DataItem
 from datalake_interfaces.documents import ErrorDoc, SkipDoc
+from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
 
-DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 TIMEOUT, ANSWER, ERROR_DOC = "timeout", "answer", "ErrorDoc"
 """Kinds of failures that are no exception."""
 _SPEAKS_FOR_ITSELF = frozenset({TIMEOUT, ANSWER, ERROR_DOC})

@@ -20,10 +20,10 @@ from typing import TypeVar
 from datalake_interfaces.annotators import Annotator, DataItem
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
-from datalake_service.annotating.results import DONE, FAILED, SKIPPED
 from datalake_service.annotating.source import BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.encoder import RowEncoder

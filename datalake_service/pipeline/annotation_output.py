@@ -43,7 +43,8 @@ class AnnotationOutput:
         self._max_age = max_age
         self._threads = threads
         self._clock = clock
-        self._room: asyncio.Future[None] | None = None
+        self.room: asyncio.Future[None] | None = None
+        """Not ``None``: ``wait_for_room`` before asking for another answer."""
         self._backlog: list[Row] = []
         self._error: StoreError | None = None
         self._closing = False
@@ -51,25 +52,29 @@ class AnnotationOutput:
         self._oldest = 0.0
         self._counts = counts
 
-    @property
-    def full(self) -> bool:
-        """Whether to ``wait_for_room`` before asking for another answer."""
-        return self._room is not None
-
     def add(self, row: Row) -> None:
         """Add one row. One that cannot be stored is replaced, now or later.
 
         Raises:
             StoreError: An earlier chunk could not be stored.
         """
-        if self._room is not None:
+        if self.room is not None:
             # The writer is waiting in a thread and must not be touched. At most one row of each worker gets here.
             self._backlog.append(row)
             return
-        self._write(row)
-        if self._writer.saturated and not self._closing:
-            self._room = asyncio.get_running_loop().run_in_executor(self._threads, self._writer.wait_for_room)
-            self._room.add_done_callback(self._made_room)
+        writer = self._writer
+        try:
+            writer.add(row)
+        except StoreError:
+            raise
+        except RowError as error:
+            row = self._add_replaced(row, Failure(ANSWER, str(error)))
+        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
+            row = self._add_replaced(row, Failure(type(error).__name__, "its values cannot be stored"))
+        self._counts[row["_status"]] += 1
+        if writer.saturated and not self._closing:
+            self.room = asyncio.get_running_loop().run_in_executor(self._threads, writer.wait_for_room)
+            self.room.add_done_callback(self._made_room)
 
     async def wait_for_room(self) -> None:
         """Wait until chunks that are on their way have arrived.
@@ -77,9 +82,9 @@ class AnnotationOutput:
         Raises:
             StoreError: One of them could not be stored.
         """
-        while (room := self._room) is not None:
+        while (room := self.room) is not None:
             await asyncio.wait({room})
-            if room is self._room:  # it failed, else it would be gone
+            if room is self.room:  # it failed, else it would be gone
                 room.result()
         if self._error is not None:
             raise self._error
@@ -90,7 +95,7 @@ class AnnotationOutput:
         Raises:
             StoreError: An earlier chunk could not be stored.
         """
-        if self._room is not None:
+        if self.room is not None:
             return
         now = self._clock.monotonic()
         if self._writer.rows_buffered == 0 or self._sealed != self._writer.chunks_sealed:
@@ -106,10 +111,10 @@ class AnnotationOutput:
         """
         self._closing = True
         try:
-            if self._room is not None:
-                await uninterrupted(self._room)
+            if self.room is not None:
+                await uninterrupted(self.room)
         finally:
-            self._room = None
+            self.room = None
             try:
                 self._add_backlog()
             finally:
@@ -118,26 +123,16 @@ class AnnotationOutput:
         if self._error is not None:
             raise self._error
 
-    def _write(self, row: Row) -> None:
-        try:
-            self._writer.add(row)
-        except StoreError:
-            raise
-        except RowError as error:
-            row = self._replace(row, Failure(ANSWER, str(error)))
-        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
-            row = self._replace(row, Failure(type(error).__name__, "its values cannot be stored"))
-        else:
-            self._counts[row["_status"]] += 1
-            return
-        self._writer.add(row)
-        self._counts[row["_status"]] += 1
+    def _add_replaced(self, row: Row, failure: Failure) -> Row:
+        replacement = self._replace(row, failure)
+        self._writer.add(replacement)
+        return replacement
 
     def _made_room(self, room: asyncio.Future[None]) -> None:
         if room.cancelled() or room.exception() is not None:
             return  # it stays, so that whoever waits for room is told
-        if self._room is room:
-            self._room = None
+        if self.room is room:
+            self.room = None
             try:
                 self._add_backlog()
             except StoreError as error:

@@ -7,8 +7,10 @@ rows come from nor how results are stored.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import length_hint
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.calls import AnnotateFunction, Caller, Threads, failure_of, is_async
@@ -64,8 +66,9 @@ class AnnotationRun:
         self._threads = None if is_async(function) else Threads(function, workers=workers)
         self._slots = [Slot() for _ in range(workers)]
         self._rows = ResultRows()
-        self._refilling = asyncio.Lock()
         self._items: Iterator[DataItem] | None = iter(())
+        self._fetching = False
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._stopping = False
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._working = 0
@@ -93,7 +96,8 @@ class AnnotationRun:
         self._stamp()
         ticker = asyncio.create_task(self._tick())
         ticker.add_done_callback(self._note_failure)
-        workers = [self._start(slot) for slot in self._slots]
+        for slot in self._slots:
+            self._start(slot)
         patience = 0.0
         try:
             await self._over
@@ -105,16 +109,15 @@ class AnnotationRun:
         finally:
             self._stopping = True
             try:
-                await self._end(workers, patience=patience)
+                await self._end(patience)
             finally:
                 ticker.cancel()
 
-    def _start(self, slot: Slot) -> asyncio.Task[None]:
+    def _start(self, slot: Slot) -> None:
         caller = self._function if self._threads is None else self._threads.caller()
         self._working += 1
         slot.task = asyncio.create_task(self._worker(slot, caller))  # type: ignore[arg-type]  # known to be async
         slot.task.add_done_callback(self._worker_ended)
-        return slot.task
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -128,51 +131,81 @@ class AnnotationRun:
 
     def _fail(self, error: BaseException) -> None:
         self._stopping = True
+        self._wake_one()
         if not self._over.done():
             self._over.set_exception(error)
 
     async def _worker(self, slot: Slot, call: Caller) -> None:
-        items = self._items
-        while items is not None:
+        """The hot path: what stands in the inner loop is paid for every row."""
+        monotonic = _uncounted if self._timeout is None else self._clock.monotonic
+        row_of, output = self._rows.row, self._output
+        while (items := await self._more()) is not None:
             for item in items:
-                if self._stopping:
-                    return
-                if self._timeout is not None:
-                    slot.since = self._clock.monotonic()
+                slot.since = monotonic()
                 answer: Row | Failure
                 try:
-                    answer = self._rows.row(item, await call(item))
+                    answer = row_of(item, await call(item))
                 except asyncio.CancelledError as error:
                     if slot.cancelled_from_outside():
                         raise
                     answer = failure_of(error)
                 except Exception as error:  # noqa: BLE001 - the user's annotator: its failure is the row's
                     answer = failure_of(error)
-                self._output.add(self._settle(slot, item, answer))
-                if self._output.full:
-                    await self._output.wait_for_room()
-            items = await self._more(items)
+                slot.since = 0.0
+                if slot.late or type(answer) is not dict:
+                    answer = self._settle(slot, item, answer)
+                output.add(answer)
+                if output.room is not None:
+                    await output.wait_for_room()
+                if self._stopping:
+                    break
 
     def _settle(self, slot: Slot, item: DataItem, answer: Row | Failure) -> Row:
-        """The row to store, once the call is over."""
-        late = self._timeout is not None and slot.end_call()
+        """The row to store when a call failed or was late."""
+        late = slot.end_call()
         if isinstance(answer, dict):
             return answer  # late or not: it is paid for
         if late:
             answer = Failure(TIMEOUT, f"no answer within {self._timeout:g} s")
         return self._failed(item.id, item.batch, answer)
 
-    async def _more(self, exhausted: Iterator[DataItem]) -> Iterator[DataItem] | None:
-        """The next rows for everybody; the first worker that finds none left fetches them."""
-        async with self._refilling:
-            if self._stopping:
-                return None
-            if self._items is exhausted:
+    async def _more(self) -> Iterator[DataItem] | None:
+        """The iterator that all workers share, when it has rows; ``None``: that was all.
+
+        One worker fetches the next block, the others wait. They are woken one by one, each by the one before, as
+        long as there are rows: with a function that never waits, one worker does all, and none wakes for nothing.
+        """
+        while not self._stopping:
+            items = self._items
+            if items is None or length_hint(items):
+                self._wake_one()
+                return items
+            if self._fetching:
+                await self._sleep()
+                continue
+            self._fetching = True
+            try:
                 block = await self._source.next()
-                self._items = None if block is None else iter(block)
-                # Calls that never wait would otherwise keep the ticker from its work.
+                # Functions that never wait would otherwise keep the ticker from its work.
                 await asyncio.sleep(0)
-            return self._items
+                self._items = None if block is None else iter(block)
+            finally:
+                self._fetching = False
+                self._wake_one()
+        self._wake_one()
+        return None
+
+    async def _sleep(self) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(woken)
+        await woken
+
+    def _wake_one(self) -> None:
+        while self._idle:
+            woken = self._idle.popleft()
+            if not woken.done():  # cancelled, with its worker
+                woken.set_result(None)
+                return
 
     def _failed(self, row_id: str, batch: str, failure: Failure) -> Row:
         error = self._watch.failed(row_id, batch, failure)
@@ -197,11 +230,14 @@ class AnnotationRun:
             self._output.tick()
             self._watch.tick()
 
-    async def _end(self, workers: list[asyncio.Task[None]], *, patience: float) -> None:
-        """Wait for workers that end by themselves, then cancel the others."""
+    async def _end(self, patience: float) -> None:
+        """Wait for calls in flight, then cancel them; workers in no call are cancelled at once."""
         cancelled: asyncio.CancelledError | None = None
         until = self._clock.monotonic() + patience
-        running = {worker for worker in workers if not worker.done()}
+        running = {slot.task for slot in self._slots if slot.task is not None and not slot.task.done()}
+        for slot in self._slots:
+            if slot.task in running and not slot.since:
+                slot.task.cancel()
         while running:
             rest = until - self._clock.monotonic()
             give_up = rest <= 0 or cancelled is not None or self._watch.keeper.must_stop() is not None
@@ -217,3 +253,8 @@ class AnnotationRun:
                 break
         if cancelled is not None:
             raise cancelled
+
+
+def _uncounted() -> float:
+    """What stands for the start of a call when there is no deadline: anything but zero."""
+    return 1.0

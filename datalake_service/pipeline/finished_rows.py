@@ -9,15 +9,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from datalake_service.annotating.results import DONE, SKIPPED
 from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import FINAL_STATUSES
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.jsontext import loads
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.finished_ids import finished_ids
-
-FINISHED = frozenset({DONE, SKIPPED})
-"""Statuses of rows that are not asked again."""
 
 _READERS = 8
 """Chunks read at once; each is a few megabytes at most."""
@@ -54,7 +51,7 @@ class FinishedRows:
             StoreError: The store failed.
         """
         key = layout.merged_key(layout.annotation_prefix(self._dataset, self._annotator, batch))
-        return finished_ids(self._store, key, statuses=FINISHED) | self._unmerged.pop(batch, set())
+        return finished_ids(self._store, key, statuses=FINAL_STATUSES) | self._unmerged.pop(batch, set())
 
     def _read_chunk(self, key: str) -> list[tuple[str, str]]:
         try:
@@ -70,7 +67,7 @@ def _finished(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
             row: Any = loads(line)
         except ValueError:
             continue  # the merge keeps it aside; whatever it was, its row is asked again
-        if isinstance(row, dict) and row.get("_status") in FINISHED:
+        if isinstance(row, dict) and row.get("_status") in FINAL_STATUSES:
             batch, row_id = row.get("_batch"), row.get("id")
             if isinstance(batch, str) and isinstance(row_id, str):
                 yield batch, row_id

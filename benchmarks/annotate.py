@@ -1,0 +1,184 @@
+"""Annotate every row of a merged batch with an async function, against bare workers on one shared iterator.
+
+The limit reads the same Parquet, awaits the same function and writes one JSON line a row into one file. Ours also
+takes the lease, finds what is done, keeps status, batch and time of each row, takes the census, stores chunks on disk
+(fsync), and gives every row a deadline. With ``--latency-ms`` the function waits, and the first side is what nobody
+can beat: rows x latency / concurrency.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from benchmarks.measure import Comparison, Side, main, timed
+from benchmarks.rows import rows
+from datalake_interfaces import DataItem
+
+DATASET, BATCH = "bench", "b1"
+LINES = 1_000
+
+
+def lake(arguments: argparse.Namespace) -> Path:
+    """A lake with the rows in one merged batch; made once, by our own ingest and merge."""
+    base = Path(os.environ.get("BENCH_SCRATCH") or tempfile.gettempdir())
+    made = base / f"bench-annotate-{arguments.rows}"
+    with (base / f"{made.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            from datalake_service.pipeline.ingest import ingest_iterator
+            from datalake_service.pipeline.merge import merge_batch
+            from datalake_service.storage.folder import FolderStore
+
+            unfinished = base / f"{made.name}.tmp"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            store = FolderStore(unfinished, durable=False)
+            source = rows(arguments.rows, duplicates=0)
+            asyncio.run(ingest_iterator(store, source, dataset=DATASET, batch=BATCH, chunk_size=1_000))
+            merge_batch(store, DATASET, BATCH)
+            unfinished.rename(made)
+    return made
+
+
+def asked(latency: float) -> Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]:
+    """What is asked of the data of each row."""
+
+    async def at_once(data: dict[str, Any]) -> dict[str, Any]:
+        return {"n": len(data["text"])}
+
+    async def after_a_while(data: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(latency)
+        return {"n": len(data["text"])}
+
+    return after_a_while if latency else at_once
+
+
+def asked_of_items(latency: float) -> Callable[[DataItem], Awaitable[dict[str, Any]]]:
+    """The same of an item."""
+
+    async def at_once(item: DataItem) -> dict[str, Any]:
+        return {"n": len(item.data["text"])}
+
+    async def after_a_while(item: DataItem) -> dict[str, Any]:
+        await asyncio.sleep(latency)
+        return {"n": len(item.data["text"])}
+
+    return after_a_while if latency else at_once
+
+
+class Lines:
+    """One JSON line a row, written in blocks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        import orjson
+
+        self._file, self._dumps, self._options = file, orjson.dumps, orjson.OPT_APPEND_NEWLINE
+        self._buffer: list[bytes] = []
+        self.written = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add one."""
+        self._buffer.append(self._dumps(row, None, self._options))
+        if len(self._buffer) == LINES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left."""
+        self._file.write(b"".join(self._buffer))
+        self.written += len(self._buffer)
+        self._buffer.clear()
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file as small dicts."""
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches(2_048, columns=["id", "text"]):
+        for row_id, text in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
+            yield {"id": row_id, "text": text}
+
+
+def ideal(_folder: Path, arguments: argparse.Namespace) -> None:
+    """Only the waiting."""
+    with timed():
+        time.sleep(arguments.rows * arguments.latency_ms / 1_000 / arguments.concurrency)
+
+
+def bare(folder: Path, arguments: argparse.Namespace) -> object:
+    """The limit."""
+    import pyarrow.parquet  # noqa: F401 - loading it is not part of the work
+
+    ask = asked(arguments.latency_ms / 1_000)
+    source = read(lake(arguments) / DATASET / BATCH / "merged.parquet")
+
+    async def worker(lines: Lines) -> None:
+        for row in source:
+            result = await ask(row)
+            result["id"] = row["id"]
+            lines.add(result)
+
+    async def run(lines: Lines) -> None:
+        await asyncio.gather(*(worker(lines) for _ in range(arguments.concurrency)))
+        lines.flush()
+
+    with timed(), (folder / "result.jsonl").open("wb") as file:
+        lines = Lines(file)
+        asyncio.run(run(lines))
+    return lines.written
+
+
+def ours(_folder: Path, arguments: argparse.Namespace) -> object:
+    """A view and ``annotate`` below the facade."""
+    import duckdb  # noqa: F401 - loading it is not part of the work
+    import pyarrow.parquet  # noqa: F401
+
+    from datalake_service.pipeline.annotate import annotate
+    from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
+    from datalake_service.pipeline.view_plan import ViewRequest
+    from datalake_service.pipeline.views import DatasetView
+    from datalake_service.storage.folder import FolderStore
+
+    store = FolderStore(lake(arguments))
+    job = AnnotationJob(DATASET, f"run-{os.getpid()}", [BATCH])
+    options = AnnotationOptions(
+        max_concurrency=arguments.concurrency, timeout_seconds=arguments.timeout, chunk_size=arguments.chunk
+    )
+    ask = asked_of_items(arguments.latency_ms / 1_000)
+    with timed(), DatasetView(store, ViewRequest(dataset=DATASET, base_columns=["text"])) as view:
+        report = asyncio.run(annotate(store, job, rows=view, function=ask, options=options))
+    shutil.rmtree(store.root / DATASET / "annotations" / job.annotator)
+    return report.annotated
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Sizes."""
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--latency-ms", type=float, default=0, help="how long the function waits (default: not at all)")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds for each row (default: 60)")
+    parser.add_argument("--chunk", type=int, default=1_000, help="rows in a chunk of results (default: 1,000)")
+
+
+WORKERS: dict[str, Side] = {"limit: workers on one shared iterator": bare, "datalake": ours}
+WAITS = any(argument.startswith("--latency-ms") for argument in sys.argv)
+
+if __name__ == "__main__":
+    main(
+        __file__,
+        Comparison(
+            "Annotate with an async function",
+            {"ideal: rows x latency / concurrency": ideal, **WORKERS} if WAITS else WORKERS,
+            options,
+            by="inner_wall" if WAITS else "inner_cpu",
+            rows=lambda arguments: arguments.rows,
+        ),
+    )
