@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from datalake_service.catalog.annotations import ANNOTATION_COLUMNS, STATUSES
@@ -29,23 +29,31 @@ def rows_by_batch(lines: Lines) -> dict[str, list[int]]:
 
 
 def _problem(row: Mapping[str, Any]) -> str | None:
-    if not _is_text(row.get("id")):
-        return "column 'id' of an annotation row is the id of a row, text"
-    try:
-        check_name(row.get("_batch"), what="batch")
-    except NameNotAllowedError:
-        return "column '_batch' of an annotation row is the name of a batch"
-    if row.get("_status") not in STATUSES:
-        return f"column '_status' of an annotation row is one of {', '.join(STATUSES)}"
-    if not _is_text(row.get("_annotated_at")):
-        return "column '_annotated_at' of an annotation row is a time, as text"
-    if not isinstance(row.get("_error"), str | None):
-        return "column '_error' of an annotation row is text or null"
+    for name, fits, what in _SYSTEM_VALUES:
+        if not fits(row.get(name)):
+            return f"column {name!r} of an annotation row is {what}"
     for name in row:
         if name.startswith("_") and name not in _SYSTEM:
             return f"column {name!r} begins with an underscore"
     return None
 
 
+def _is_batch(value: object) -> bool:
+    try:
+        check_name(value, what="batch")
+    except NameNotAllowedError:
+        return False
+    return True
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and kind_of(value) == TEXT
+
+
+_SYSTEM_VALUES: tuple[tuple[str, Callable[[object], bool], str], ...] = (
+    ("id", _is_text, "the id of a row, text"),
+    ("_batch", _is_batch, "the name of a batch"),
+    ("_status", lambda value: value in STATUSES, f"one of {', '.join(STATUSES)}"),
+    ("_annotated_at", _is_text, "a time, as text"),
+    ("_error", lambda value: value is None or isinstance(value, str), "text or null"),
+)

@@ -80,8 +80,8 @@ class Lines:
         """What rows would be if they were refused; they stay rows."""
         texts = self.text()
         starts = _starts(texts, self.offset)
-        numbers = [self.numbers[index] for index in indexes]
-        return [_bad_line(number, starts[number - self.first], texts[number - self.first], message) for number in numbers]
+        places = [self.numbers[index] - self.first for index in indexes]
+        return [_bad_line(self.first + place, starts[place], texts[place], message) for place in places]
 
 
 def parse_lines(
@@ -198,18 +198,18 @@ class _LongLine:
     def skip(self, read: Callable[[int], bytes]) -> bytes:
         """Read on to the end of the line; return what was read of the next."""
         self.end = self.start + len(self.data)
-        self.data = self.data[:MAX_KEPT_BYTES]
         while piece := read(_READ_BYTES):
-            feed = piece.find(b"\n")
-            if feed >= 0:
-                self.end += feed
-                return piece[feed + 1 :]
-            self.end += len(piece)
+            line, feed, rest = piece.partition(b"\n")
+            if len(self.data) < MAX_KEPT_BYTES:
+                self.data += line
+            self.end += len(line)
+            if feed:
+                return rest
         return b""
 
     def as_bad_line(self) -> BadLine:
         message = _too_long(self.end - self.start, self.limit)
-        return BadLine(self.number, self.start, self.end, message, self.data)
+        return BadLine(self.number, self.start, self.end, message, self.data[:MAX_KEPT_BYTES])
 
 
 def _split(data: bytes) -> list[bytes]:

@@ -69,9 +69,7 @@ def clean_up(
     return merges.run(wanted, annotators or (), everything=everything)
 
 
-def _check_names(
-    datasets: Mapping[str, Collection[str] | None], annotators: Collection[tuple[str, str]]
-) -> None:
+def _check_names(datasets: Mapping[str, Collection[str] | None], annotators: Collection[tuple[str, str]]) -> None:
     for dataset, batches in datasets.items():
         check_name(dataset, what="dataset")
         for batch in batches or ():

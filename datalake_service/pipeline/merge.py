@@ -118,10 +118,10 @@ def merge_annotator(
         finally:
             seconds = clock.monotonic() - started
             results |= {batch: replace(result, seconds=seconds) for batch, result in merge.results.items()}
-        for batch, error in merge.failures.items():
+        for batch, failure in merge.failures.items():
             if on_failure is None:
-                raise error
-            on_failure(batch, error)
+                raise failure
+            on_failure(batch, failure)
         return AnnotatorMergeResult(batches=results, rejected=merge.rejected, warnings=merge.warnings)
     msg = f"annotator {annotator!r} of {dataset} changed during each of {MAX_ATTEMPTS} merges; merge it again later"
     raise MergeError(msg) from lost

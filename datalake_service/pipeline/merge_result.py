@@ -30,7 +30,8 @@ class MergeLimits:
             UsageError: Too little memory.
         """
         if self.memory_bytes < MIN_MEMORY_BYTES:
-            msg = f"a merge needs a memory limit of at least {MIN_MEMORY_BYTES >> 20} MiB, not {self.memory_bytes} bytes"
+            least = MIN_MEMORY_BYTES >> 20
+            msg = f"a merge needs a memory limit of at least {least} MiB, not {self.memory_bytes} bytes"
             raise UsageError(msg)
 
     @property

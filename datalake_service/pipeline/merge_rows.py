@@ -20,9 +20,10 @@ from datalake_service.chunks.reader import BadLine
 from datalake_service.pipeline.merge_files import RejectionFiles, RowFile
 from datalake_service.pipeline.merge_input import MergeInput, Positions
 from datalake_service.pipeline.merge_result import MergeLimits
+from datalake_service.tables.bits import Mask
 from datalake_service.tables.blocks import Block
 from datalake_service.tables.collisions import Collisions
-from datalake_service.tables.dedup import Dedup, KeyColumns, Mask, MemoryDedup, Verdict
+from datalake_service.tables.dedup import Dedup, KeyColumns, MemoryDedup, Verdict
 from datalake_service.tables.dedup_spooled import SpooledDedup
 from datalake_service.tables.parquet import MergedWriter
 from datalake_service.tables.schema import TableSchema, row_schema
@@ -154,9 +155,7 @@ class RowMerge:
 
     def _key_values(self, block: Block) -> list[list[Any]]:
         # No row brings a system column, so it is missing in all of them.
-        return [
-            [None] * len(block.ids) if column in SYSTEM_COLUMNS else block.values(column) for column in self._keys
-        ]
+        return [[None] * len(block.ids) if column in SYSTEM_COLUMNS else block.values(column) for column in self._keys]
 
 
 def _note(collisions: Collisions, block: Block, start: int, mask: Mask) -> None:

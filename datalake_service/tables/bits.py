@@ -21,7 +21,8 @@ class Bits:
 
     def at(self, positions: npt.NDArray[np.int64]) -> Mask:
         """The bits at ``positions``."""
-        return (self._bytes[positions >> 3] >> (positions & 7).astype(np.uint8) & 1).astype(np.bool_)
+        bits: npt.NDArray[np.uint8] = self._bytes[positions >> 3] >> (positions & 7).astype(np.uint8) & 1
+        return bits.astype(np.bool_)
 
     def between(self, start: int, end: int) -> Mask:
         """The bits from ``start`` (inclusive) to ``end`` (exclusive)."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from datalake_service.errors import StoreError
-from datalake_service.tables.dedup import Mask
+from datalake_service.tables.bits import Mask
 from datalake_service.tables.merged import MergedFile
 from datalake_service.tables.schema import TableSchema, arrow_type
 from datalake_service.tables.values import UnexpectedKindsError, to_arrow, to_values, widen

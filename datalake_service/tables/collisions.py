@@ -15,9 +15,7 @@ import numpy.typing as npt
 from datalake_service.tables.digests import as_array, digest_contents, digest_texts
 from datalake_service.tables.spool import Spool, sorted_groups
 
-_RECORD = np.dtype(
-    [("a", np.uint64), ("b", np.uint64), ("c", np.uint64), ("d", np.uint64), ("position", np.int64)]
-)
+_RECORD = np.dtype([("a", np.uint64), ("b", np.uint64), ("c", np.uint64), ("d", np.uint64), ("position", np.int64)])
 
 
 class Collisions:
@@ -31,9 +29,7 @@ class Collisions:
         """Return how many rows were noted."""
         return len(self._spool)
 
-    def note(
-        self, ids: Sequence[str], contents: Iterable[Mapping[str, Any]], positions: npt.NDArray[np.int64]
-    ) -> None:
+    def note(self, ids: Sequence[str], contents: Iterable[Mapping[str, Any]], positions: npt.NDArray[np.int64]) -> None:
         """Add rows: their ids, their content without system columns, their positions in the merge."""
         content = as_array(digest_contents(contents))
         self._spool.add(as_array(digest_texts(ids)), c=content[:, 0], d=content[:, 1], position=positions)

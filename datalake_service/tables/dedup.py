@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from datalake_service.tables.bits import Mask
 from datalake_service.tables.digest_table import DigestTable, SmallDigestTable, bytes_for, table_for
 from datalake_service.tables.digests import digest_keys
 
-Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 
 KeyColumns = Callable[[], Sequence[Sequence[Any]]]
@@ -75,14 +75,11 @@ class MemoryDedup:
         repeated = first != positions
         duplicate, all_null = np.zeros(count, np.bool_), 0
         if keys is not None:
-            digests = digest_keys(keys())
-            if repeated.any() or None in digests:
-                # A row that goes for its id has no say about keys, nor has one without a key.
-                keyed = [digest if stays else None for digest, stays in zip(digests, ~repeated, strict=True)]
-                asked = np.array([index for index, digest in enumerate(keyed) if digest is not None], np.int64)
+            digests, empty = digest_keys(keys())
+            # A row that goes for its id has no say about keys, nor has one without a key.
+            asked = np.flatnonzero(~repeated if empty is None else ~(repeated | empty))
+            if len(asked) < count:
                 all_null = count - int(repeated.sum()) - len(asked)
-                given = [digest for digest in keyed if digest is not None]
-                duplicate[asked] = self._keys.add(given, positions[asked]) != positions[asked]
-            else:
-                duplicate = self._keys.add(digests, positions) != positions
+                digests = [digests[index] for index in asked.tolist()]
+            duplicate[asked] = self._keys.add(digests, positions[asked]) != positions[asked]
         return Verdict(repeated, duplicate, repeated, first[repeated], all_null)

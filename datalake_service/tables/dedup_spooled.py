@@ -36,10 +36,9 @@ class SpooledDedup:
         positions = np.arange(start, start + len(ids))
         self._ids.add(as_array(digest_texts(ids)), position=positions)
         if keys is not None:
-            digests = digest_keys(keys())
-            keyed = np.array([digest is not None for digest in digests], np.bool_)
-            given = as_array([digest for digest in digests if digest is not None])
-            self._keys.add(given, position=positions[keyed])
+            digests, empty = digest_keys(keys())
+            keyed = slice(None) if empty is None else ~empty
+            self._keys.add(as_array(digests)[keyed], position=positions[keyed])
 
     def decide(self, *, keyed: bool) -> None:
         """Decide everything that was added."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datalake_service.tables.bits import Mask
+
 DIGEST_BYTES = 16
 Digests = npt.NDArray[np.uint64]
 """One row of two 64-bit halves for each digest."""
@@ -27,15 +29,13 @@ def digest_texts(texts: Iterable[str]) -> list[bytes]:
     return [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
 
 
-def digest_keys(columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
-    """Digests of the rows of ``columns`` (at least one); ``None`` for rows that are ``None`` in all of them."""
+def digest_keys(columns: Sequence[Sequence[Any]]) -> tuple[list[bytes], Mask | None]:
+    """Digests of the rows of ``columns`` (at least one), and which rows are ``None`` in all of them, if any is."""
     parts = [_canonical_column(column) for column in columns]
     keys = parts[0] if len(parts) == 1 else list(map("".join, zip(*parts, strict=True)))
-    digests: list[bytes | None] = [*digest_texts(keys)]
     nothing = _MISSING * len(columns)
-    if nothing in keys:
-        digests = [None if key == nothing else digest for key, digest in zip(keys, digests, strict=True)]
-    return digests
+    empty = np.fromiter((key == nothing for key in keys), np.bool_, len(keys)) if nothing in keys else None
+    return digest_texts(keys), empty
 
 
 def digest_contents(rows: Iterable[Mapping[str, Any]]) -> list[bytes]:

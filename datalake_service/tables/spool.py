@@ -23,12 +23,24 @@ class Spool:
     The first two fields of the type are the halves of the digest. Small spools never touch the disk.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[np.void], *, rows: int, partition_bytes: int) -> None:
-        """Spool about ``rows`` records in files beginning with ``path``, about ``partition_bytes`` in each."""
+    def __init__(
+        self,
+        path: Path,
+        dtype: np.dtype[np.void],
+        *,
+        rows: int,
+        partition_bytes: int,
+        buffer_bytes: int = _BUFFER_BYTES,
+    ) -> None:
+        """Spool about ``rows`` records in files beginning with ``path``, about ``partition_bytes`` in each.
+
+        ``buffer_bytes`` of them are kept in memory before anything is written.
+        """
         wanted = max(1, rows * dtype.itemsize // max(1, partition_bytes))
         self._partitions = min(MAX_PARTITIONS, 1 << (wanted - 1).bit_length())
         self._path = path
         self._dtype = dtype
+        self._buffer_bytes = buffer_bytes
         self._buffers: list[list[Records]] = [[] for _ in range(self._partitions)]
         self._buffered = 0
         self._on_disk: set[int] = set()
@@ -59,7 +71,7 @@ class Spool:
             bounds = np.searchsorted(numbers[order], np.arange(self._partitions + 1))
             for number in np.unique(numbers).tolist():
                 self._buffers[number].append(records[order[bounds[number] : bounds[number + 1]]])
-        if self._buffered >= _BUFFER_BYTES:
+        if self._buffered >= self._buffer_bytes:
             self._flush()
 
     def partitions(self) -> Iterator[Records]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datalake_service.catalog.annotations import FINAL_STATUSES
-from datalake_service.tables.bits import Bits
-from datalake_service.tables.dedup import Mask
+from datalake_service.tables.bits import Bits, Mask
 from datalake_service.tables.digests import as_array, digest_texts
 from datalake_service.tables.spool import Spool, sorted_groups
 
