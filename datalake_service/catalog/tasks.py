@@ -17,7 +17,13 @@ from typing import Any
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.manifests import FORMAT_VERSION, check_format, format_time, parse_time
-from datalake_service.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UsageError
+from datalake_service.errors import (
+    AlreadyExistsError,
+    ObjectNotFoundError,
+    OutcomeUnknownError,
+    StoreError,
+    UsageError,
+)
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectStore
 
 _THREADS = 16
@@ -269,8 +275,16 @@ def save_task(store: ObjectStore, dataset: str, state: TaskState, *, etag: str) 
 
     Raises:
         PreconditionFailedError: Somebody else changed the task since: they own it now.
+        OutcomeUnknownError: It may or may not have been replaced.
     """
-    return StoredTask(state, store.put(layout.task_key(dataset, state.id), _encode(state), mode=IfMatch(etag)).etag)
+    try:
+        meta = store.put(layout.task_key(dataset, state.id), _encode(state), mode=IfMatch(etag))
+    except OutcomeUnknownError:
+        found = load_task(store, dataset, state.id)
+        if found.state != state:
+            raise
+        return found
+    return StoredTask(state, meta.etag)
 
 
 def load_task(store: ObjectStore, dataset: str, task: str) -> StoredTask:

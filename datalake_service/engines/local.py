@@ -6,6 +6,7 @@ that died. The thread that called ``run`` hears of it through one queue. Knows n
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -18,9 +19,10 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.engines.messages import Broken, Ended, Leave, Progress, Refused, Run, Stop
+from datalake_service.engines.messages import Broken, Ended, Leave, Logged, Progress, Refused, Run, Stop
 from datalake_service.engines.process import WorkerDiedError, WorkerProcess
 from datalake_service.errors import DatalakeError
+from datalake_service.events import FIELDS
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.task import give_up_task, worker_name
 from datalake_utils.clock import SystemClock
@@ -199,6 +201,8 @@ class _Slot(threading.Thread):
             match worker.receive():
                 case Progress(progress):
                     self._events.put(progress)
+                case Logged() as logged:
+                    _log(logged)
                 case Ended(result):
                     return result
                 case Refused(error):
@@ -226,6 +230,13 @@ class _Slot(threading.Thread):
         worker.send(Leave())
         worker.close()
         return worker.pid
+
+
+def _log(logged: Logged) -> None:
+    """Log what a handler logged in its worker, as if it had happened here; its level was judged there."""
+    fields = {"name": logged.logger, "levelno": logged.level, "levelname": logging.getLevelName(logged.level)}
+    record = logging.makeLogRecord({**fields, "msg": logged.text, FIELDS: {"task": logged.task}})
+    logging.getLogger(logged.logger).handle(record)
 
 
 def _give_up(job: TaskJob, reason: str, pid: int | None) -> TaskResult:

@@ -48,6 +48,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """Worker: the handler logged something. The parent knows where log lines go, and in which form."""
+
+    logger: str
+    level: int
+    text: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Worker: the task ended, in whatever way; the next one may come."""
 
@@ -69,4 +79,4 @@ class Broken:
     reason: str
 
 
-FromWorker = Progress | Ended | Refused | Broken
+FromWorker = Progress | Logged | Ended | Refused | Broken

@@ -6,6 +6,7 @@ Its standard input brings messages, its standard output takes them; whatever is 
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -15,15 +16,43 @@ import traceback
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
-from datalake_service.engines.messages import Broken, Ended, FromParent, Hello, Progress, Refused, Run, Stop
+from datalake_service.engines.messages import (
+    Broken,
+    Ended,
+    FromParent,
+    FromWorker,
+    Hello,
+    Logged,
+    Progress,
+    Refused,
+    Run,
+    Stop,
+)
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress
+from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob, TaskProgress
 from datalake_service.pipeline.task import run_task
 from datalake_utils.clock import SystemClock
 
 _ORPHANED = 3
 """Exit status of a worker whose parent is gone."""
 _PROGRESS_SECONDS = 0.25
+
+
+class _Parent(logging.Handler):
+    """The way to the parent; also where the log lines of handlers go. Any thread may use it."""
+
+    def __init__(self, outbound: Connection) -> None:
+        super().__init__()
+        self._outbound = outbound
+        self._sending = threading.Lock()
+        self.task = ""
+
+    def send(self, message: FromWorker) -> None:
+        with self._sending:
+            self._outbound.send(message)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.send(Logged(record.name, record.levelno, self.format(record), self.task))
 
 
 def main() -> None:
@@ -33,26 +62,33 @@ def main() -> None:
     inbound, outbound = _take_pipes()
     hello: Hello = inbound.recv()
     sys.path[:] = hello.search_path
+    parent = _Parent(outbound)
+    logger = logging.getLogger(HANDLER_LOGGER)
+    logger.addHandler(parent)
+    logger.propagate = False
     messages: SimpleQueue[FromParent] = SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(inbound, messages, stop), daemon=True, name="parent").start()
     try:
         while isinstance(message := messages.get(), Run):
-            outbound.send(_run(pickle.loads(message.job), outbound, stop))  # noqa: S301 - our own parent wrote it
+            job: TaskJob = pickle.loads(message.job)  # noqa: S301 - our own parent wrote it
+            logger.setLevel(job.log_level)
+            parent.task = job.task
+            parent.send(_run(job, parent, stop))
     except Exception as error:  # noqa: BLE001 - top of the process
         traceback.print_exc()
-        outbound.send(Broken(f"{type(error).__name__}: {error}"))
+        parent.send(Broken(f"{type(error).__name__}: {error}"))
         sys.exit(1)
 
 
-def _run(job: TaskJob, outbound: Connection, stop: threading.Event) -> Ended | Refused:
+def _run(job: TaskJob, parent: _Parent, stop: threading.Event) -> Ended | Refused:
     clock = SystemClock()
     last = clock.monotonic()
 
     def report(progress: TaskProgress) -> None:
         nonlocal last
         if clock.monotonic() - last >= _PROGRESS_SECONDS:
-            outbound.send(Progress(progress))
+            parent.send(Progress(progress))
             last = clock.monotonic()
 
     try:

@@ -15,6 +15,9 @@ from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.storage.base import ObjectStore
 
+HANDLER_LOGGER = "datalake.handler"
+"""The logger that handlers are given."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandlerSpec:

@@ -11,7 +11,7 @@ from datalake_service.catalog.rejections import Rejection
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.errors import PreconditionFailedError, StoreError
 from datalake_service.handling.apply import FileHandler, Outcome
-from datalake_service.pipeline.engine import FileInput, TaskJob
+from datalake_service.pipeline.engine import HANDLER_LOGGER, FileInput, TaskJob
 from datalake_service.pipeline.feed import InputChangedError, InputFailedError
 from datalake_service.readers.framing import Frame
 from datalake_service.readers.objects import ObjectReader, Position, RecordBatch
@@ -21,7 +21,8 @@ class FileRecords:
     """One version of one object, read from the checkpoint on.
 
     The reader hands out records in batches, and what it could not read together with the batch that it lies in. So
-    between the last record of a batch and its rejections is no place to go on from: ``at_rest`` says so.
+    between the last record of a batch and its rejections is no place to go on from; neither is the place behind
+    damaged data, where the next attempt would find the damage again. ``at_rest`` says so.
     """
 
     resumes = True
@@ -55,7 +56,7 @@ class FileRecords:
                 dataset=self._job.dataset,
                 task=self._job.task,
                 parameters=self._job.handler.parameters,
-                logger=logging.getLogger("datalake.handler"),
+                logger=logging.getLogger(HANDLER_LOGGER),
             )
         )
         self._key = self._handler.resolve(self._source.name)
@@ -96,9 +97,9 @@ class FileRecords:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the task can be continued from here."""
+        """Whether the task can be continued from here. If not, it can with the next record, or there is none."""
         batch = self._batch
-        return batch is None or self._index < len(batch.records) - 1 or self._rejected == len(batch.rejections)
+        return batch is None or self._index < len(batch.records) - 1 or not batch.rejections
 
     @property
     def position(self) -> object:

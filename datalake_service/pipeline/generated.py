@@ -14,7 +14,7 @@ from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.apply import Outcome, Skip
 from datalake_service.handling.rows import derived_id, derived_ids, flat_row
 from datalake_service.handling.telling import one_line, told
-from datalake_service.pipeline.engine import TaskJob
+from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob
 from datalake_service.pipeline.feed import InputFailedError
 
 
@@ -54,7 +54,7 @@ class GeneratedRows:
             dataset=self._job.dataset,
             task=self._job.task,
             parameters=self._job.handler.parameters,
-            logger=logging.getLogger("datalake.handler"),
+            logger=logging.getLogger(HANDLER_LOGGER),
         )
         self._opened = True
         try:

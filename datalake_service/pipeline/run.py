@@ -22,6 +22,7 @@ from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import Engine, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
+from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep, TaskWatch
 from datalake_service.pipeline.run_record import RunRecord
@@ -48,7 +49,7 @@ def create_dataset(
     Args:
         config: The dataset file.
         settings: Where the lake is, and the keys for lake and source.
-        engine: Where tasks run; see ``engines/make.py``.
+        engine: Where tasks run.
         observer: Told a few times a second how far it is, by the calling thread.
         stop: Set it to end the run in order; an interrupt while tasks run does that, too.
         clock: Time source.
@@ -60,19 +61,34 @@ def create_dataset(
         StoreError: The lake or the source cannot be read or written.
         KeyboardInterrupt: A second interrupt, or one outside the tasks; what is done is kept.
     """
-    check_available(config)
-    check_annotators(config)
 
     def opened(uri: str) -> ObjectStore:
         return open_store(uri, region=config.region, **settings.store_options())
 
-    store = opened(settings.uri)
+    return run_dataset(
+        config, store=opened(settings.uri), opener=opened, engine=engine, observer=observer, stop=stop, clock=clock
+    )
+
+
+def run_dataset(
+    config: DatasetConfig,
+    *,
+    store: ObjectStore,
+    opener: OpenStore,
+    engine: Engine,
+    observer: Observer | None = None,
+    stop: threading.Event | None = None,
+    clock: Clock | None = None,
+) -> RunReport:
+    """Run a dataset file in a lake that is open; ``opener`` opens its source. See ``create_dataset``."""
+    check_available(config)
+    check_annotators(config)
     require_not_deleted(store, config.dataset_name)
     clock = clock or SystemClock()
     started, began = clock.now(), clock.monotonic()
     record = RunRecord.begin(store, config, now=started)
     try:
-        plan = plan_run(config, store=store, open_store=opened, now=started)
+        plan = plan_run(config, store=store, open_store=opener, now=started)
         record.will_write_to(plan.batches)
         run = _Run(config, store, engine, observer, stop or threading.Event(), clock)
         report = run.run(plan, record)
@@ -175,8 +191,8 @@ class _Run:
             self._tell(RunProgress(step=RunStep.MERGE, name=batch))
             try:
                 outcome = MergedBatch(batch, merge_batch(self._store, self._config.dataset_name, batch))
-            except DatalakeError as error:
-                outcome = MergedBatch(batch, None, str(error))
+            except (DatalakeError, OSError, MemoryError) as error:
+                outcome = MergedBatch(batch, None, str(error) or type(error).__name__)
             record.merged([outcome])
             yield outcome
 
@@ -190,7 +206,7 @@ class _Run:
                 seconds = self._clock.monotonic() - began
                 self._tell(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
 
-            yield run_annotator(self._store, self._config, annotator, told=told)
+            yield run_annotator(self._store, self._config, annotator, told=told, clock=self._clock)
 
     def _status(
         self, tasks: _Tasks, merged: Sequence[MergedBatch], annotators: Sequence[AnnotatorOutcome]

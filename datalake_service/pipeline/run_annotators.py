@@ -11,14 +11,22 @@ from contextlib import closing
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.config.annotator import AnnotatorConfig
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.errors import DatalakeError
+from datalake_service.config.on_error import Policy
+from datalake_service.errors import AnnotationLockError, DatalakeError
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.run_report import AnnotatorOutcome
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore
+from datalake_utils.clock import Clock
+
+_LOCK_SECONDS = 60
+"""How long an annotator stays locked after a run was killed: the next run has to wait for it."""
+_PATIENCE_SECONDS = _LOCK_SECONDS + 5
+_LOOK_AGAIN_SECONDS = 1.0
 
 Told = Callable[[str, AnnotationReport], None]
 """Told a few times a second how far an annotator is, by name."""
@@ -40,9 +48,13 @@ def check_annotators(config: DatasetConfig) -> None:
 
 
 def run_annotator(
-    store: ObjectStore, config: DatasetConfig, annotator: AnnotatorConfig, *, told: Told
+    store: ObjectStore, config: DatasetConfig, annotator: AnnotatorConfig, *, told: Told, clock: Clock
 ) -> AnnotatorOutcome:
-    """Let one annotator annotate what it has not annotated yet. What it did before an error is stored, and reported."""
+    """Let one annotator annotate what it has not annotated yet, and merge that.
+
+    What it did before an error is stored, merged and reported. While somebody else holds it this waits, as long as it
+    takes for the lock of a run that died to run out.
+    """
     name = annotator.annotator_name
     last = AnnotationReport()
 
@@ -51,15 +63,41 @@ def run_annotator(
         last = report
         told(name, report)
 
+    errors: list[str] = []
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the report
-            return AnnotatorOutcome(name, _annotate(store, config, annotator, tell))
+            last = _with_patience(lambda: _annotate(store, config, annotator, tell, clock), clock)
     except DatalakeError as error:
-        return AnnotatorOutcome(name, last, str(error))
+        errors.append(str(error))
+    try:
+        merged = merge_annotator(
+            store, config.dataset_name, name, on_failure=lambda batch, error: errors.append(f"batch {batch}: {error}")
+        )
+    except (DatalakeError, OSError, MemoryError) as error:
+        errors.append(f"not merged: {error}")
+    else:
+        errors += merged.warnings
+    return AnnotatorOutcome(name, last, "; ".join(errors) or None)
+
+
+def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock) -> AnnotationReport:
+    """Try again while the annotator is held, at most for as long as a dead run of this kind can hold it."""
+    give_up_at = clock.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return attempt()
+        except AnnotationLockError:
+            if clock.monotonic() >= give_up_at:
+                raise
+            clock.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _annotate(
-    store: ObjectStore, config: DatasetConfig, annotator: AnnotatorConfig, tell: Callable[[AnnotationReport], None]
+    store: ObjectStore,
+    config: DatasetConfig,
+    annotator: AnnotatorConfig,
+    tell: Callable[[AnnotationReport], None],
+    clock: Clock,
 ) -> AnnotationReport:
     instance = load_handler(
         annotator.annotator_implementation_class_name,
@@ -83,6 +121,7 @@ def _annotate(
             options=_options(config, annotator),
             context=HandlerContext(dataset=config.dataset_name, parameters=annotator.parameters),
             progress=tell,
+            clock=clock,
         )
         return asyncio.run(work)
 
@@ -93,6 +132,7 @@ def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOpt
     return AnnotationOptions(
         max_concurrency=annotator.max_concurrency,
         timeout_seconds=annotator.timeout_in_seconds,
-        max_errors=0 if on_error.policy == "fail" else on_error.max_errors,
+        max_errors=0 if on_error.policy is Policy.FAIL else on_error.max_errors,
         max_error_share=on_error.max_error_share,
+        lock_ttl_ms=_LOCK_SECONDS * 1_000,
     )

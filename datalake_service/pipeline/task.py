@@ -73,8 +73,8 @@ def run_task(job: TaskJob, *, stop: Callable[[], bool], report: Report, clock: C
     Raises:
         HandlerLoadError: The handler cannot be loaded; nothing was read or changed.
     """
-    attempt = _Attempt(job, stop, report, clock)
     try:
+        attempt = _Attempt(job, stop, report, clock)
         for _ in range(_VERSIONS):
             try:
                 return attempt.run()

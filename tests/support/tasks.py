@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import textwrap
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.tasks import TaskState, create_task, load_task
+from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task, load_task
 from datalake_service.engines.local import LocalEngine
 from datalake_service.pipeline.engine import (
     FileInput,
@@ -174,3 +174,25 @@ def file_job(
 def run_here(job: TaskJob, *, stop: Callable[[], bool] = lambda: False, clock: Clock | None = None) -> TaskResult:
     """Run a task in this process."""
     return run_task(job, stop=stop, report=lambda _: None, clock=clock or TickingClock(0.01))
+
+
+class InlineEngine:
+    """Runs tasks one after the other in this process."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        """The sources of the tasks that were run, in order."""
+
+    def run(
+        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+    ) -> list[TaskResult]:
+        results = []
+        for job in jobs:
+            if stop.is_set():
+                results.append(TaskResult(job.task, TaskStatus.CREATED))
+                continue
+            self.ran.append(job.source)
+            result = run_task(job, stop=stop.is_set, report=on_event, clock=TickingClock(0.01))
+            on_event(result)
+            results.append(result)
+        return results

@@ -10,6 +10,7 @@ import pytest
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.local import LocalEngine
 from datalake_service.errors import HandlerLoadError
+from datalake_service.events import FIELDS
 from datalake_service.pipeline.engine import TaskProgress, TaskResult
 from datalake_service.storage import FolderStore
 from tests.support.repository import ROOT
@@ -213,6 +214,28 @@ if __name__ == "__main__":
     )
     assert done.stdout == "COMPLETED\n"
     assert done.stderr.splitlines() == ["on import", "from python", "from below", "from a child"]
+
+
+def test_what_handlers_log_is_logged_here(store: FolderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """From the level that the dataset file asks for, with the task that it happened in."""
+    code = """
+    class Rows(Generator):
+        def open(self, context):
+            self.logger = context.logger
+
+        def generate(self):
+            self.logger.info("no %s", "need")
+            self.logger.error("no %s", "good")
+            yield {"n": 1}
+    """
+    folder = write_module(tmp_path / "code", code)
+    run_jobs([generator_job(store, folder), generator_job(store, folder, task="t2", log_level="INFO")])
+    told = [(record.name, record.levelname, record.getMessage(), vars(record)[FIELDS]) for record in caplog.records]
+    assert told == [
+        ("datalake.handler", "ERROR", "no good", {"task": "t1"}),
+        ("datalake.handler", "INFO", "no need", {"task": "t2"}),
+        ("datalake.handler", "ERROR", "no good", {"task": "t2"}),
+    ]
 
 
 def test_a_script_without_a_main_guard_is_not_started_again(tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from datalake_service.catalog.datasets import RunStatus
+from datalake_service.pipeline.view_plan import ViewRequest
+from datalake_service.pipeline.views import DatasetView
+from tests.support.faulty_store import Crash, Fault, FaultyStore
+from tests.support.project import Project
+
+
+def project_in(folder: Path) -> Project:
+    """Two files, duplicates, a rejection, an annotator."""
+    folder.mkdir()
+    project = Project(folder)
+    project.write("a.log", "doc one\ndoc two\nskip x\nbad y\ndoc three\ndoc two\n")
+    project.write("b.log", "doc four\ndoc one\n")
+    project.document["writeConnector"]["deduplicateOn"] = ["text"]
+    project.annotate()
+    return project
+
+
+def rows_of(project: Project) -> list[dict[str, Any]]:
+    """Rows with their annotations, without ids (which of two duplicates stays depends on which came first)."""
+    view = DatasetView(project.store, ViewRequest(dataset="d"))
+    rows = sorted((dict(row) for row in view), key=lambda row: str(row["text"]))
+    return [{name: value for name, value in row.items() if name != "id"} for row in rows]
+
+
+def asked(project: Project) -> list[str]:
+    """What the annotator was asked."""
+    return project.log.read_text(encoding="utf-8").splitlines()
+
+
+def operations(folder: Path) -> int:
+    """How many operations a run without a crash takes."""
+    project = project_in(folder)
+    store = FaultyStore(project.store)
+    assert project.run_in(store).status is RunStatus.COMPLETED
+    return len(store.operations)
+
+
+def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path) -> None:
+    """Every row is there once, with its annotation; a third run finds nothing to do and pays for nothing.
+
+    Dying before an operation is dying after the one before it.
+    """
+    texts = ["four", "one", "three", "two"]
+    expected = [{"text": text, "length.length": len(text)} for text in texts]
+    for number in range(1, operations(tmp_path / "clean") + 1):
+        project = project_in(tmp_path / str(number))
+        with suppress(Crash):
+            project.run_in(FaultyStore(project.store, {number: Fault.CRASH_AFTER}))
+        report = project.run_in(project.store)
+        assert report.status is RunStatus.COMPLETED, number
+        assert (rows_of(project), report.rows) == (expected, {"b": 4}), number
+        assert set(asked(project)) == set(texts), number
+        if number % 4 == 0:
+            before, paid = project.objects(), asked(project)
+            assert project.run_in(project.store).status is RunStatus.COMPLETED
+            assert (project.objects(), asked(project)) == (before, paid), number
