@@ -23,6 +23,7 @@ from datalake_service.errors import (
     AlreadyExistsError,
     DatasetNotFoundError,
     ObjectNotFoundError,
+    OutcomeUnknownError,
     PreconditionFailedError,
     StoreError,
     UsageError,
@@ -115,8 +116,8 @@ def mark_deleted(store: ObjectStore, dataset: str) -> Deletion:
             return found
         try:
             return _write(store, dataset, DeletionStatus.DELETED, deleted_at=None, replaces=found)
-        except (AlreadyExistsError, PreconditionFailedError):
-            continue
+        except (AlreadyExistsError, PreconditionFailedError, OutcomeUnknownError):
+            continue  # look at what stands there now
     raise _contended(dataset)
 
 
@@ -126,15 +127,17 @@ def restore(store: ObjectStore, dataset: str) -> bool:
     Raises:
         UsageError: Too late: it is being purged.
     """
+    doubtful = False
     for _ in range(_ROUNDS):
         found = find_deletion(store, dataset)
         if found is None or found.status is DeletionStatus.RESTORED:
-            return False
+            return doubtful
         if found.status is DeletionStatus.PURGING:
             raise UsageError(f"dataset {dataset!r} is being purged; it cannot be restored any more")
         try:
             _write(store, dataset, DeletionStatus.RESTORED, deleted_at=found.deleted_at, replaces=found)
-        except PreconditionFailedError:
+        except (PreconditionFailedError, OutcomeUnknownError):
+            doubtful = True  # whoever restored it
             continue
         return True
     raise _contended(dataset)

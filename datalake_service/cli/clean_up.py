@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from datalake_service import events
+from datalake_service.cli.output import print_line, printable
 from datalake_service.cli.session import Session, common_options
+
+if TYPE_CHECKING:
+    from datalake_service.pipeline.cleanup import BatchResult
+    from datalake_service.pipeline.lifecycle import PurgeResult
 
 
 def _size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
@@ -55,4 +64,145 @@ def clean_up_command(
 
     One line for each batch; a bad one does not stop the others.
     """
-    del session, datasets, annotators, memory_limit, grace
+    from datalake_service.pipeline.cleanup import clean_up
+    from datalake_service.pipeline.lifecycle import purge_deleted, require_dataset
+    from datalake_service.pipeline.merge_result import DEFAULT_MEMORY_BYTES, MergeLimits
+
+    limits = MergeLimits(memory_bytes=DEFAULT_MEMORY_BYTES if memory_limit is None else memory_limit)
+    chosen, chosen_annotators = _datasets(datasets), _annotators(annotators)
+    store = session.open_lake()
+    for name in {*chosen, *(dataset for dataset, _ in chosen_annotators)}:
+        require_dataset(store, name)
+    answers = _Answers(session)
+    for result in clean_up(store, datasets=chosen or None, annotators=chosen_annotators or None, limits=limits):
+        answers.batch(result)
+    if not chosen and not chosen_annotators:
+        for purged in purge_deleted(store, grace=grace):
+            answers.purged(purged)
+    answers.end()
+    if answers.failed:
+        click.get_current_context().exit(1)
+
+
+class _Answers:
+    """One line for each batch, as it happens; as JSON in a pipe, all of them in one document if it is to be pretty."""
+
+    def __init__(self, session: Session) -> None:
+        self._output = session.output
+        self._all: list[dict[str, Any]] = []
+        self.failed = False
+
+    def batch(self, result: BatchResult) -> None:
+        """Tell what became of a batch."""
+        value = _batch_value(result)
+        self._tell(value, events.BATCH_FAILED if result.error else events.BATCH_MERGED, _batch_line(result))
+
+    def purged(self, result: PurgeResult) -> None:
+        """Tell what became of a deleted dataset."""
+        status = "purged" if result.error is None else "failed"
+        value = {"dataset": result.dataset, "status": status, "objects": result.objects, "error": result.error}
+        event = events.DATASET_PURGE_FAILED if result.error else events.DATASET_PURGED
+        words = f"{result.objects:,} objects removed" if result.error is None else result.error
+        self._tell(value, event, f"{status:<9} {result.dataset}: {words}")
+
+    def end(self) -> None:
+        """Say the rest."""
+        if self._output.for_people:
+            if not self._all:
+                print_line("nothing to do")
+        elif self._output.pretty:
+            print_line(self._output.json({"results": self._all}))
+
+    def _tell(self, value: dict[str, Any], event: str, line: str) -> None:
+        bad = value["error"] is not None
+        self.failed = self.failed or bad
+        # A person reads the line; who collects standard error only should hear of what went wrong, too.
+        events.emit(event, level=logging.WARNING if bad and not self._output.for_people else logging.INFO, **value)
+        self._all.append(value)
+        if self._output.for_people:
+            print_line(printable(line))
+        elif not self._output.pretty:
+            print_line(self._output.json(value))
+
+
+def _batch_value(result: BatchResult) -> dict[str, Any]:
+    merged = result.result
+    value: dict[str, Any] = {
+        "dataset": result.dataset,
+        "batch": result.batch,
+        "annotator": result.annotator,
+        "status": _status(result),
+    }
+    if merged is not None:
+        value |= {
+            "rows": merged.rows,
+            "newRows": merged.new_rows,
+            "duplicates": merged.duplicates,
+            "repeated": merged.repeated,
+            "conflicts": merged.conflicts,
+            "rejected": merged.rejected,
+            "chunks": merged.chunks,
+            "bytes": merged.size,
+            "seconds": round(merged.seconds, 3),
+        }
+    return {**value, "warnings": list(_warnings(result)), "error": result.error}
+
+
+def _batch_line(result: BatchResult) -> str:
+    place = "/".join(
+        filter(None, (result.dataset, result.annotator and f"annotations/{result.annotator}", result.batch))
+    )
+    words = "; ".join(_words(result))
+    return f"{_status(result):<9} {place}: {words}" if words else f"{_status(result):<9} {place}"
+
+
+def _words(result: BatchResult) -> Iterator[str]:
+    merged = result.result
+    if result.error is not None:
+        yield result.error
+    if merged is not None:
+        counts = [
+            (merged.new_rows, "new"),
+            (merged.duplicates, "duplicates"),
+            (merged.repeated, "repeated"),
+            (merged.rejected, "rejected"),
+        ]
+        yield ", ".join([f"{merged.rows:,} rows", *(f"{number:,} {word}" for number, word in counts if number)])
+    yield from _warnings(result)
+
+
+def _warnings(result: BatchResult) -> tuple[str, ...]:
+    return (*(result.result.warnings if result.result is not None else ()), *result.warnings)
+
+
+def _status(result: BatchResult) -> str:
+    if result.error is not None:
+        return "failed"
+    if result.result is None:
+        return "note"
+    return "merged" if result.result.committed else "unchanged"
+
+
+def _datasets(given: tuple[str, ...]) -> dict[str, list[str] | None]:
+    """``D`` and ``D:BATCH`` by dataset; a dataset as a whole wins over its batches."""
+    found: dict[str, list[str] | None] = {}
+    for one in given:
+        dataset, separator, batch = one.partition(":")
+        if not dataset or (separator and not batch):
+            raise click.UsageError(f"--dataset {one}: write DATASET or DATASET:BATCH")
+        batches = found.setdefault(dataset, [])
+        if not separator:
+            found[dataset] = None
+        elif batches is not None:
+            batches.append(batch)
+    return found
+
+
+def _annotators(given: tuple[str, ...]) -> list[tuple[str, str]]:
+    found = []
+    for one in given:
+        dataset, _, annotator = one.partition(":")
+        if not dataset or not annotator:
+            raise click.UsageError(f"--annotator {one}: write DATASET:ANNOTATOR")
+        found.append((dataset, annotator))
+    return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from datalake_service.catalog import deletions, layout
@@ -12,7 +12,7 @@ from datalake_service.catalog.datasets import list_datasets
 from datalake_service.catalog.deletions import Deletion, DeletionStatus
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatalakeError, DatasetNotFoundError, PreconditionFailedError, StoreError
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_utils.clock import Clock, SystemClock
 
 GRACE: Final = timedelta(days=7)
@@ -91,26 +91,28 @@ def purge_deleted(
 
 def _purge(store: ObjectStore, dataset: str, found: Deletion, grace: timedelta) -> int | None:
     """Remove everything of a dataset, the marker last; ``None``: it is too early, or somebody else decided."""
+    marker = layout.deletion_key(dataset)
+    objects = [meta for meta in store.list(layout.dataset_prefix(dataset)) if meta.key != marker]
     try:
         if found.status is DeletionStatus.DELETED:
             found = deletions.touch(store, dataset, found)  # now by the store's clock; this machine's may be wrong
             if found.written_at - found.deleted_at < grace:
                 return None
-            _require_untouched(store, dataset, found)
+            _require_older(objects, found.deleted_at, dataset)
             found = deletions.begin_purge(store, dataset, found)
+        else:
+            _require_older(objects, found.written_at, dataset)
     except PreconditionFailedError:
         return None
-    marker = layout.deletion_key(dataset)
-    keys = [meta.key for meta in store.list(layout.dataset_prefix(dataset)) if meta.key != marker]
-    store.delete_many(keys)
+    store.delete_many(meta.key for meta in objects)
     store.delete(marker)
-    return len(keys) + 1
+    return len(objects) + 1
 
 
-def _require_untouched(store: ObjectStore, dataset: str, found: Deletion) -> None:
-    marker = layout.deletion_key(dataset)
-    for meta in store.list(layout.dataset_prefix(dataset)):
-        if meta.key != marker and meta.last_modified > found.deleted_at:
+def _require_older(objects: Iterable[ObjectMeta], moment: datetime, dataset: str) -> None:
+    """Nobody may have written to the dataset since: what was acknowledged is not thrown away."""
+    for meta in objects:
+        if meta.last_modified > moment:
             raise StoreError(
                 f"dataset {dataset!r} was deleted, but {meta.key} was written after that; restore the dataset, or stop "
                 "its writers, restore and delete it again"

@@ -9,6 +9,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def datalake(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> Done:
 def datalake_on_terminal(*arguments: str, cwd: Path, answer: str = "", **env: str) -> Done:
     """Run a command on a terminal: standard input, output and error are one; ``answer`` is typed in."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 200))
     process = subprocess.Popen(
         command(*arguments), cwd=cwd, env=environment(**env), stdin=theirs, stdout=theirs, stderr=theirs
     )
