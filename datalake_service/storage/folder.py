@@ -295,7 +295,8 @@ class FolderStore:
             try:
                 os.mkdir(folder)
             except FileExistsError:
-                if not os.path.isdir(folder):
+                # If a delete pruned it since, this is a FileNotFoundError, and the caller starts again.
+                if not stat.S_ISDIR(os.stat(folder).st_mode):
                     raise
             if self._durable:
                 sync_directory(above)

@@ -227,6 +227,39 @@ def test_known_folders_are_not_synced_again(tmp_path: Path, kernel: Callable[[in
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("moment", ["mkdir", "link", "replace"])
+def test_a_folder_that_is_pruned_at_the_worst_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A write whose folder is removed by a delete, right before it is used, makes it again."""
+    folders = (tmp_path / "lake/d/b", tmp_path / "lake/d")
+    pruned: list[Path] = []
+
+    class Pruning(Kernel):
+        def __getattr__(self, name: str) -> Any:
+            real = super().__getattr__(name)
+            return self._pruned(real) if name == moment else real
+
+        def _pruned(self, real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **keywords: Any) -> Any:
+                if moment == "mkdir" and str(args[0]) == str(folders[0]) and not pruned:
+                    pruned.append(folders[0])
+                    raise FileExistsError  # another writer made it, and a delete removed it again
+                if moment != "mkdir" and not pruned:
+                    pruned.extend(folders)
+                    for folder_ in folders:
+                        folder_.rmdir()
+                return real(*args, **keywords)
+
+            return call
+
+    monkeypatch.setattr(folder, "os", Pruning())
+    store = FolderStore(tmp_path / "lake")
+    store.put("d/b/a", b"body", mode=Overwrite() if moment == "replace" else CreateOnly())
+    assert pruned
+    assert store.get("d/b/a")[0] == b"body"
+
+
 def test_leftovers_of_the_living_stay(tmp_path: Path) -> None:
     """Cleaning removes what is old and nobody's: not a scratch folder that is in use, not a young file."""
     store = FolderStore(tmp_path / "lake")
