@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
+import multiprocessing
 import os
 import shutil
 import sys
@@ -29,24 +30,32 @@ LINES = 1_000
 
 
 def lake(arguments: argparse.Namespace) -> Path:
-    """A lake with the rows in one merged batch; made once, by our own ingest and merge."""
+    """A lake with the rows in one merged batch; made once, in a process of its own, by our own ingest and merge."""
     base = Path(os.environ.get("BENCH_SCRATCH") or tempfile.gettempdir())
     made = base / f"bench-annotate-{arguments.rows}"
     with (base / f"{made.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            from datalake_service.pipeline.ingest import ingest_iterator
-            from datalake_service.pipeline.merge import merge_batch
-            from datalake_service.storage.folder import FolderStore
-
-            unfinished = base / f"{made.name}.tmp"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            store = FolderStore(unfinished, durable=False)
-            source = rows(arguments.rows, duplicates=0)
-            asyncio.run(ingest_iterator(store, source, dataset=DATASET, batch=BATCH, chunk_size=1_000))
-            merge_batch(store, DATASET, BATCH)
-            unfinished.rename(made)
+            maker = multiprocessing.get_context("spawn").Process(target=make_lake, args=(made, arguments.rows))
+            maker.start()
+            maker.join()
+            if maker.exitcode:
+                sys.exit(f"could not make {made}")
     return made
+
+
+def make_lake(made: Path, count: int) -> None:
+    """Make the lake; it appears when it is complete."""
+    from datalake_service.pipeline.ingest import ingest_iterator
+    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.storage.folder import FolderStore
+
+    unfinished = made.with_suffix(".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    store = FolderStore(unfinished, durable=False)
+    asyncio.run(ingest_iterator(store, rows(count, duplicates=0), dataset=DATASET, batch=BATCH, chunk_size=1_000))
+    merge_batch(store, DATASET, BATCH)
+    unfinished.rename(made)
 
 
 def asked(latency: float) -> Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]:
