@@ -24,7 +24,7 @@ COMPRESSION_LEVEL = 1
 
 _PAGE_BYTES = 1 << 20
 _PAGE_CHECK_ROWS = 64
-"""Values between two looks at the size of a page, so that large values don't pile up in one."""
+"""Most values between two looks at the size of a page; fewer of large ones, so that they don't pile up in a page."""
 _SAMPLE_ROWS = 2_000
 _REPEATED = 0.5
 """A dictionary pays if at most this share of the values is distinct; trying it on unique text costs a sixth."""
@@ -73,14 +73,16 @@ class MergedWriter:
             return
         self.rows += len(table)
         for piece in self._pieces(table):
-            self._pending.append(piece)
-            self._pending_bytes += piece.nbytes
-            self._pending_rows += len(piece)
-            if self._pending_bytes >= self._group_bytes or self._pending_rows >= self._group_rows:
+            size = piece.nbytes
+            full = self._pending_bytes + size > self._group_bytes or self._pending_rows + len(piece) > self._group_rows
+            if full and self._pending:
                 self._hand_over()
+            self._pending.append(piece)
+            self._pending_bytes += size
+            self._pending_rows += len(piece)
 
     def _pieces(self, table: pa.Table) -> list[pa.Table]:
-        """Cut a table so that no row group passes the limits by more than one piece."""
+        """Cut a table into pieces that fit into a row group, as far as its rows do."""
         per_row = max(1, table.nbytes // len(table))
         step = max(1, min(self._group_rows, self._group_bytes // per_row))
         if len(table) <= step:
@@ -155,7 +157,7 @@ class MergedWriter:
                 compression_level=self._level,
                 use_dictionary=repeating_columns(table),
                 data_page_size=_PAGE_BYTES,
-                write_batch_size=_PAGE_CHECK_ROWS,
+                write_batch_size=min(_PAGE_CHECK_ROWS, max(1, _PAGE_BYTES * len(table) // max(1, table.nbytes))),
                 write_page_index=True,
             )
         if len(table):
