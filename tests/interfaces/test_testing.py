@@ -4,9 +4,13 @@ import asyncio
 import bz2
 import gzip
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import Enum
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -141,6 +145,10 @@ def test_errors_and_skips_are_allowed_and_listed() -> None:
         ),
         (Document([]), "record at byte 0: document_key_values_map is no mapping"),  # type: ignore[arg-type]
         (Document({"a": {1}}), "record at byte 0: column 'a' cannot be written as JSON: set has no JSON form"),
+        (
+            ParseDocumentResult(None, {}),  # type: ignore[arg-type]
+            "record at byte 0: the result's document is dict",
+        ),
         (Document({"_batch": 1}), "record at byte 0: column '_batch' has a name that is reserved"),
         (Document({1: 1}), "record at byte 0: column 1 has a name that is no text"),  # type: ignore[dict-item]
         (Document({"id": 1.5}), "record at byte 0: the id is float; an id is text or an integer"),
@@ -151,9 +159,35 @@ def test_an_answer_that_would_be_rejected_is_a_problem(answer: object, words: st
     assert problems(answer) == [words]
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class Scalar:
+    """As numpy's."""
+
+    def tolist(self) -> int:
+        return 1
+
+
 def test_what_the_service_converts_is_no_problem() -> None:
-    """Dates, numbers and bytes of Python."""
-    row = {"a": datetime(2026, 1, 1, tzinfo=UTC), "b": Decimal(1), "c": b"x", "d": UUID(int=1), "e": float("nan")}
+    """Dates, numbers and bytes of Python, enumerations, dataclasses, and what converts itself."""
+    row = {
+        "a": datetime(2026, 1, 1, tzinfo=UTC),
+        "b": Decimal(1),
+        "c": b"x",
+        "d": UUID(int=1),
+        "e": float("nan"),
+        "f": Colour.RED,
+        "g": Point(1),
+        "h": MappingProxyType({"a": 1}),
+        "i": Scalar(),
+    }
     assert problems(Document(row)) == []
 
 
@@ -164,6 +198,18 @@ def test_an_async_method_is_a_problem() -> None:
 
     (problem, *_) = problems(lambda _record: answer())
     assert problem == "record at byte 0: the method is async; it has to be a plain one"
+
+
+@pytest.mark.parametrize("status", ["ERROR", "SKIP", "SUCCESS"])
+def test_results_are_unwrapped(status: Any) -> None:
+    """The status decides, as it does in the service."""
+    documents = [Document({"a": 1}), *([None] if status != "SUCCESS" else [])]
+    for answer in [ParseDocumentResult(None, document, status) for document in documents]:
+        report = check_parser(Parser(partial(lambda answer, _record: answer, answer)), b"<a>")
+        assert report.ok
+        assert [len(report.rows), len(report.skips), len(report.errors)] == [
+            int(status == name) for name in ("SUCCESS", "SKIP", "ERROR")
+        ]
 
 
 def test_a_parser_that_depends_on_its_past_is_a_problem() -> None:
@@ -324,6 +370,17 @@ def test_an_annotator_is_checked() -> None:
     assert annotated(lambda _item: SkipDoc()).skips == ["row r: no reason given"]
     assert annotated(lambda _item: ErrorDoc(error_message="no")).errors == ["row r: no"]
     assert annotated(lambda item: item.data["none"]).errors[0].startswith("row r: KeyError: 'none'")
+
+
+def test_an_annotator_that_cannot_be_opened_is_a_problem() -> None:
+    """Nothing else is asked of it."""
+
+    class Closed(Notes):
+        async def open(self, context: HandlerContext) -> None:
+            raise OSError("no model")
+
+    (problem,) = check_annotator(Closed(lambda _item: {}), [{"a": 1}]).problems
+    assert problem.startswith("open or close failed: OSError: no model (")
 
 
 def test_an_annotator_gets_items_as_they_are() -> None:

@@ -259,6 +259,17 @@ def test_an_exception_that_cannot_be_printed_is_told() -> None:
     assert "cannot be shown: RuntimeError" in rejection(raising(Unprintable())).message
 
 
+def test_an_error_document_with_a_strange_payload_keeps_its_message() -> None:
+    """The message says more than that the payload is no mapping."""
+    found = rejection(ErrorDoc([], error_message="bad"))  # type: ignore[arg-type]
+    assert (found.kind, found.message, found.document) == (RejectionKind.PARSE, "bad", None)
+
+
+def test_a_very_long_message_is_cut() -> None:
+    """Some libraries put the whole document into theirs."""
+    assert len(rejection(raising(ValueError("x" * 100_000))).message) < 1500
+
+
 async def coroutine() -> None:
     """What an async parser returns."""
 

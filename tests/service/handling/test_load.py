@@ -109,6 +109,23 @@ def test_an_edited_module_is_read_anew(tmp_path: Path) -> None:
     assert name_of(tmp_path) == 22
 
 
+def test_a_helper_that_was_removed_is_missed(tmp_path: Path) -> None:
+    """Its old code does not live on."""
+    write(tmp_path, handler="from helpers import NAME" + PARSER, helpers="NAME = 1")
+    assert name_of(tmp_path) == 1
+    (tmp_path / "helpers.py").unlink()
+    assert failure(tmp_path, "handler.Parser") == (
+        "handler.Parser: importing handler failed: ModuleNotFoundError: No module named 'helpers' (handler.py:1)"
+    )
+
+
+def test_a_class_without_a_signature_is_called_as_it_is(tmp_path: Path) -> None:
+    """Its own error is told."""
+    source = PARSER + "    __signature__ = 'none'\n    def __init__(self):\n        pass\n"
+    write(tmp_path, handler=source)
+    assert failure(tmp_path, "handler.Parser", limit=1).startswith("handler.Parser: the constructor raised TypeError: ")
+
+
 def test_an_installed_module_is_found(tmp_path: Path) -> None:
     """A reference may be dotted."""
     found = load_class("datalake_interfaces.documents.SkipDoc", folder=tmp_path, interface=Document)

@@ -85,6 +85,32 @@ def oracle(data: bytes, start: RecordParseHint, end: RecordParseHint, *, overlap
     return read
 
 
+def oracle_of_kinds(data: bytes, kinds: list[tuple[RecordParseHint, RecordParseHint]]) -> list[tuple[int, bytes]]:
+    """State-machine reading: kinds of records take turns, and each search begins before the consumed end pattern."""
+    records: list[tuple[int, bytes]] = []
+    position = 0
+    while True:
+        start, end = kinds[len(records) % len(kinds)]
+        begin: int | None = position + (start.offset or 0)
+        behind = (begin or 0) + (1 if start.offset == 0 else 0)
+        if start.pattern is not None:
+            begin = first(data, start.pattern_bytes, position)
+            behind = (begin or 0) + len(start.pattern_bytes)
+        if begin is None or begin >= len(data):
+            return records
+        stop = None
+        if end.pattern is None:
+            position = begin + (end.offset or 0)
+            stop = position if position <= len(data) else None
+        else:
+            found = first(data, end.pattern_bytes, behind)
+            if found is not None:
+                position, stop = found, found + len(end.pattern_bytes)
+        records.append((begin, data[begin:stop]))
+        if stop is None:
+            return records
+
+
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in blocks, cut at some places."""
     edges = sorted({min(place, len(data)) for place in places} | {0, len(data)})
@@ -140,6 +166,24 @@ def test_a_framer_resumes_where_another_left_off(
         got += [last] if last else []
     again = Framer(start, end, offset=framer.resume, end_is_next_start=overlap)
     assert got + framed(again, [data[framer.resume :]]).records == wanted
+
+
+@settings(max_examples=2000, deadline=None)
+@given(BYTES, st.lists(st.tuples(STARTS, ENDS), min_size=1, max_size=3), st.lists(st.integers(0, 80), max_size=40))
+def test_kinds_of_records_take_turns(
+    data: bytes, kinds: list[tuple[RecordParseHint, RecordParseHint]], places: list[int]
+) -> None:
+    """What a state-machine parser needs: hints that change after each record, and ends that are starts."""
+    framer = Framer(*kinds[0], end_is_next_start=True)
+    got: list[tuple[int, bytes]] = []
+    for block in cut(data, places):
+        framer.push(block)
+        while some := framer.take(1):
+            got += some
+            framer.expect(*kinds[len(got) % len(kinds)])
+    last = framer.finish()
+    got += [last] if last else []
+    assert got == oracle_of_kinds(data, kinds)
 
 
 @pytest.mark.parametrize("limit", [None, 1])
@@ -235,6 +279,17 @@ def test_an_endless_last_record_is_reported_at_the_end() -> None:
     assert framer.take() == []
     assert framer.finish() is None
     assert framer.oversize == [Oversize(0, 6, b"<123")]
+
+
+@pytest.mark.parametrize("block", [b"noise", b"<<open", b"a part of a start <", b"<<a part of an end>"])
+def test_taking_again_takes_nothing(block: bytes) -> None:
+    """Whatever it waits for, and without losing it."""
+    framer = Framer(pattern(b"<<"), pattern(b">>"))
+    framer.push(block)
+    assert framer.take() == framer.take() == []
+    framer.push(b"<<b>>")
+    assert len(framer.take()) == 1
+    assert framer.take() == []
 
 
 def test_a_block_has_to_be_used_up() -> None:

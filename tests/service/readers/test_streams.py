@@ -230,6 +230,13 @@ def test_headers_with_every_field_are_passed(extra: bytes, name: bytes, comment:
     assert (bytes(decoded.data), decoded.damage) == (b"data", None)
 
 
+def test_a_header_with_flags_of_the_future_is_damage() -> None:
+    """Nobody knows how long it is."""
+    damage = Decoded(b"\x1f\x8b\x08\xe0" + bytes(30), Compression.GZIP).damage
+    assert damage is not None
+    assert damage.kind is DamageKind.CORRUPT
+
+
 def test_a_header_without_an_end_is_damage() -> None:
     """A name that never ends does not eat the memory."""
     packed = b"\x1f\x8b\x08\x08" + bytes(6) + b"x" * (3 << 20)
@@ -245,6 +252,9 @@ def test_zstd_frames_to_be_skipped_are_skipped() -> None:
     packed = skipped + PACK[Compression.ZSTD](b"one") + empty + PACK[Compression.ZSTD](b"two") + skipped
     decoded = Decoded(packed, Compression.ZSTD)
     assert (bytes(decoded.data), decoded.damage) == (b"onetwo", None)
+    small = struct.pack("<II", 0x184D2A5F, 5) + b"extra"
+    decoded = Decoded(small + PACK[Compression.ZSTD](b"one") + small, Compression.ZSTD, trickle=random.Random(3))
+    assert (bytes(decoded.data), decoded.damage) == (b"one", None)
     cut = Decoded(packed[:-1], Compression.ZSTD)
     assert bytes(cut.data) == b"onetwo"
     assert cut.damage is not None
