@@ -113,7 +113,7 @@ async def annotate(
                 await run.work(output)
                 failures.judge()
     except BaseException as error:
-        session.tell(ANNOTATION_FAILED, level=logging.ERROR, error=type(error).__name__)
+        session.tell(ANNOTATION_FAILED, level=logging.WARNING, error=type(error).__name__)
         raise
     tell()
     session.tell(ANNOTATION_COMPLETED)
@@ -192,7 +192,7 @@ class _Session:
             try:
                 await self._call(function.close)
             except Exception as error:  # noqa: BLE001 - the user's annotator; its results are stored all the same
-                self.tell(ANNOTATION_CLOSE_FAILED, level=logging.WARNING, error=failure_of(error).kind)
+                self.tell(ANNOTATION_CLOSE_FAILED, level=logging.WARNING, failure=failure_of(error).kind)
 
     @asynccontextmanager
     async def output(self, keeper: LeaseKeeper, replace: Replace) -> AsyncGenerator[AnnotationOutput, None]:

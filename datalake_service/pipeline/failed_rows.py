@@ -51,8 +51,7 @@ class FailedRows:
         self.kinds[kind] += 1
         if self.kinds[kind] <= _TOLD:
             fields = {"dataset": self._dataset, "annotator": self._annotator, "batch": batch, "id": row_id}
-            last = self.kinds[kind] == _TOLD
-            emit(ANNOTATION_ROW_FAILED, level=logging.WARNING, **fields, failure=kind, more_are_counted_only=last)
+            emit(ANNOTATION_ROW_FAILED, level=logging.WARNING, **fields, failure=kind)
         return self._judge(first=_FIRST_JUDGEMENT)
 
     def judge(self) -> None:

@@ -198,5 +198,5 @@ def test_an_annotator_that_cannot_close_is_logged(folder_store: FolderStore, cap
 
     assert run(folder_store, one_batch(5), Broken()).annotated == 5
     (told,) = events(caplog, ANNOTATION_CLOSE_FAILED)
-    assert (told["dataset"], told["annotator"], told["error"]) == (DATASET, ANNOTATOR, "RuntimeError")
+    assert (told["dataset"], told["annotator"], told["failure"]) == (DATASET, ANNOTATOR, "RuntimeError")
     assert "secret" not in caplog.text + str(told)
