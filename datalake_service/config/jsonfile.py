@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from datalake_service.errors import ConfigError
 
+_TRAILING_COMMA: Final = "a comma before the closing bracket; remove it"
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -52,7 +53,9 @@ def parse_json(data: bytes, *, name: str) -> object:
         value = json.loads(text, parse_constant=_refuse_constant)
         problems = tuple(_repetitions(json.loads(text, object_pairs_hook=_object), ""))
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}:{error.lineno}:{error.colno}: {_explain(text, error)}") from None
+        position, message = _explain(text, error)
+        line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+        raise ConfigError(f"{name}:{line}:{column}: {message}") from None
     except RecursionError:
         raise ConfigError(f"{name}: nested too deeply") from None
     except ValueError as error:  # NaN, or an integer of more than 4,300 digits
@@ -101,15 +104,17 @@ def _repetitions(value: object, path: str) -> Iterator[str]:
             yield from _repetitions(item, f"{path}[{number}]")
 
 
-def _explain(text: str, error: json.JSONDecodeError) -> str:
-    """What is wrong, in words that name the usual causes."""
+def _explain(text: str, error: json.JSONDecodeError) -> tuple[int, str]:
+    """Where it is wrong, and what, in words that name the usual causes. The same for every version of Python."""
     rest, before = text[error.pos :].lstrip(), text[: error.pos].rstrip()
-    if (rest[:1] in {"}", "]"} and before.endswith(",")) or "trailing comma" in error.msg:
-        return "a comma before the closing bracket; remove it"
+    if before.endswith(",") and rest[:1] in {"}", "]"}:
+        return len(before) - 1, _TRAILING_COMMA
+    if rest.startswith(",") and rest[1:].lstrip()[:1] in {"}", "]"}:
+        return len(text) - len(rest), _TRAILING_COMMA
     if rest.startswith(("//", "/*", "#")):
-        return "JSON has no comments; remove it"
+        return len(text) - len(rest), "JSON has no comments; remove it"
     if rest.startswith(("'", "\N{LEFT SINGLE QUOTATION MARK}", "\N{LEFT DOUBLE QUOTATION MARK}")):
-        return 'text stands in straight double quotes: "…"'
+        return len(text) - len(rest), 'text stands in straight double quotes: "…"'
     if not rest:
-        return "the file ends in the middle"
-    return f"not JSON: {error.msg[0].lower()}{error.msg[1:]}"
+        return len(text), "the file ends in the middle"
+    return error.pos, f"not JSON: {error.msg[0].lower()}{error.msg[1:]}"

@@ -18,6 +18,7 @@ from datalake_service.catalog.datasets import DatasetState, list_datasets, load_
 from datalake_service.catalog.deletions import Deletion, DeletionStatus, find_deletion
 from datalake_service.catalog.manifests import RunManifest, format_time
 from datalake_service.catalog.tasks import load_tasks
+from datalake_service.config.problems import redacted
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -152,7 +153,7 @@ class DatasetOverview:
             "tasks": self.tasks,
             "batches": [batch.to_dict() for batch in self.batches.values()],
             "annotators": [annotator.to_dict() for annotator in self.annotators.values()],
-            "config": None if state is None else dict(state.config),
+            "config": None if state is None else redacted(dict(state.config)),
             "runs": [] if state is None else [run.to_dict() for run in state.runs],
             "report": None if state is None or state.report is None else dict(state.report),
         }

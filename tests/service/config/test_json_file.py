@@ -31,8 +31,9 @@ def message(data: bytes) -> str:
     [
         (b"", "f.json: is empty; expected a JSON object"),
         (b" \n", "f.json: is empty; expected a JSON object"),
-        (b'{"a": 1,}', "f.json:1:9: a comma before the closing bracket; remove it"),
-        (b'{\n "a": [1,\n 2,\n ]\n}', ": a comma before the closing bracket; remove it"),
+        (b'{"a": 1,}', "f.json:1:8: a comma before the closing bracket; remove it"),
+        (b'{\n "a": [1,\n 2 ,\n ]\n}', "f.json:3:4: a comma before the closing bracket; remove it"),
+        (b"[1,,]", "f.json:1:4: a comma before the closing bracket; remove it"),
         (b'{\n  // why\n "a": 1}', "f.json:2:3: JSON has no comments; remove it"),
         (b'{"a": 1} # why', "f.json:1:10: JSON has no comments; remove it"),
         (b"{'a': 1}", 'f.json:1:2: text stands in straight double quotes: "'),
