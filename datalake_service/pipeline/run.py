@@ -26,7 +26,14 @@ from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep, TaskWatch
 from datalake_service.pipeline.run_record import RunRecord
-from datalake_service.pipeline.run_report import AnnotatorOutcome, FailedTask, MergedBatch, RunReport, TaskTotals
+from datalake_service.pipeline.run_report import (
+    AnnotatorOutcome,
+    FailedTask,
+    MergedBatch,
+    RunReport,
+    TaskTotals,
+    in_groups,
+)
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import Clock, SystemClock
@@ -148,7 +155,7 @@ class _Run:
             seconds=0.0,
             tasks=tasks.totals,
             failures=tasks.failures,
-            notes=(*plan.notes, *tasks.notes),
+            notes=(*plan.notes, *in_groups(tasks.notes)),
             limit=tasks.limit,
             merged=merged,
             annotators=annotators,

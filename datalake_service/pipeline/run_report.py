@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.merge_result import MergeResult
 from datalake_utils.units import format_duration
 
+_SAID_EACH = 3
+"""More notes of a kind are told as one."""
 _SHOWN = 5
 """Failures and notes in the lines for people; all of them are in the JSON."""
 
@@ -226,6 +229,21 @@ class RunReport:
         parts = [(result.new_rows, "new"), (result.duplicates, "duplicates taken out"), (result.conflicts, "conflicts")]
         told = [f"{number:,} {word}" for number, word in parts if number]
         return f" ({', '.join(told)})" if told else ""
+
+
+def in_groups(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes that say the same of many inputs (numbers aside) told once, with how many and with the first of them.
+
+    A note begins with the input that it is about. All of them stand in the tasks.
+    """
+    groups: dict[str, list[str]] = {}
+    for note in notes:
+        groups.setdefault(re.sub(r"\d+", "", note.partition(": ")[2]), []).append(note)
+    return tuple(
+        told
+        for group in groups.values()
+        for told in (group if len(group) <= _SAID_EACH else [f"{len(group):,} inputs, such as {group[0]}"])
+    )
 
 
 def _annotation(outcome: AnnotatorOutcome) -> str:

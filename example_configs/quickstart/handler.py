@@ -65,18 +65,18 @@ class DocstringParser(SingleFileParser):
 
 
 class Style(Annotator):
-    """How a docstring is written: its summary line, its size, and whether it documents exceptions."""
+    """How a docstring is written: its summary line, its size, and whether it speaks of exceptions."""
 
     def annotate(self, item: DataItem) -> Annotation | SkipDoc:
         """Describe one docstring; those without a summary line are left out."""
-        summary, _, details = item.data["text"].partition("\n\n")
+        text: str = item.data["text"]
+        summary = text.partition("\n\n")[0]
         if "\n" in summary or not summary.endswith("."):
             return SkipDoc(skip_message="no summary line")
         return Annotation(
             {
                 "summary": summary,
-                "words": len(item.data["text"].split()),
-                "is_imperative": summary.split()[0].rstrip("s") == summary.split()[0],
-                "mentions_exception": re.search(r"\braises?\b|Error\b", details or summary) is not None,
+                "words": len(text.split()),
+                "mentions_exception": re.search(r"\braises?\b|Error\b", text, re.IGNORECASE) is not None,
             },
         )

@@ -1,10 +1,20 @@
-"""Exceptions in the logs of a web server: a parser that cuts them out."""
+"""Exceptions in the logs of a web server: a parser that cuts them out, an annotator that says whose they are."""
 
 from __future__ import annotations
 
 import re
 
-from datalake_interfaces import Document, ErrorDoc, RecordHintType, RecordParseHint, SingleFileParser, SkipDoc
+from datalake_interfaces import (
+    Annotation,
+    Annotator,
+    DataItem,
+    Document,
+    ErrorDoc,
+    RecordHintType,
+    RecordParseHint,
+    SingleFileParser,
+    SkipDoc,
+)
 
 _RULE = "-" * 40
 _CLIENT = re.compile(r"processing of request from \('(?P<host>[^']+)', (?P<port>\d+)\)")
@@ -63,3 +73,12 @@ class TracebackParser(SingleFileParser):
             },
             record_type="exception",
         )
+
+
+class Blame(Annotator):
+    """Whose fault it was: what the client sent, or the application."""
+
+    def annotate(self, item: DataItem) -> Annotation:
+        """Decide by the kind of exception: parsing fails on what came in, everything else is ours."""
+        parsing = item.data["exception"].rpartition(".")[2] in {"ValueError", "JSONDecodeError", "UnicodeDecodeError"}
+        return Annotation({"client": parsing, "place": f"{item.data['function']}:{item.data['line']}"})

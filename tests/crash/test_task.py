@@ -20,6 +20,7 @@ from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.tasks import (
     LINES,
     TickingClock,
+    after,
     file_job,
     merged_rows,
     run_here,
@@ -121,12 +122,8 @@ def test_any_number_of_crashes_and_stops_changes_nothing(
         expected, _ = clean_run(Path(folder, "clean"), content, chunk_size=chunk_size)
         world = World(Path(folder, "world"), content, chunk_size=chunk_size)
         for number, fault in crashes:
-            asked = iter(range(looks))
+            store = FaultyStore(world.inner, {number: fault})
             with suppress(Crash):
-                run_here(
-                    world.job(FaultyStore(world.inner, {number: fault})),
-                    stop=lambda asked=asked: next(asked, None) is None,
-                    clock=TickingClock(pace),
-                )
+                run_here(world.job(store), stop=after(looks), clock=TickingClock(pace))
         assert run_here(world.job(world.inner), clock=TickingClock(pace)).status is TaskStatus.COMPLETED
         assert world.outcome() == expected

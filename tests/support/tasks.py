@@ -171,6 +171,12 @@ def file_job(
     return TaskJob(task=task, source=name, input=files, handler=handler, store=store, **settings)
 
 
+def after(looks: int) -> Callable[[], bool]:
+    """Says yes when it was asked so often."""
+    asked = iter(range(looks))
+    return lambda: next(asked, None) is None
+
+
 def run_here(job: TaskJob, *, stop: Callable[[], bool] = lambda: False, clock: Clock | None = None) -> TaskResult:
     """Run a task in this process."""
     return run_task(job, stop=stop, report=lambda _: None, clock=clock or TickingClock(0.01))

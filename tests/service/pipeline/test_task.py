@@ -19,6 +19,7 @@ from datalake_service.storage import FolderStore, Overwrite
 from tests.support.tasks import (
     LINES,
     TickingClock,
+    after,
     file_job,
     merged_rows,
     run_here,
@@ -135,12 +136,6 @@ def test_a_completed_task_is_not_read_again(store: FolderStore, make: Make) -> N
 
 
 # Stopping and going on -------------------------------------------------------------------------------------------
-
-
-def after(looks: int) -> Callable[[], bool]:
-    """Says yes when it was asked so often."""
-    asked = iter(range(looks))
-    return lambda: next(asked, None) is None
 
 
 MIXED = "".join(f"{word} {number}\n" for number in range(30) for word in ("doc", "own", "skip", "bad"))
