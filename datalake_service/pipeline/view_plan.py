@@ -23,8 +23,9 @@ from datalake_service.errors import (
     UsageError,
 )
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.conditions import Condition, Filters, ViewSchema, nearest_names, unknown_column
+from datalake_service.tables.conditions import Condition, Filters
 from datalake_service.tables.engine import Engine, EngineLimits
+from datalake_service.tables.naming import ViewSchema, nearest_names, unknown_column
 from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, read_versions
 from datalake_service.tables.sql import Reference
 
@@ -102,7 +103,7 @@ class ViewPlan:
     def types(self) -> dict[Reference, ColumnType]:
         """The type of every column that is shown or filtered by, over all batches."""
         created = Reference(None, SYSTEM_COLUMNS[1])
-        references = {*self.row_columns, *self.table_columns, *(self.condition.columns or {}).values(), created}
+        references = {*self.row_columns, *self.table_columns, *self.condition.columns.values(), created}
         return {reference: self.schema.type_of(reference) for reference in references}
 
 

@@ -27,6 +27,8 @@ _FILES = 48
 _REMOTE_BYTES = 64 << 20
 """Objects of a remote store that are brought in together, so that small ones don't wait for each other."""
 
+_INTERRUPT_SECONDS = 0.01
+
 CREATED_AT = Reference(None, SYSTEM_COLUMNS[1])
 
 _T = TypeVar("_T")
@@ -108,11 +110,18 @@ class BatchPass(Generic[_T]):
     def close(self) -> None:
         """Give everything back; a query that runs in another thread is interrupted. May be called again."""
         self._closed = True
+        # An interrupt that comes between two statements is forgotten, so it is sent until it is heard.
+        while not self._moving.acquire(timeout=_INTERRUPT_SECONDS):
+            self._interrupt()
+        try:
+            self._answers.close()
+        finally:
+            self._moving.release()
+
+    def _interrupt(self) -> None:
         engine = self._engine
         if engine is not None:
             engine.interrupt()
-        with self._moving:
-            self._answers.close()
 
     def _read(self, batches: Sequence[PlannedBatch]) -> Generator[_T, None, None]:
         for group in _groups(batches, remote=is_remote(self._store)):

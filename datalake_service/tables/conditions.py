@@ -1,19 +1,18 @@
 """From filters to one SQL condition over the columns of a view.
 
-Decides what every name in a filter means, once for all batches. Columns stand in the condition under aliases that
-``query.py`` gives them in each batch.
+Columns stand in the condition under aliases that ``query.py`` gives them in each batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from datalake_service.catalog.columns import ColumnType, column_type
 from datalake_service.errors import FilterError
 from datalake_service.tables.engine import in_our_words
-from datalake_service.tables.expressions import ColumnName, Expression, is_keyword, parse_expression
+from datalake_service.tables.expressions import parse_expression
+from datalake_service.tables.naming import Names, ViewSchema
 from datalake_service.tables.sql import Reference, sql_type
 
 if TYPE_CHECKING:
@@ -23,39 +22,16 @@ if TYPE_CHECKING:
 
     Node = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter
 
-_SUGGESTIONS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ViewSchema:
-    """Every column that the chosen batches have, and the kinds of its values over all of them."""
-
-    base: Mapping[str, str]
-    """Kinds by name."""
-    annotators: Mapping[str, Mapping[str, str]]
-    """The same for each annotator that was looked at; none yet for one that has no merged annotations."""
-
-    def of(self, annotator: str | None) -> Mapping[str, str]:
-        """The columns of the base (``None``) or of an annotator."""
-        return self.base if annotator is None else self.annotators.get(annotator, {})
-
-    def type_of(self, reference: Reference) -> ColumnType:
-        """The type that holds the column in all batches; ``null`` if it is nowhere."""
-        return column_type(self.of(reference.annotator).get(reference.column, ""))
-
-    def labels(self) -> list[str]:
-        """Every column as rows name it."""
-        qualified = (Reference(name, column).label for name, columns in self.annotators.items() for column in columns)
-        return [*self.base, *qualified]
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Which rows are selected, in SQL."""
 
     sql: str = "TRUE"
-    columns: Mapping[str, Reference] | None = None
+    columns: Mapping[str, Reference] = field(default_factory=dict)
     """What the aliases in it stand for."""
+    early: Mapping[str, str] = field(default_factory=dict)
+    """By annotator, a part of the condition that no row passes without an annotation: it can be asked before a join."""
     user_sql: bool = False
     """Whether part of it was written by the user."""
     notes: tuple[str, ...] = ()
@@ -64,7 +40,7 @@ class Condition:
     @property
     def names(self) -> dict[str, str]:
         """Labels by alias, for messages."""
-        return {alias: reference.label for alias, reference in (self.columns or {}).items()}
+        return {alias: reference.label for alias, reference in self.columns.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +50,10 @@ class _Leaf:
     node: BooleanFilter | RawDuckFilter
     owner: str | None
     what: str
+
+
+_Pieces = list["str | _Leaf"]
+"""SQL with filters in it."""
 
 
 class Filters:
@@ -99,12 +79,14 @@ class Filters:
             FilterError: A raw filter is not one expression about a row.
         """
         self.owners = tuple(annotators or {})
-        self._pieces: list[str | _Leaf] = []
         parts: list[tuple[Node | None, str | None, str]] = [(over_all, None, "filter"), (base, None, "base_filter")]
         parts += [(node, name, f"annotator_filters[{name!r}]") for name, node in (annotators or {}).items()]
-        for node, owner, what in parts:
-            if node is not None:
-                self._pieces += [*(["AND"] if self._pieces else []), *_flattened(node, owner, what)]
+        self._conjuncts: list[_Pieces] = [
+            list(_flattened(conjunct, owner, what))
+            for node, owner, what in parts
+            if node is not None
+            for conjunct in _conjuncts(node)
+        ]
         self._parsed = {
             id(leaf): parse_expression(connection, leaf.node.sql, what=leaf.what)
             for leaf in self._leaves()
@@ -112,7 +94,7 @@ class Filters:
         }
 
     def _leaves(self) -> Iterator[_Leaf]:
-        return (piece for piece in self._pieces if isinstance(piece, _Leaf))
+        return (piece for pieces in self._conjuncts for piece in pieces if isinstance(piece, _Leaf))
 
     def named_annotators(self, existing: Collection[str]) -> set[str]:
         """Those of ``existing`` that a filter may name."""
@@ -133,13 +115,24 @@ class Filters:
         Raises:
             FilterError: A name is ambiguous, or DuckDB refuses the expression.
         """
-        if not self._pieces:
+        if not self._conjuncts:
             return Condition()
-        names = _Names(schema, self._free_prefix())
-        pieces = [self._written(piece, names) if isinstance(piece, _Leaf) else piece for piece in self._pieces]
-        condition = Condition(" ".join(pieces), names.columns, bool(self._parsed), tuple(names.notes))
+        names = Names(schema, self._free_prefix())
+        written: list[str] = []
+        of_one: list[tuple[str, str]] = []
+        for pieces in self._conjuncts:
+            names.used = set()
+            written.append(
+                " ".join(self._written(piece, names) if isinstance(piece, _Leaf) else piece for piece in pieces)
+            )
+            sources = {reference.annotator for reference in names.used}
+            if len(sources) == 1 and (annotator := sources.pop()) is not None:
+                of_one.append((annotator, written[-1]))
+        condition = Condition(
+            " AND ".join(written), names.columns, user_sql=bool(self._parsed), notes=tuple(names.notes)
+        )
         _check(connection, condition, schema)
-        return condition
+        return replace(condition, early=_early(connection, condition, of_one, schema))
 
     def _free_prefix(self) -> str:
         """A beginning for aliases that no name in a raw filter has."""
@@ -149,7 +142,7 @@ class Filters:
             prefix += "_"
         return prefix
 
-    def _written(self, leaf: _Leaf, names: _Names) -> str:
+    def _written(self, leaf: _Leaf, names: Names) -> str:
         if leaf.node.type == "boolean":
             return names.boolean(leaf.node.field, leaf.owner, value=leaf.node.value, what=leaf.what)
         expression = self._parsed[id(leaf)]
@@ -157,8 +150,19 @@ class Filters:
         return f"(\n{text})"
 
 
+def _conjuncts(node: Node) -> Iterator[Node]:
+    """The parts of a filter that must all be true. Without recursion, like the next one: filters nest to any depth."""
+    todo = [node]
+    while todo:
+        item = todo.pop()
+        if item.type == "all" and item.filters:
+            todo += reversed(item.filters)
+        else:
+            yield item
+
+
 def _flattened(node: Node, owner: str | None, what: str) -> Iterator[str | _Leaf]:
-    """The filter as text between leaves. Without recursion: filters nest to any depth."""
+    """The filter as SQL between leaves."""
     todo: list[Node | str] = [node]
     while todo:
         item = todo.pop()
@@ -177,122 +181,34 @@ def _flattened(node: Node, owner: str | None, what: str) -> Iterator[str | _Leaf
             todo.append("(")
 
 
-class _Names:
-    """Looks names up, hands out aliases, and notes what stands for nothing."""
-
-    def __init__(self, schema: ViewSchema, prefix: str) -> None:
-        self._schema = schema
-        self._prefix = prefix
-        self._aliases: dict[Reference, str] = {}
-        self.notes: dict[str, None] = {}
-
-    @property
-    def columns(self) -> dict[str, Reference]:
-        return {alias: reference for reference, alias in self._aliases.items()}
-
-    def boolean(self, field: str, owner: str | None, *, value: bool, what: str) -> str:
-        """The condition of a boolean filter."""
-        reference = self._field(field, owner)
-        if reference is None:
-            self._unknown(field, owner, what)
-            return "FALSE"
-        kind = self._schema.type_of(reference)
-        match kind:
-            case ColumnType.NULL:
-                return "FALSE"
-            case ColumnType.BOOL:
-                return self._alias(reference) if value else f"(NOT {self._alias(reference)})"
-            case ColumnType.JSON:
-                return f"({self._alias(reference)} = '{'true' if value else 'false'}')"
-            case _:
-                self.notes[f"{what}: column {field!r} holds {kind} values, no booleans; it selects no row"] = None
-                return "FALSE"
-
-    def in_sql(self, name: ColumnName, owner: str | None, expression: Expression, *, what: str) -> str | None:
-        """What to write for a name in a raw filter; ``None``: leave it."""
-        reference = self._reference(name.parts, owner, what)
-        if reference is None:
-            if is_keyword(name, expression.sql):
-                return None
-            self._unknown(".".join(name.parts), owner, what)
-            return "(NULL)"
-        return "(NULL)" if self._schema.type_of(reference) is ColumnType.NULL else self._alias(reference)
-
-    def _alias(self, reference: Reference) -> str:
-        return self._aliases.setdefault(reference, f"{self._prefix}{len(self._aliases)}")
-
-    def _field(self, field: str, owner: str | None) -> Reference | None:
-        """A field is exact: JSON keys are."""
-        if owner is not None and field in self._schema.of(owner):
-            return Reference(owner, field)
-        for name in sorted(self._schema.annotators, key=len, reverse=True):
-            column = field.removeprefix(f"{name}.")
-            if column != field and column in self._schema.of(name):
-                return Reference(name, column)
-        return Reference(None, field) if owner is None and field in self._schema.base else None
-
-    def _reference(self, parts: tuple[str, ...], owner: str | None, what: str) -> Reference | None:
-        """A name in SQL: exactly as spelled, else whatever its case."""
-        own = self._schema.of(owner)
-        if len(parts) == 1:
-            column = _spelled(parts[0], own, what)
-            return None if column is None else Reference(owner, column)
-        for length in range(1, len(parts)):
-            annotator = _spelled(".".join(parts[:length]), self._schema.annotators, what)
-            if annotator is not None:
-                column = _spelled(".".join(parts[length:]), self._schema.of(annotator), what)
-                if column is not None:
-                    return Reference(annotator, column)
-                self._refuse_path(parts[length:], self._schema.of(annotator), what)
-        if ".".join(parts) in own:
-            return Reference(owner, ".".join(parts))
-        self._refuse_path(parts, own, what)
-        return None
-
-    def _refuse_path(self, parts: tuple[str, ...], columns: Mapping[str, str], what: str) -> None:
-        """``metadata.score`` looks right, and would be null for every row."""
-        if len(parts) > 1 and parts[0] in columns:
-            path = ".".join(parts)
-            raise FilterError(
-                f"{what}: {path}: {parts[0]!r} is a column, not an annotator; write {parts[0]}->>'{parts[1]}' to take "
-                "a value out of its JSON"
-            )
-
-    def _unknown(self, name: str, owner: str | None, what: str) -> None:
-        candidates = self._schema.labels() if owner is None else [*self._schema.of(owner), *self._schema.labels()]
-        self.notes[f"{what}: {unknown_column(name, candidates)}"] = None
-
-
-def unknown_column(name: str, candidates: Iterable[str]) -> str:
-    """A sentence about a column that is nowhere, with the nearest names."""
-    near = nearest_names(name, candidates)
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"there is no column {name!r}, it is null in every row{hint}"
-
-
-def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
-    """Those of ``candidates`` that ``name`` was probably meant to be."""
-    import difflib
-
-    return difflib.get_close_matches(name, list(dict.fromkeys(candidates)), n=_SUGGESTIONS, cutoff=0.6)
-
-
-def _spelled(name: str, known: Mapping[str, object], what: str) -> str | None:
-    """The one of ``known`` that ``name`` means in SQL, where case does not count unless it has to."""
-    if name in known:
-        return name
-    same = [candidate for candidate in known if candidate.lower() == name.lower()]
-    if len(same) > 1:
-        raise FilterError(f"{what}: {name!r} could be {' or '.join(map(repr, same))}; write one of them exactly")
-    return same[0] if same else None
+def _nulls(condition: Condition, schema: ViewSchema) -> str:
+    """One row in which every column of a condition is null, as a table."""
+    columns = [
+        f"CAST(NULL AS {sql_type(schema.type_of(reference))}) AS {alias}"
+        for alias, reference in condition.columns.items()
+    ]
+    return f"(SELECT {', '.join(['1 AS one', *columns])})"
 
 
 def _check(connection: duckdb.DuckDBPyConnection, condition: Condition, schema: ViewSchema) -> None:
     """Let DuckDB bind the condition over no rows: mistakes show before anything is read."""
-    columns = [
-        f"CAST(NULL AS {sql_type(schema.type_of(reference))}) AS {alias}"
-        for alias, reference in (condition.columns or {}).items()
-    ]
-    rows = f"(SELECT {', '.join(['1 AS one', *columns])} LIMIT 0)"
     with in_our_words("use the filter", names=condition.names, user_sql=condition.user_sql):
-        connection.execute(f"SELECT one FROM {rows} WHERE {condition.sql}").fetchall()
+        connection.execute(
+            f"SELECT one FROM (FROM {_nulls(condition, schema)} LIMIT 0) WHERE {condition.sql}"
+        ).fetchall()
+
+
+def _early(
+    connection: duckdb.DuckDBPyConnection, condition: Condition, of_one: list[tuple[str, str]], schema: ViewSchema
+) -> dict[str, str]:
+    """Those conditions on one annotator that are not true where there is no annotation."""
+    early: dict[str, list[str]] = {}
+    for annotator, sql in of_one:
+        try:
+            with in_our_words("use the filter", user_sql=condition.user_sql):
+                row = connection.execute(f"SELECT ({sql}) IS TRUE FROM {_nulls(condition, schema)}").fetchone()
+        except FilterError:  # fails for null, but may never meet one
+            continue
+        if row == (False,):
+            early.setdefault(annotator, []).append(sql)
+    return {annotator: " AND ".join(conditions) for annotator, conditions in early.items()}

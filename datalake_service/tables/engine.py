@@ -25,6 +25,16 @@ DEFAULT_MEMORY_BYTES = 512 << 20
 _MAX_THREADS = 4
 """Rows leave in one thread, in order; more threads than this only help the join before it."""
 _MAX_MESSAGE = 500
+_ABOUT_VALUES = {"Conversion", "Out of Range", "Invalid Input"}
+"""Errors that quote a value, which is a row's content."""
+_ABOUT_SQL = {"Parser", "Syntax", "Binder", "Catalog", "Type", "Mismatch Type", "Not implemented", *_ABOUT_VALUES}
+"""Errors that a user's SQL causes, and nothing else of ours."""
+
+
+class OutOfMemoryError(StoreError):
+    """A query needs more memory, or more room to spill, than it may use."""
+
+    kind = "out_of_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class EngineLimits:
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     """DuckDB spills to disk beyond it; the process needs about 100 MiB more."""
     sort_bytes: int = 64 << 20
-    """Base objects up to this size are joined and sorted as a whole (spilling, if need be); larger ones stream."""
+    """A batch with annotations up to this size is joined and sorted as a whole; a larger one streams."""
     threads: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, _MAX_THREADS)))
     spill_folder: Path | None = None
     """Where a private folder for spilling is made; ``None``: the system's temporary folder."""
@@ -107,31 +117,28 @@ def in_our_words(doing: str, *, names: Mapping[str, str] | None = None, user_sql
 
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:  # Arrow's readers hand DuckDB's errors on as OSError
         raise _translated(error, doing, names or {}, user_sql=user_sql) from error
 
 
-def _translated(error: duckdb.Error, doing: str, names: Mapping[str, str], *, user_sql: bool) -> DatalakeError:
-    import duckdb
-
-    kind = type(error)
-    if issubclass(kind, duckdb.OutOfMemoryException):
-        return StoreError(f"cannot {doing}: the query needs more memory or disk than it may use: {_line(error, names)}")
-    if issubclass(kind, duckdb.InterruptException):
+def _translated(error: Exception, doing: str, names: Mapping[str, str], *, user_sql: bool) -> DatalakeError:
+    kind = str(error).partition(" Error:")[0]
+    if kind == "Out of Memory":
+        return OutOfMemoryError(f"cannot {doing}: it needs more memory or disk than it may use: {_line(error, names)}")
+    if kind == "INTERRUPT":
         return StoreError(f"cannot {doing}: it was interrupted")
-    if user_sql and not issubclass(kind, (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)):
-        # Conversion errors quote the value, which is a row's content.
-        hide = issubclass(kind, (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException))
-        return FilterError(f"the filter cannot be used: {_line(error, names, hide_values=hide)}")
+    if user_sql and kind in _ABOUT_SQL:
+        return FilterError(f"the filter cannot be used: {_line(error, names, hide_values=kind in _ABOUT_VALUES)}")
     return StoreError(f"cannot {doing}: {_line(error, names)}")
 
 
-def _line(error: duckdb.Error, names: Mapping[str, str], *, hide_values: bool = False) -> str:
+def _line(error: Exception, names: Mapping[str, str], *, hide_values: bool = False) -> str:
     """The message as one line, without the query, with real names."""
-    text = re.split(r"\n\s*(?:LINE \d+:|Candidate functions:)", str(error))[0]
+    text = re.split(r"\n\s*(?:LINE \d+:|Candidate functions:|Possible solutions:)", str(error))[0]
     if hide_values:
         text = re.sub(r"'.*'", "'…'", text, flags=re.DOTALL)
         text = re.sub(r'".*"', '"…"', text, flags=re.DOTALL)
+        text = re.sub(r"(?<![\w.])-?\d[\w.+-]*", "…", text)
     text = " ".join(text.split())
     if names:
         text = re.sub("|".join(rf"\b{re.escape(name)}\b" for name in names), lambda match: names[match[0]], text)

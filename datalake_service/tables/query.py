@@ -7,19 +7,21 @@ checked to lie beside its own annotations. Columns are taken by position: no nam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.tables.conditions import Condition
-from datalake_service.tables.engine import in_our_words, quote_text
+from datalake_service.tables.engine import OutOfMemoryError, in_our_words, quote_text
 from datalake_service.tables.footers import Footer
 from datalake_service.tables.sql import Reference, converted, in_sample
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+_T = TypeVar("_T")
 
 ID = "id"
 _STATUS = "_status"
@@ -106,7 +108,10 @@ class BatchQuery:
                     ),
                 ]
             )
-            joins.append((f"(SELECT {inner} FROM {_scan(table)}{_where(shown)})", row_id))
+            found = f"(SELECT {inner} FROM {_scan(table)}{_where(shown)})"
+            # What the filter would drop anyway need not be joined and sorted.
+            early = self.condition.early.get(name)
+            joins.append((found if early is None else f"(FROM {found} WHERE {early})", row_id))
             columns += [alias for _, _, alias in items]
         if self.leave_out:
             joins.append((f"(SELECT id AS left_out_id FROM {LEFT_OUT})", "left_out_id"))
@@ -128,7 +133,7 @@ class _Wanted:
         self.of_annotators: dict[str, list[_Item]] = {}
         for number, reference in enumerate(query.outputs):
             self._add(query, reference, f"o{number}", typed=query.typed)
-        for alias, reference in (query.condition.columns or {}).items():
+        for alias, reference in query.condition.columns.items():
             self._add(query, reference, alias, typed=True)
 
     def _add(self, query: BatchQuery, reference: Reference, alias: str, *, typed: bool) -> None:
@@ -188,31 +193,47 @@ def needed_columns(footer: Footer, annotator: str | None, references: Iterable[R
 def fetch_rows(
     connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, size: int, doing: str
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Run a query; its rows as tuples, at most ``size`` at a time. Streams.
+    """Run a query; its rows as tuples, at most ``size`` at a time.
 
     Raises:
         FilterError: The user's SQL fails on some row.
         StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
     """
-    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+
+    def run(sql: str) -> Iterator[list[tuple[Any, ...]]]:
         # ``sql`` would give a relation, which returns all rows at once.
-        result = connection.execute(query.sql())
+        result = connection.execute(sql)
         while rows := result.fetchmany(size):
             yield rows
+
+    return _run(run, query, doing=doing)
 
 
 def fetch_arrow(
     connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, size: int, doing: str
 ) -> Iterator[pa.RecordBatch]:
-    """Run a query; its rows as Arrow batches of at most ``size`` rows or a little more. Streams.
+    """Run a query; its rows as Arrow batches of about ``size`` rows at most.
 
     Raises:
         FilterError: The user's SQL fails on some row.
         StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
     """
-    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
-        # ``execute`` would hold all rows before the first batch comes out.
-        yield from connection.sql(query.sql()).to_arrow_reader(size)
+    # ``execute`` would hold all rows before the first batch comes out.
+    return _run(lambda sql: iter(connection.sql(sql).to_arrow_reader(size)), query, doing=doing)
+
+
+def _run(run: Callable[[str], Iterator[_T]], query: BatchQuery, *, doing: str) -> Iterator[_T]:
+    """Stream what a query returns. What turns out not to fit in memory sorted, before its first row, is streamed."""
+    begun = False
+    try:
+        with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+            for some in run(query.sql()):
+                begun = True
+                yield some
+    except OutOfMemoryError:
+        if begun or not query.sort:
+            raise
+        yield from _run(run, replace(query, sort=False), doing=doing)
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, doing: str) -> int:

@@ -80,7 +80,7 @@ class Question:
         return {name for reference in self._references() if (name := reference.annotator) is not None}
 
     def _references(self) -> list[Reference]:
-        return [*self.outputs, *(self.condition.columns or {}).values()]
+        return [*self.outputs, *self.condition.columns.values()]
 
     def needed(self, footer: Footer, annotator: str | None) -> set[int]:
         """The columns of one file that are read, by position."""
@@ -146,11 +146,12 @@ class OpenBatch:
             ObjectNotFoundError: An object was deleted; plan the batch again.
             StoreError: An object cannot be read.
         """
+        versions: dict[str | None, Version] = {None: batch.base}
+        versions |= {name: batch.annotations[name] for name in question.annotators & set(batch.annotations)}
         self.batch = batch
         self.question = question
         self._limits = limits
-        versions: dict[str | None, Version] = {None: batch.base}
-        versions |= {name: batch.annotations[name] for name in question.annotators & set(batch.annotations)}
+        self._size = sum(version.meta.size for version in versions.values())
         self._stack = ExitStack()
         try:
             wanted = [(version.meta, version.tail) for version in versions.values()]
@@ -183,7 +184,7 @@ class OpenBatch:
             typed=self.question.typed,
             fraction=self.question.fraction,
             leave_out=leave_out,
-            sort=self.batch.base.meta.size <= self._limits.sort_bytes,
+            sort=self._size <= self._limits.sort_bytes,
         )
 
     def close(self) -> None:
