@@ -25,7 +25,7 @@ _MASK: Final = "(hidden)"
 
 def problem_lines(error: ValidationError) -> tuple[str, ...]:
     """One line for each mistake, in the order of the sections."""
-    return tuple(_line(fault) for fault in error.errors(include_url=False, include_context=False))
+    return tuple(_printable(_line(fault)) for fault in error.errors(include_url=False, include_context=False))
 
 
 def json_path(location: Location) -> str:
@@ -55,6 +55,11 @@ def redacted(value: object, *, key: str = "") -> object:
     if isinstance(value, (list, tuple)):
         return [redacted(item, key=key) for item in value]
     return without_credentials(value) if isinstance(value, str) else value
+
+
+def _printable(text: str) -> str:
+    """On one line, whatever keys and values consist of."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _line(fault: ErrorDetails) -> str:
