@@ -113,7 +113,6 @@ class ChunkWriter:
         entry = ChunkEntry(len(buffer.lines), buffer.size, self._encoder.take_census(), self._clock.now())
         self.rows_added += entry.rows
         self.bytes_added += entry.size
-        self._collect(block=False)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._uploads, thread_name_prefix="chunk")
         self._running.add(self._pool.submit(self._store_chunk, number, b"".join(buffer.lines), entry))
@@ -121,6 +120,8 @@ class ChunkWriter:
             # The next save waits for a quarter more chunks, so that the cost per chunk stays constant.
             self._next_save = self._next_number + max(_FIRST_SAVE, self._next_number // 4)
             self._running.add(self._pool.submit(self._save))
+        # Last, because it may raise: this chunk is on its way even if an earlier one failed.
+        self._collect(block=False)
 
     def wait_for_room(self) -> None:
         """Block while as many chunks as allowed are on their way.

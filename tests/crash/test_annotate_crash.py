@@ -17,9 +17,21 @@ from hypothesis import strategies as st
 
 from datalake_interfaces import DataItem, SkipDoc
 from datalake_service.errors import StoreError
+from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock
-from tests.support.annotations import FINISHED, Asked, ListRows, chunk_rows, merge_by_hand, merged_rows, run, start
+from tests.support.annotations import (
+    ANNOTATOR,
+    DATASET,
+    FINISHED,
+    Asked,
+    ListRows,
+    chunk_rows,
+    merge_by_hand,
+    merged_rows,
+    run,
+    start,
+)
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 
 TTL_SECONDS = 3_600
@@ -39,6 +51,8 @@ class Scenario:
     """For each attempt: at which operation what happens."""
     merges: Sequence[bool]
     """Before each attempt: whether everything is merged."""
+    by_hand: bool = True
+    """Whether the merges are those of the model, or the product's."""
 
 
 @st.composite
@@ -55,6 +69,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         block=draw(st.integers(1, 9)),
         faults=faults,
         merges=draw(st.lists(st.booleans(), min_size=len(faults) + 1, max_size=len(faults) + 1)),
+        by_hand=draw(st.booleans()),
     )
 
 
@@ -79,6 +94,13 @@ class Lake:
             row for batch in self.scenario.batches for row in merged_rows(self.store, batch)
         ]
         return Counter((row["_batch"], row["id"]) for row in rows if row["_status"] in FINISHED)
+
+    def merge(self) -> None:
+        """Bring chunks into merged objects."""
+        if self.scenario.by_hand:
+            merge_by_hand(self.store, self.folder)
+        else:
+            merge_annotator(self.store, DATASET, ANNOTATOR)
 
     def attempt(self, plan: dict[int, Fault]) -> int:
         """One process; returns how many answers it lost."""
@@ -109,7 +131,7 @@ class Lake:
 
 
 @given(scenarios())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_killed_anywhere_it_finishes_without_paying_twice(scenario: Scenario) -> None:
     """After any faults, one run without faults completes: each row has exactly one finished annotation."""
     with tempfile.TemporaryDirectory() as folder:
@@ -117,18 +139,18 @@ def test_killed_anywhere_it_finishes_without_paying_twice(scenario: Scenario) ->
         lost = 0
         for (number, fault), merge in zip(scenario.faults, scenario.merges, strict=False):
             if merge:
-                merge_by_hand(lake.store, lake.folder)
+                lake.merge()
             lost_now = lake.attempt({number: fault})
             # In flight, in the chunk being filled, in chunks on their way or refused because one of those failed.
             assert lost_now <= scenario.concurrency + (UPLOADS + 2) * scenario.chunk_size
             lost += lost_now
         if scenario.merges[-1]:
-            merge_by_hand(lake.store, lake.folder)
+            lake.merge()
         assert lake.attempt({}) == 0
         rows = {(batch, name) for batch, names in scenario.batches.items() for name in names}
         assert lake.finished() == Counter(dict.fromkeys(rows, 1))
         assert sum(lake.paid.values()) == len(rows) + lost
-        merge_by_hand(lake.store, lake.folder)
+        lake.merge()
         assert lake.finished() == Counter(dict.fromkeys(rows, 1))
         assert chunk_rows(lake.store) == []
 
