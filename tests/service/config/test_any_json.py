@@ -58,7 +58,7 @@ def places(value: object, path: tuple[int | str, ...] = ()) -> list[tuple[int | 
 @st.composite
 def spoiled(draw: st.DrawFn) -> dict[str, Any]:
     """A dataset file in which some values were replaced, removed or added."""
-    document = copy.deepcopy(draw(st.sampled_from(DOCUMENTS)))
+    document: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(DOCUMENTS)))
     for _ in range(draw(st.integers(1, 4))):
         *parents, last = draw(st.sampled_from([place for place in places(document) if place]))
         target: Any = document
