@@ -110,8 +110,8 @@ def s3_server() -> Iterator[S3Server]:
     Its buckets stay.
     """
     if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
-        keys = (os.environ.get(f"TEST_S3_{name}_KEY", "test") for name in ("ACCESS", "SECRET"))
-        yield S3Server(endpoint, *keys)
+        access_key, secret_key = (os.environ.get(f"TEST_S3_{name}_KEY", "test") for name in ("ACCESS", "SECRET"))
+        yield S3Server(endpoint, access_key, secret_key)
         return
     app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
