@@ -123,7 +123,7 @@ def test_the_report_is_for_people_on_a_terminal(tmp_path: Path, config: Path) ->
 def test_progress_is_silent_in_a_pipe(tmp_path: Path, config: Path) -> None:
     """Standard error holds what went wrong, and nothing else."""
     done = datalake("datasets", "create", "--configFile", str(config), cwd=tmp_path)
-    assert {line for line in done.err.splitlines() if line} <= {"a handler may print"}
+    assert done.err.replace("a handler may print", "").strip() == ""  # two workers print at once
 
 
 def test_the_lake_of_the_command_line_wins(tmp_path: Path, config: Path) -> None:
