@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_interfaces import DataItem, SkipDoc
+from datalake_service.chunks import writer
 from datalake_service.errors import StoreError
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.folder import FolderStore
@@ -35,8 +36,6 @@ from tests.support.annotations import (
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 
 TTL_SECONDS = 3_600
-UPLOADS = 4
-"""Chunks that the writer lets be on their way."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def test_killed_anywhere_it_finishes_without_paying_twice(scenario: Scenario) ->
                 lake.merge()
             lost_now = lake.attempt({number: fault})
             # In flight, in the chunk being filled, in chunks on their way or refused because one of those failed.
-            assert lost_now <= scenario.concurrency + (UPLOADS + 2) * scenario.chunk_size
+            assert lost_now <= scenario.concurrency + (writer._UPLOADS + 2) * scenario.chunk_size
             lost += lost_now
         if scenario.merges[-1]:
             lake.merge()

@@ -10,6 +10,7 @@ import pytest
 
 from datalake_interfaces import DataItem
 from datalake_service.catalog import layout
+from datalake_service.chunks import writer
 from datalake_service.errors import StoreError
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationReport
@@ -146,15 +147,15 @@ def test_a_slow_store_slows_the_asking(folder_store: FolderStore) -> None:
                 gate.wait()
             return super().put(key, body, mode=mode)
 
-    asked = Asked(lambda item: {"what": object()} if item.id == "r0060" else {"n": 1})
+    asked = Asked(lambda item: {"what": object()} if item.id == "r0090" else {"n": 1})
 
     async def main() -> AnnotationReport:
         task = asyncio.create_task(start(Slow(folder_store), one_batch(1_000), asked, chunk_size=10, max_concurrency=8))
         try:
-            await asyncio.to_thread(lambda: [waiting.acquire() for _ in range(4)])
+            await asyncio.to_thread(lambda: [waiting.acquire() for _ in range(writer._UPLOADS)])
             for _ in range(1_000):
                 await asyncio.sleep(0)
-            assert len(asked.ids) <= 40 + 8 + 8
+            assert len(asked.ids) <= 10 * writer._UPLOADS + 8 + 8
         finally:
             gate.set()
         return await task
