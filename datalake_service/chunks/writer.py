@@ -21,7 +21,10 @@ from datalake_utils.clock import Clock
 MAX_CHUNK_BYTES = 64 << 20
 """A chunk is sealed at this size whatever its rows; one row may exceed it."""
 
-_UPLOADS = 4
+_UPLOADS = 8
+"""Chunks on their way at a time; a folder lake shares the wait for the disk among them."""
+_BYTES_ON_THE_WAY = 128 << 20
+"""But no more than this, unless a single chunk is larger."""
 _FIRST_SAVE = 64
 
 
@@ -62,7 +65,7 @@ class ChunkWriter:
         self._pool: ThreadPoolExecutor | None = None
         self._buffer = _Buffer()
         self._next_number = len(manifest.chunks)
-        self._running: set[Future[None]] = set()
+        self._running: dict[Future[None], int] = {}  # to the bytes on their way
         self._stored: dict[int, ChunkEntry] = {}
         self._next_save = self._next_number + _FIRST_SAVE
         self._saving = Lock()
@@ -87,7 +90,7 @@ class ChunkWriter:
     @property
     def saturated(self) -> bool:
         """Whether the caller should ``wait_for_room`` before it adds more."""
-        return len(self._running) >= self._uploads
+        return len(self._running) >= self._uploads or sum(self._running.values()) >= _BYTES_ON_THE_WAY
 
     def add(self, row: Any) -> None:  # noqa: ANN401 - whatever people yield
         """Add one row; a full chunk is sealed and goes on its way.
@@ -115,11 +118,11 @@ class ChunkWriter:
         self.bytes_added += entry.size
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._uploads, thread_name_prefix="chunk")
-        self._running.add(self._pool.submit(self._store_chunk, number, b"".join(buffer.lines), entry))
+        self._running[self._pool.submit(self._store_chunk, number, b"".join(buffer.lines), entry)] = entry.size
         if self._next_number >= self._next_save:
             # The next save waits for a quarter more chunks, so that the cost per chunk stays constant.
             self._next_save = self._next_number + max(_FIRST_SAVE, self._next_number // 4)
-            self._running.add(self._pool.submit(self._save))
+            self._running[self._pool.submit(self._save)] = 0
         # Last, because it may raise: this chunk is on its way even if an earlier one failed.
         self._collect(block=False)
 
@@ -164,7 +167,9 @@ class ChunkWriter:
         """Take finished uploads out of ``_running``; the first failure is raised here."""
         if not self._running:
             return
-        done, self._running = wait(self._running, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._running, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+        for future in done:
+            del self._running[future]
         for future in done:
             future.result()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
 import threading
@@ -30,12 +31,15 @@ from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overw
 from datalake_service.storage.files import FileRange, copy_into, in_words, sync_directory, write_all
 from datalake_service.storage.folder_listing import folders_with_files, walk
 from datalake_service.storage.folder_own import OWN_FOLDER, OwnFolder
+from datalake_service.storage.group_sync import GroupSync
 from datalake_service.storage.keys import check_key, check_prefix
 from datalake_utils.clock import Clock, SystemClock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_PREFIX = f"{OWN_FOLDER}/"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_SHARED_SYNCS = 1_000
+"""Folders whose syncs are shared at a time."""
 _VANISHED_LIMIT = 100
 """How often a write makes its folder again because deletes keep pruning it."""
 _SECOND = 1_000_000_000
@@ -69,6 +73,8 @@ class FolderStore:
         self._own = OwnFolder(self._root)
         self._known_folders: set[str] = set()
         self._time_lock = threading.Lock()
+        self._sync_lock = threading.Lock()
+        self._syncs: dict[str, GroupSync] = {}
         self._last_time = 0
 
     def __getstate__(self) -> dict[str, object]:
@@ -265,9 +271,18 @@ class FolderStore:
         if not self._durable:
             return
         try:
-            sync_directory(os.path.dirname(path))
+            self._sync_of(os.path.dirname(path))()
         except OSError as error:
             raise OutcomeUnknownError(f"wrote {path}, but it may not survive a power loss: {error.strerror}") from error
+
+    def _sync_of(self, folder: str) -> GroupSync:
+        with self._sync_lock:
+            shared = self._syncs.get(folder)
+            if shared is None:
+                if len(self._syncs) >= _SHARED_SYNCS:
+                    self._syncs.clear()  # whoever waits for one keeps it; others share a new one
+                shared = self._syncs[folder] = GroupSync(functools.partial(sync_directory, folder))
+            return shared
 
     def _next_time(self) -> int:
         """Return now, but never the same nanosecond twice (unless the clock was set back by more than a second)."""
