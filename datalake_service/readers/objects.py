@@ -18,7 +18,7 @@ from datalake_service.errors import StoreError
 from datalake_service.readers.ahead import ReadAhead
 from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer, Oversize
 from datalake_service.readers.sniffing import SNIFFED_BYTES, Compression, Content, Damage, sniff
-from datalake_service.readers.streams import Block, Entry, Input, decoded_blocks, plain_blocks
+from datalake_service.readers.streams import READ_BYTES, Block, Entry, Input, decoded_blocks, plain_blocks
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 
@@ -139,13 +139,17 @@ class ObjectReader:
         """
         damage: Damage | None = None
         if self._read < self._meta.size:
-            with closing(ReadAhead(self._open(self._read))) as stream:
+            with closing(self._stream()) as stream:
                 for item in self._blocks(Input(stream, self._read)):
                     if isinstance(item, Damage):
                         damage = item
                         break
                     yield from self._framed(item)
         yield from self._finish(damage)
+
+    def _stream(self) -> BinaryIO:
+        stream = self._open(self._read)
+        return ReadAhead(stream) if self._meta.size - self._read > READ_BYTES else stream
 
     def _open(self, at: int) -> BinaryIO:
         return self._store.open(self._meta.key, start=at, etag=self._meta.etag)
