@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Side = Callable[[Path, argparse.Namespace], object]
-"""A side gets an empty folder and the command line; what it returns must be equal on all sides that return something."""
+"""A side gets an empty folder and the command line; what sides return must be equal, where they return something."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Comparison:
 
     title: str
     sides: dict[str, Side]
-    options: Callable[[argparse.ArgumentParser], None] = field(default=lambda parser: None)
+    options: Callable[[argparse.ArgumentParser], object] = field(default=lambda parser: parser)
     by: str = "cpu"
     """Which figure the ratio is of: ``cpu``, ``wall``, ``inner_cpu`` or ``inner_wall``."""
     rows: Callable[[argparse.Namespace], int] | None = None
@@ -117,7 +117,8 @@ def _print(comparison: Comparison, results: dict[str, list[Result]]) -> None:
         sys.exit(f"the sides did unlike work: {sorted(answers)}")
     first = next(iter(results))
     base = [getattr(run, comparison.by) for run in results[first]]
-    print(f"\n### {comparison.title}\n\n| side | wall s | CPU s | work wall s | work CPU s | peak MiB | {comparison.by} ratio |")
+    print(f"\n### {comparison.title}\n")
+    print(f"| side | wall s | CPU s | work wall s | work CPU s | peak MiB | {comparison.by} ratio |")
     print("| --- | --: | --: | --: | --: | --: | --: |")
     for name, runs in results.items():
         ratio = statistics.median(getattr(run, comparison.by) / other for run, other in zip(runs, base, strict=True))

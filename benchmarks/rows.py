@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-_SYLLABLES = "ba be bi bo bu da de di do du fa fi ga go ka ke ki la le li lo ma me mi mo na ne ni no pa pe ra re ri".split()
+_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
 _LANGUAGES = ["en", "de", "fr", "ja", "es"]
 
 
@@ -15,7 +15,8 @@ def texts(count: int, *, seed: int, words: int = 205) -> list[str]:
     source = random.Random(seed)
     vocabulary = ["".join(source.choices(_SYLLABLES, k=1 + n // 900)) for n in range(3000)]
     weights = [1 / (n + 2.7) ** 1.05 for n in range(3000)]
-    return [" ".join(source.choices(vocabulary, weights, k=source.randint(words // 2, words * 3 // 2))) for _ in range(count)]
+    lengths = [source.randint(words // 2, words * 3 // 2) for _ in range(count)]
+    return [" ".join(source.choices(vocabulary, weights, k=length)) for length in lengths]
 
 
 def row(number: int, text: str, source_id: str, key: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import Any
 
 NULL, BOOL, INT53, INT64, BIG, FLOAT, TEXT, SURROGATES, NESTED = "n", "b", "i", "I", "B", "f", "s", "x", "j"
 NESTED_LONG = "J"
@@ -64,22 +65,29 @@ def kind_of(value: object) -> str:
     Raises:
         TypeError: Not a JSON value.
     """
-    if value is None:
-        return NULL
     if isinstance(value, str):
         return TEXT if _is_utf8(value) else SURROGATES
-    if isinstance(value, bool):
-        return BOOL
-    if isinstance(value, int):
-        if -EXACT_IN_DOUBLE <= value <= EXACT_IN_DOUBLE:
-            return INT53
-        return INT64 if -_INT64_MAX - 1 <= value <= _INT64_MAX else BIG
-    if isinstance(value, float):
-        return FLOAT
-    if isinstance(value, (dict, list, tuple)):
-        return NESTED
+    for types, kind in _KIND_OF_INSTANCE:
+        if isinstance(value, types):
+            return kind if kind != INT53 else _kind_of_integer(value)
     msg = f"no JSON value: {type(value).__name__}"
     raise TypeError(msg)
+
+
+# bool before int, whose subclass it is.
+_KIND_OF_INSTANCE: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), NULL),
+    (bool, BOOL),
+    (int, INT53),
+    (float, FLOAT),
+    ((dict, list, tuple), NESTED),
+)
+
+
+def _kind_of_integer(value: Any) -> str:  # noqa: ANN401 - an integer, as the caller has seen
+    if -EXACT_IN_DOUBLE <= value <= EXACT_IN_DOUBLE:
+        return INT53
+    return INT64 if -_INT64_MAX - 1 <= value <= _INT64_MAX else BIG
 
 
 def _is_utf8(value: str) -> bool:

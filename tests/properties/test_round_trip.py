@@ -48,8 +48,8 @@ async def go_round(tool: S3DataTool, first: list[Row], second: list[Row], result
         report = await view.annotate(annotate)
     assert (report.annotated, report.failed) == (len(first) + len(second), 0)
     assert all(result.error is None for result in clean_up(tool.store))
-    async with tool.filter_for_export(name="posts") as view:
-        return {row.id: dict(row) for row in view}
+    async with tool.filter_for_export(name="posts") as exported:
+        return {row.id: {**row} for row in exported}
 
 
 def without_nulls(row: Row) -> Row:
