@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
     from datalake_service.config.streaming import StreamingConfigs
     from datalake_service.pipeline.annotation_view import AnnotationView
+    from datalake_service.pipeline.cleanup import BatchResult
     from datalake_service.pipeline.ingest import IngestResult
 
     Filter = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter | Mapping[str, Any] | str
@@ -103,6 +104,30 @@ class S3DataTool:
     def dataset_generator(self) -> DatasetGenerator:
         """For writing rows: ``async with tool.dataset_generator as generator``, with or without ``()``."""
         return DatasetGenerator(self._store)
+
+    async def clean_up(
+        self,
+        datasets: Sequence[str] | None = None,
+        annotators: Sequence[tuple[str, str]] | None = None,
+    ) -> list[BatchResult]:
+        """Merge everything that has chunks, as ``datalake clean-up`` does: from then on views show it.
+
+        A batch that cannot be merged stops no other; its result holds the ``error``.
+
+        Args:
+            datasets: Only these.
+            annotators: Only these, (dataset, annotator) each. Neither this nor ``datasets``: everything.
+
+        Raises:
+            NameNotAllowedError: A name is not portable; nothing was done.
+            StoreError: The lake cannot be listed.
+        """
+        import asyncio
+
+        from datalake_service.pipeline.cleanup import clean_up
+
+        wanted = None if datasets is None else dict.fromkeys(datasets)
+        return await asyncio.to_thread(lambda: list(clean_up(self._store, datasets=wanted, annotators=annotators)))
 
     def filter_for_export(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.columns import SYSTEM_COLUMNS, ColumnType, merge_censuses
+from datalake_service.catalog.deletions import require_not_deleted
 from datalake_service.config.names import check_name
 from datalake_service.errors import (
     DatasetNotFoundError,
@@ -202,6 +203,8 @@ class ViewPlanner:
         folders = list(self._store.list_folders(self._prefix))
         if not folders:
             raise self._no_dataset()
+        if layout.STATE in folders:
+            require_not_deleted(self._store, self._request.dataset)
         there = [name for name in folders if layout.is_batch_folder(name)]
         chosen = there if self._request.batches is None else self._chosen(there)
         found = in_parallel(self._store, self._look_at, chosen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from datalake_interfaces.annotators import DataItem
@@ -19,7 +19,7 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
 from datalake_service.tables.query import count_rows, fetch_arrow, fetch_rows
 from datalake_service.tables.reading import PlannedBatch
-from datalake_service.tables.rows import ExportRow, RowMaker
+from datalake_service.tables.rows import ExportRow, LineMaker, RowMaker
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:
@@ -119,6 +119,14 @@ class DatasetView:
         """How many rows are selected; reads only the columns that the filters need."""
         with closing(self._pass(self._plan.batches, Wanted(columns=_nothing), _counts)) as counts:
             return sum(counts)
+
+    def lines(self) -> Generator[tuple[int, bytes], None, None]:
+        """Every selected row as one JSON object a line, system columns too unless columns were chosen; in blocks.
+
+        Each block is (number of rows, their lines). Faster than encoding the rows of ``blocks``.
+        """
+        with closing(self._pass(self._plan.batches, Wanted(columns=_table_values), _line_blocks)) as blocks:
+            yield from blocks
 
     def _rows_of(
         self, batches: Sequence[PlannedBatch], *, leave_out: Collection[str] = ()
@@ -224,10 +232,21 @@ def _table_values(plan: ViewPlan) -> tuple[Reference, ...]:
 def _row_blocks(ask: Ask) -> Iterator[list[ExportRow]]:
     """Python rows of one batch."""
     keys = ask.columns[:-1]
-    make = RowMaker([key.label for key in keys], [ask.batch.is_json(key) for key in keys], batch=ask.batch.name)
-    size = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_BYTES // _row_bytes(ask.batch)))
-    for tuples in fetch_rows(ask.engine.connection, ask.query, size=size, doing=_doing(ask)):
+    make = RowMaker([key.label for key in keys], [ask.batch.stored_type(key) for key in keys], batch=ask.batch.name)
+    for tuples in _tuples(ask):
         yield make(tuples)
+
+
+def _line_blocks(ask: Ask) -> Iterator[tuple[int, bytes]]:
+    """Lines of JSON of one batch, and how many."""
+    make = LineMaker([key.label for key in ask.columns], [ask.batch.stored_type(key) for key in ask.columns])
+    for tuples in _tuples(ask):
+        yield len(tuples), make(tuples)
+
+
+def _tuples(ask: Ask) -> Iterator[list[tuple[Any, ...]]]:
+    size = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_BYTES // _row_bytes(ask.batch)))
+    return fetch_rows(ask.engine.connection, ask.query, size=size, doing=_doing(ask))
 
 
 def _arrow_batches(ask: Ask) -> Iterator[pa.RecordBatch]:

@@ -77,9 +77,10 @@ class Engine:
         What a user's SQL could reach is bounded by this, whatever it manages to say.
         """
         listed = ", ".join(quote_text(path) for path in paths)
-        self.connection.execute(
-            f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
-        )
+        with in_our_words("open a database"):
+            self.connection.execute(
+                f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
+            )
 
     def interrupt(self) -> None:
         """Make a query that runs in another thread end with an error. Nothing happens if the database is closed."""

@@ -60,7 +60,7 @@ def read_footers(connection: duckdb.DuckDBPyConnection, files: Sequence[tuple[st
         found = _ask(connection, [path for path, _ in files])
     except duckdb.Error as error:
         if len(files) == 1:
-            raise _incomplete(files[0][1]) from error
+            raise _incomplete(files[0][1], error) from error
         return [footer for file in files for footer in read_footers(connection, [file])]  # says which one it is
     return [_footer(key, found[path]) for path, key in files]
 
@@ -81,7 +81,7 @@ def column_ranges(
             f"total_compressed_size FROM parquet_metadata({quote_text(path)})"
         ).fetchall()
     except duckdb.Error as error:
-        raise _incomplete(key) from error
+        raise _incomplete(key, error) from error
     return [(start, start + size) for column, start, size in chunks if column in positions]
 
 
@@ -126,5 +126,9 @@ def _footer(key: str, found: _Found) -> Footer:
     return Footer(found.rows, columns, contains)
 
 
-def _incomplete(key: str) -> StoreError:
+def _incomplete(key: str, error: Exception) -> StoreError:
+    import duckdb
+
+    if isinstance(error, duckdb.InterruptException):
+        return StoreError(f"cannot read {key}: it was interrupted")
     return StoreError(f"{key} is no complete Parquet file: move it away, or restore it")

@@ -15,7 +15,7 @@ from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.scratch import innermost
 from datalake_service.tables.conditions import Condition
-from datalake_service.tables.engine import Engine, EngineLimits
+from datalake_service.tables.engine import Engine, EngineLimits, in_our_words
 from datalake_service.tables.footers import Footer, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.query import LEFT_OUT, BatchQuery, LocalTable, needed_columns
@@ -57,11 +57,11 @@ class PlannedBatch:
         """Bytes of all objects."""
         return self.base.meta.size + sum(version.meta.size for version in self.annotations.values())
 
-    def is_json(self, reference: Reference) -> bool:
-        """Whether a column is stored as JSON text in this batch."""
+    def stored_type(self, reference: Reference) -> ColumnType | None:
+        """How a column is stored in this batch; ``None``: it is not."""
         version = self.base if reference.annotator is None else self.annotations.get(reference.annotator)
         column = None if version is None else version.footer.columns.get(reference.column)
-        return column is not None and column.type.is_json_text
+        return None if column is None else column.type
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +196,5 @@ def give_ids(engine: Engine, ids: Collection[str]) -> None:
     """Give the database the ids that its queries leave out."""
     import pyarrow as pa
 
-    engine.connection.register(LEFT_OUT, pa.table({"id": pa.array(list(ids), pa.string())}))
+    with in_our_words("prepare the ids to leave out"):
+        engine.connection.register(LEFT_OUT, pa.table({"id": pa.array(list(ids), pa.string())}))

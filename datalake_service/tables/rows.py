@@ -1,13 +1,15 @@
-"""Rows as Python values: what a query returned, decoded exactly as it went in."""
+"""Rows as Python values or as lines of JSON: what a query returned, exactly as it went in."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from datalake_service import jsontext
+from datalake_service.catalog.columns import ColumnType
 
 _BATCH, _CREATED_AT = "_batch", "_created_at"
 
@@ -44,10 +46,10 @@ class ExportRow(dict[str, Any]):
 class RowMaker:
     """Makes rows of one batch out of tuples whose last value is the time of creation."""
 
-    def __init__(self, names: Sequence[str], is_json: Sequence[bool], *, batch: str) -> None:
-        """Name the values of each tuple, and say which of them are JSON text."""
+    def __init__(self, names: Sequence[str], kinds: Sequence[ColumnType | None], *, batch: str) -> None:
+        """Name the values of each tuple, and say how each is stored (``None``: nowhere)."""
         self._names = tuple(names)
-        self._json = [index for index, encoded in enumerate(is_json) if encoded]
+        self._json = [index for index, kind in enumerate(kinds) if kind is not None and kind.is_json_text]
         self._batch = batch
 
     def __call__(self, tuples: list[tuple[Any, ...]]) -> list[ExportRow]:
@@ -65,6 +67,46 @@ class RowMaker:
             row.created_at = values[-1]
             rows.append(row)
         return rows
+
+
+class LineMaker:
+    """Makes lines of JSON of one batch out of tuples. Values that are stored as JSON text are passed through."""
+
+    def __init__(self, names: Sequence[str], kinds: Sequence[ColumnType | None]) -> None:
+        """Name the values of each tuple, and say how each is stored (``None``: nowhere)."""
+        self._names = tuple(names)
+        self._json = [index for index, kind in enumerate(kinds) if kind is not None and kind.is_json_text]
+        self._doubles = [index for index, kind in enumerate(kinds) if kind is ColumnType.DOUBLE]
+        self._odd_names = any(not _is_utf8(name) for name in names)
+
+    def __call__(self, tuples: list[tuple[Any, ...]]) -> bytes:
+        """Make the lines, each with a line feed."""
+        columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
+        if self._odd_names:
+            for index in self._json:
+                columns[index] = decoded(columns[index])
+            rows = (dict(zip(self._names, values, strict=True)) for values in zip(*columns, strict=True))
+            return b"".join([jsontext.dumps(row) + b"\n" for row in rows])
+        for index in self._json:
+            columns[index] = [None if text is None else orjson.Fragment(text) for text in columns[index]]
+        for index in self._doubles:
+            columns[index] = [_exact(value) for value in columns[index]]
+        dumps, names, option = orjson.dumps, self._names, orjson.OPT_APPEND_NEWLINE
+        lines = [dumps(dict(zip(names, values, strict=True)), None, option) for values in zip(*columns, strict=True)]
+        return b"".join(lines)
+
+
+def _exact(value: float | None) -> object:
+    """What orjson would write as null."""
+    return value if value is None or math.isfinite(value) else orjson.Fragment(jsontext.dumps_exact(value))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decoded(texts: Sequence[str | None]) -> list[Any]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datalake_service.catalog.columns import ColumnType
 from datalake_service.jsontext import dumps
 from datalake_service.tables.rows import ExportRow, RowMaker, decoded
 from tests.support.json_values import VALUES, canonical
@@ -24,7 +25,7 @@ def test_a_column_of_json_is_decoded_exactly(values: list[Any]) -> None:
 
 def row() -> ExportRow:
     """One row."""
-    made = RowMaker(["id", "text"], [False, False], batch="b")([("x", "hello", "2026")])
+    made = RowMaker(["id", "text"], [ColumnType.STRING, ColumnType.STRING], batch="b")([("x", "hello", "2026")])
     return made[0]
 
 

@@ -1,0 +1,145 @@
+"""Rows of a view as a file for others: the last of the four operations. JSONL or Parquet, there or not there.
+
+The name decides the format. The file is complete when it appears, on this machine or in the lake's store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from datalake_service.errors import UsageError
+from datalake_service.pipeline.views import DatasetView
+from datalake_service.storage.base import ObjectStore, Overwrite
+from datalake_service.storage.scratch import scratch_folder
+from datalake_utils.ids import random_hex
+
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""What the name of an export may end in."""
+_GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
+
+Progress = Callable[[int], None]
+"""Told how many rows were added."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written."""
+
+    target: str
+    """The path or key."""
+    rows: int
+    size: int
+    """Bytes."""
+
+
+def export_file(view: DatasetView, path: str | Path, *, progress: Progress | None = None) -> ExportResult:
+    """Write every row of a view to a local file; an older one is replaced when the new one is complete.
+
+    Args:
+        view: What to export. If columns were not chosen, ``_batch`` and ``_created_at`` are among them.
+        path: Ends in one of ``SUFFIXES``.
+        progress: Called often.
+
+    Raises:
+        UsageError: The name says no format, or the file cannot be written.
+        FilterError: The user's SQL fails on some row.
+        StoreError: Reading fails.
+    """
+    target = Path(path)
+    check_suffix(target.name)
+    with _replacing(target) as temporary:
+        rows = _write(view, temporary, target.name, progress)
+    return ExportResult(str(target), rows, target.stat().st_size)
+
+
+def export_object(view: DatasetView, store: ObjectStore, key: str, *, progress: Progress | None = None) -> ExportResult:
+    """Write every row of a view to an object; an older one is replaced when the new one is complete.
+
+    Args:
+        view: What to export. If columns were not chosen, ``_batch`` and ``_created_at`` are among them.
+        store: Where to write; may be another one than the view's.
+        key: Ends in one of ``SUFFIXES``.
+        progress: Called often.
+
+    Raises:
+        UsageError: The name says no format.
+        FilterError: The user's SQL fails on some row.
+        StoreError: Reading or writing fails.
+    """
+    check_suffix(key)
+    with scratch_folder(store) as folder:
+        temporary = folder / "export"
+        rows = _write(view, temporary, key, progress)
+        return ExportResult(key, rows, store.put(key, temporary, mode=Overwrite()).size)
+
+
+def export_lines(view: DatasetView, stream: IO[bytes], *, progress: Progress | None = None) -> int:
+    """Write every row of a view to an open stream, one JSON object a line; returns their number.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: Reading fails.
+    """
+    total = 0
+    with closing(view.lines()) as blocks:
+        for rows, lines in blocks:
+            stream.write(lines)
+            total += rows
+            if progress is not None:
+                progress(rows)
+    return total
+
+
+def check_suffix(name: str) -> None:
+    """Refuse a name that says no format.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if not name.endswith(SUFFIXES) or name.rpartition("/")[2] in SUFFIXES:
+        raise UsageError(f"{name}: its name decides the format of an export; end it in {', '.join(SUFFIXES)}")
+
+
+def _write(view: DatasetView, path: Path, name: str, progress: Progress | None) -> int:
+    if name.endswith(".parquet"):
+        rows = view.to_parquet(path)
+        if progress is not None:
+            progress(rows)
+        return rows
+    with _opened(path, name) as stream:
+        return export_lines(view, stream, progress=progress)
+
+
+def _opened(path: Path, name: str) -> IO[bytes]:
+    if name.endswith(".gz"):
+        from isal import igzip
+
+        packed: IO[bytes] = igzip.open(path, "wb", compresslevel=_GZIP_LEVEL)  # type: ignore[no-untyped-call]
+        return packed
+    if name.endswith(".zst"):
+        import zstandard
+
+        squeezed: IO[bytes] = zstandard.open(path, "wb", cctx=zstandard.ZstdCompressor(level=_ZSTD_LEVEL))
+        return squeezed
+    return path.open("wb")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``, and put what lies there in its place in the end."""
+    temporary = path.with_name(f".{path.name}.{random_hex(8)}.tmp")
+    try:
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
