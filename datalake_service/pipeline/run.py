@@ -93,6 +93,8 @@ def run_dataset(
     require_not_deleted(store, config.dataset_name)
     clock = clock or SystemClock()
     started, began = clock.now(), clock.monotonic()
+    if observer is not None:
+        observer(RunProgress(step=RunStep.PLAN))
     record = RunRecord.begin(store, config, now=started)
     try:
         plan = plan_run(config, store=store, open_store=opener, now=started)
@@ -221,7 +223,10 @@ class _Run:
         errors = [tasks.limit, *(batch.error for batch in merged), *(outcome.error for outcome in annotators)]
         if tasks.totals.failed or any(errors):
             return RunStatus.FAILED
-        return RunStatus.STOPPED if tasks.totals.stopped or self._stop.is_set() else RunStatus.COMPLETED
+        if self._stop.is_set():
+            return RunStatus.STOPPED
+        # Tasks that are left without a stop belong to another run by now; this one cannot say how they end.
+        return RunStatus.FAILED if tasks.totals.stopped else RunStatus.COMPLETED
 
     def _tell(self, progress: RunProgress) -> None:
         if self._observer is not None:

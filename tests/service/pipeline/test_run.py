@@ -9,7 +9,7 @@ import pytest
 
 from datalake_service.catalog.datasets import RunStatus, load_dataset
 from datalake_service.catalog.deletions import mark_deleted
-from datalake_service.catalog.tasks import TaskStatus, load_tasks
+from datalake_service.catalog.tasks import TaskEvent, TaskStatus, load_tasks, move, save_task
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.config.settings import Settings
 from datalake_service.engines.local import LocalEngine
@@ -169,9 +169,28 @@ def test_progress_is_told(project: Project) -> None:
     project.annotate()
     heard: list[RunProgress] = []
     project.run(observer=heard.append)
-    assert list(dict.fromkeys(progress.step for progress in heard)) == [RunStep.TASKS, RunStep.MERGE, RunStep.ANNOTATE]
+    assert list(dict.fromkeys(progress.step for progress in heard)) == list(RunStep)
     tasks = [progress for progress in heard if progress.step is RunStep.TASKS]
     assert (tasks[-1].tasks_done, tasks[-1].tasks_total, tasks[-1].counts.records, tasks[-1].share) == (2, 2, 6, 1.0)
+
+
+def test_a_task_that_another_run_has_taken_is_not_called_done(project: Project) -> None:
+    """Both runs go on with what is theirs; this one says what it does not know."""
+    project.write("b.log", "doc x\n" * 50)
+    other: list[str] = []
+
+    def take(_progress: RunProgress) -> None:
+        for stored in load_tasks(project.store, "d"):
+            if stored.state.item == "b.log" and stored.state.status is TaskStatus.RUNNING and not other:
+                other.append(stored.state.id)
+                taken = move(stored.state, TaskEvent.START, worker="elsewhere:1", attempt=2)
+                save_task(project.store, "d", taken, etag=stored.etag)
+
+    report = project.run(observer=take)
+    assert len(other) == 1
+    assert (report.status, report.tasks.completed, report.tasks.stopped) == (RunStatus.FAILED, 1, 1)
+    assert report.notes == ("b.log: another worker has taken the task over",)
+    assert project.run().status is RunStatus.COMPLETED
 
 
 # Batches ------------------------------------------------------------------------------------------------------------
