@@ -384,8 +384,6 @@ class FolderStore:
         check_prefix(prefix)
         return folders_with_files(self._root, prefix, hidden=OWN_FOLDER)
 
-    # Names -------------------------------------------------------------------------------------------
-
     def _path(self, key: str) -> str:
         check_key(key)
         if key.startswith(_OWN_PREFIX) or key == OWN_FOLDER:
