@@ -19,8 +19,11 @@ from datalake_interfaces import RecordHintType, RecordParseHint
 from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.readers.objects import ObjectReader, Position, RecordBatch
+from datalake_service.readers.streams import READ_BYTES
 from datalake_service.storage.base import Overwrite
 from datalake_service.storage.folder import FolderStore
+from datalake_service.storage.s3 import S3Store
+from tests.support.servers import S3Server
 
 HINTS = (
     RecordParseHint(RecordHintType.PATTERN, b'{"ts"'),
@@ -228,6 +231,24 @@ def test_reading_goes_on_inside_the_file(store: FolderStore, suffix: str) -> Non
     batch = Read(reader(store, f"a{suffix}")).batches[-2]
     assert batch.position.entry.at > len(packed) // 2
     assert batch.position.offset - batch.position.entry.offset < 800_000
+
+
+def test_objects_are_read_from_a_bucket(s3_server: S3Server) -> None:
+    """Streamed in several requests' worth, resumed at a member, and pinned to the version."""
+    lines = log(11, 30_000)
+    store = S3Store(s3_server.make_bucket(), **s3_server.options)
+    packed = members(lines, list(range(0, sum(map(len, lines)), 400_000)), ".gz")
+    assert len(packed) > 2 * READ_BYTES
+    store.put("logs/a.gz", packed, mode=Overwrite())
+    read = Read(ObjectReader(store, store.head("logs/a.gz"), HINTS, source="a"))
+    assert read.records == expected(lines)
+    batch = read.batches[len(read.batches) // 2]
+    rest = Read(ObjectReader(store, store.head("logs/a.gz"), HINTS, source="a", position=batch.position))
+    assert rest.records == read.records[read.records.index(batch.records[-1]) + 1 :]
+    planned = store.head("logs/a.gz")
+    store.put("logs/a.gz", packed[::-1], mode=Overwrite())
+    with pytest.raises(PreconditionFailedError):
+        list(ObjectReader(store, planned, HINTS, source="a").batches())
 
 
 def test_an_object_that_changed_is_not_mixed_with_its_older_version(store: FolderStore) -> None:
