@@ -57,8 +57,8 @@ class LocalEngine:
     """Runs tasks in spawned processes; see ``Engine``."""
 
     def __init__(self, *, concurrency: int | None = None, max_deaths: int = MAX_DEATHS) -> None:
-        """Use at most ``concurrency`` processes (default: one for each core)."""
-        self._concurrency = concurrency or os.cpu_count() or 1
+        """Use at most ``concurrency`` processes (default: one for each core that this process may use)."""
+        self._concurrency = concurrency or _cores()
         self._max_deaths = max_deaths
 
     def run(
@@ -230,6 +230,12 @@ class _Slot(threading.Thread):
         worker.send(Leave())
         worker.close()
         return worker.pid
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what a container or taskset leaves us
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _log(logged: Logged) -> None:

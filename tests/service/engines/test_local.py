@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -257,6 +258,14 @@ print(run_jobs([generator_job(store, Path({str(tmp_path)!r}))])["t1"].status)
     command = [sys.executable, "-c", program, str(script)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "started\nCOMPLETED\n"
+
+
+def test_a_worker_starts_light() -> None:
+    """It is started for every run, however short: it loads nothing that only the command needs."""
+    program = "import json, sys, datalake_service.engines.worker; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert not loaded & {"boto3", "click", "duckdb", "numpy", "pandas", "pyarrow", "pydantic", "structlog", "yaml"}
 
 
 def test_no_jobs_is_no_work(store: FolderStore) -> None:
