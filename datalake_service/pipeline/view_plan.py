@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.columns import SYSTEM_COLUMNS, ColumnType, merge_censuses
-from datalake_service.catalog.deletions import require_not_deleted
 from datalake_service.config.names import check_name
 from datalake_service.errors import (
     DatasetNotFoundError,
@@ -204,6 +203,8 @@ class ViewPlanner:
         if not folders:
             raise self._no_dataset()
         if layout.STATE in folders:
+            from datalake_service.catalog.deletions import require_not_deleted
+
             require_not_deleted(self._store, self._request.dataset)
         there = [name for name in folders if layout.is_batch_folder(name)]
         chosen = there if self._request.batches is None else self._chosen(there)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
-from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner, ViewRequest
 from datalake_service.pipeline.view_reading import CREATED_AT, Answer, Ask, BatchPass, Wanted
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from datalake_interfaces.annotators import DataItem
 
 _BLOCK_BYTES, _TABLE_BYTES = 1 << 20, 8 << 20
 """About as much is made at once: of Python rows, which fit a processor's cache, and of Arrow."""
@@ -111,6 +112,8 @@ class DatasetView:
             FilterError: The user's SQL fails on some row.
             StoreError: Reading fails.
         """
+        from datalake_interfaces.annotators import DataItem
+
         chosen = [planned for planned in self._plan.batches if planned.name == batch]
         for rows in self._rows_of(chosen, leave_out=leave_out):
             yield [DataItem(row, row["id"], batch) for row in rows]

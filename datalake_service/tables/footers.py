@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datalake_service.catalog.columns import ColumnType, column_type
-from datalake_service.catalog.manifests import check_format
 from datalake_service.errors import StoreError
 from datalake_service.tables.engine import quote_text
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from datalake_service.tables.local import ByteRange
 
 _METADATA_KEY = b"datalake"
+_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,10 @@ def _ask(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> dict[st
 def _footer(key: str, found: _Found) -> Footer:
     try:
         document = json.loads(found.record)
-        check_format(document["format"], key=key)
+        if document["format"] != _FORMAT:
+            from datalake_service.catalog.manifests import check_format  # takes its time to load
+
+            check_format(document["format"], key=key)
         columns = {
             item["name"]: StoredColumn(position, item["kinds"], column_type(item["kinds"]))
             for position, item in enumerate(document["columns"])
