@@ -12,6 +12,9 @@ from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# Counts on while the machine is suspended, where the system has such a clock: a lease runs out in its sleep, too.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """What time it is, how much of it has passed, and waiting. Thread-safe."""
@@ -47,8 +50,8 @@ class SystemClock:
         return time.time_ns()
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary point."""
-        return time.monotonic()
+        """Return seconds since an arbitrary point, suspended time included."""
+        return time.clock_gettime(_STEADY)
 
     def sleep(self, seconds: float) -> None:
         """Block this thread for ``seconds``."""
