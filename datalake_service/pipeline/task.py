@@ -136,7 +136,9 @@ class _Attempt:
         self._writer: ChunkWriter | None = None
         self._run: str | None = None
         self._base = self._stored.state.counts
-        self._look_at = self._saved_at = 0.0
+        self._notes = self._stored.state.notes
+        self._look_at = self._saved_at = 0.0  # 0: at the next record
+        self._seam_wanted = False
 
     def run(self) -> TaskResult:
         """Take the task, read its input, end it."""
@@ -161,6 +163,7 @@ class _Attempt:
         self._save(reset(self._stored.state))
         self._rejections = _rejection_files(self._job)
         self._base = self._stored.state.counts
+        self._notes = self._stored.state.notes
 
     def fail(self, reason: str) -> TaskResult:
         """End the task without reading."""
@@ -207,6 +210,8 @@ class _Attempt:
             return feed.reject_row(row, f"its values cannot be stored: {type(error).__name__}")
         if writer.saturated:
             writer.wait_for_room()
+        if self._seam_wanted and writer.rows_buffered == 0:
+            self._look_at = 0.0
         return None
 
     def _reject(self, feed: Feed, rejection: Rejection) -> _Ending | None:
@@ -235,9 +240,8 @@ class _Attempt:
             if self._writer is not None:
                 self._writer.flush()
             self._keep(feed, _Ending(TaskEvent.CHECKPOINT))
-            self._saved_at = self._clock.monotonic()
-        elif age >= CHECKPOINT_SECONDS:
-            self._look_at = now  # at every record, so as not to miss the seam
+            self._saved_at, age = self._clock.monotonic(), 0.0
+        self._seam_wanted = age >= CHECKPOINT_SECONDS
         return self._stop()
 
     def _keep(self, feed: Feed, ending: _Ending) -> None:
@@ -257,7 +261,7 @@ class _Attempt:
                 rejection_files=number if feed.took_back else following,
                 rejection_files_ever=max(state.rejection_files_ever, following),
                 counts=self._base + feed.counts(),
-                notes=feed.notes,
+                notes=tuple(dict.fromkeys((*self._notes, *feed.notes))),
                 error=ending.error,
                 finished_at=self._clock.now() if ended else None,
             )

@@ -183,6 +183,14 @@ def test_checkpoints_are_made_along_the_way(store: FolderStore, make: Make) -> N
     assert len(stored_rows(store)) == 100
 
 
+def test_a_note_survives_a_stop(store: FolderStore, make: Make) -> None:
+    """What was found strange at the beginning of a file is not seen again by who goes on in its middle."""
+    job = make(lines(50), name="in.gz")
+    stopped = run_here(job, stop=after(5), clock=TickingClock())
+    assert [note.startswith("in.gz: ") for note in stopped.notes] == [True]
+    assert run_here(job).notes == stopped.notes
+
+
 def test_a_slow_handler_is_checkpointed_in_the_middle_of_a_chunk(store: FolderStore, make: Make) -> None:
     """A chunk that takes an hour to fill is not an hour's work to lose."""
     seen: list[int] = []
