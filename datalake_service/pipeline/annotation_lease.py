@@ -16,6 +16,7 @@ from datalake_service.catalog.leases import Lease, LeaseRecord
 from datalake_service.errors import AnnotationLockError, StoreError
 from datalake_service.events import ANNOTATION_LEASE_NOT_RELEASED, emit
 from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock, SystemClock
 
 _ANY = timedelta(hours=1)
@@ -29,6 +30,7 @@ class AnnotatorLease:
         self, store: ObjectStore, dataset: str, annotator: str, *, ttl: timedelta = _ANY, clock: Clock | None = None
     ) -> None:
         """Prepare; nothing is asked of the store."""
+        self._store = store
         self._fields = {"dataset": dataset, "annotator": annotator}
         self._name = f"{dataset}/{annotator}"
         key = layout.annotator_lease_key(dataset, annotator)
@@ -51,11 +53,11 @@ class AnnotatorLease:
 
         Raises:
             AnnotationLockError: A live worker holds it.
-            StoreError: The store failed.
+            StoreError: The store failed, or ignores conditional writes.
         """
         loop = asyncio.get_running_loop()
         try:
-            if not await uninterrupted(loop.run_in_executor(threads, self._lease.acquire)):
+            if not await uninterrupted(loop.run_in_executor(threads, self._take)):
                 raise self._refused(self._lease.holder)
             keeper = LeaseKeeper(self._lease)
             keeper.start()
@@ -65,6 +67,10 @@ class AnnotatorLease:
                 await uninterrupted(loop.run_in_executor(threads, keeper.stop))
         finally:
             await uninterrupted(loop.run_in_executor(threads, self._give_back))
+
+    def _take(self) -> bool:
+        require_conditions(self._store)
+        return self._lease.acquire()
 
     def _refused(self, holder: LeaseRecord | None) -> AnnotationLockError:
         who = "" if holder is None else f": {holder.in_words()}"

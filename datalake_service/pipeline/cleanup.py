@@ -13,6 +13,7 @@ from datalake_service.errors import DatalakeError, DatasetNotFoundError
 from datalake_service.pipeline.merge import merge_annotator, merge_batch
 from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
 from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock
 
 
@@ -60,9 +61,10 @@ def clean_up(
 
     Raises:
         NameNotAllowedError: A name is not portable; nothing was done.
-        StoreError: The lake cannot be listed.
+        StoreError: The lake cannot be listed, or its store ignores conditional writes.
     """
     _check_names(datasets or {}, annotators or ())
+    require_conditions(store)
     merges = _Merges(store, limits or MergeLimits(), clock)
     everything = datasets is None and annotators is None
     wanted = dict.fromkeys(list_datasets(store)) if everything else dict(datasets or {})

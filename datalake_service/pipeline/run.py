@@ -36,6 +36,7 @@ from datalake_service.pipeline.run_report import (
 )
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
+from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock, SystemClock
 
 
@@ -90,6 +91,7 @@ def run_dataset(
     """Run a dataset file in a lake that is open; ``opener`` opens its source. See ``create_dataset``."""
     check_available(config)
     check_annotators(config)
+    require_conditions(store)  # before anything is read that could not be merged
     require_not_deleted(store, config.dataset_name)
     clock = clock or SystemClock()
     started, began = clock.now(), clock.monotonic()
