@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 from datalake_interfaces import Annotator, HandlerContext
+from datalake_service.catalog import layout
+from datalake_service.catalog.leases import LeaseRecord
 from datalake_service.config.annotator import AnnotatorConfig
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
-from datalake_service.errors import AnnotationLockError, DatalakeError
+from datalake_service.errors import (
+    AnnotationLockError,
+    DatalakeError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+)
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
@@ -20,7 +30,7 @@ from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.run_report import AnnotatorOutcome
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import IfMatch, ObjectStore
 from datalake_utils.clock import Clock
 
 _LOCK_SECONDS = 60
@@ -52,8 +62,8 @@ def run_annotator(
 ) -> AnnotatorOutcome:
     """Let one annotator annotate what it has not annotated yet, and merge that.
 
-    What it did before an error is stored, merged and reported. While somebody else holds it this waits, as long as it
-    takes for the lock of a run that died to run out.
+    What it did before an error is stored, merged and reported. The lock of a run that died on this machine is taken
+    away; while somebody else holds it this waits, as long as it takes for the lock of a dead run to run out.
     """
     name = annotator.annotator_name
     last = AnnotationReport()
@@ -66,7 +76,8 @@ def run_annotator(
     errors: list[str] = []
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the report
-            last = _with_patience(lambda: _annotate(store, config, annotator, tell, clock), clock)
+            release_if_dead(store, config.dataset_name, name)
+            last = _with_patience(lambda: _annotate(store, config, annotator, tell, clock), clock, told, name)
     except DatalakeError as error:
         errors.append(str(error))
     try:
@@ -80,7 +91,36 @@ def run_annotator(
     return AnnotatorOutcome(name, last, "; ".join(errors) or None)
 
 
-def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock) -> AnnotationReport:
+def release_if_dead(store: ObjectStore, dataset: str, annotator: str) -> None:
+    """Give back the lock of an annotator if it belongs to a process of this machine that does not exist any more.
+
+    Should that be wrong (two machines of one name), the owner finds its lock gone when it renews it, and stops.
+
+    Raises:
+        StoreError: The lock cannot be read or written.
+    """
+    key = layout.annotator_lease_key(dataset, annotator)
+    try:
+        body, meta = store.get(key)
+        record = LeaseRecord.from_json(body, key=key)
+        if not record.released and record.host == socket.gethostname() and not _is_alive(record.pid):
+            freed = replace(record, number=record.number + 1, released=True)
+            store.put(key, freed.to_json(), mode=IfMatch(meta.etag))
+    except (ObjectNotFoundError, PreconditionFailedError):
+        return  # nobody holds it, or somebody else does by now
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock, told: Told, name: str) -> AnnotationReport:
     """Try again while the annotator is held, at most for as long as a dead run of this kind can hold it."""
     give_up_at = clock.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -89,6 +129,7 @@ def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock) -> Ann
         except AnnotationLockError:
             if clock.monotonic() >= give_up_at:
                 raise
+            told(f"waiting for {name}, which another run holds", AnnotationReport())
             clock.sleep(_LOOK_AGAIN_SECONDS)
 
 
