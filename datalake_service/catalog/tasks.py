@@ -7,7 +7,7 @@ after a crash. Knows nothing of readers (a checkpoint is opaque here), handlers 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -298,11 +298,15 @@ def load_task(store: ObjectStore, dataset: str, task: str) -> StoredTask:
     return StoredTask(TaskState.from_json(body, key=key), meta.etag)
 
 
-def load_tasks(store: ObjectStore, dataset: str) -> list[StoredTask]:
-    """Read all tasks of a dataset, in the order of their ids: one listing, then one request for each."""
+def load_tasks(store: ObjectStore, dataset: str, *, among: Collection[str] | None = None) -> list[StoredTask]:
+    """Read the tasks of a dataset, in the order of their ids: one listing, then one request for each.
+
+    ``among``: only those of them that exist, whatever else the dataset has.
+    """
     prefix = layout.tasks_prefix(dataset)
     names = [meta.key.removeprefix(prefix) for meta in store.list(prefix)]
     tasks = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    tasks = [task for task in tasks if among is None or task in among]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="tasks") as pool:
         found = pool.map(lambda task: _load_if_there(store, dataset, task), tasks)
         return [stored for stored in found if stored is not None]

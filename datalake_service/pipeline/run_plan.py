@@ -84,8 +84,8 @@ def _with_new_tasks(
     store: ObjectStore, dataset: str, items: Iterable[Item], *, batch: str, now: datetime
 ) -> dict[str, StoredTask]:
     """The tasks of all items, in their order; those that did not exist are created."""
-    known = {stored.state.id: stored for stored in load_tasks(store, dataset)}
     items = list(items)
+    known = {stored.state.id: stored for stored in load_tasks(store, dataset, among={item.task for item in items})}
     missing = [
         TaskState(id=item.task, item=item.name, batch=batch, created_at=now) for item in items if item.task not in known
     ]

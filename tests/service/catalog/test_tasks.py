@@ -154,6 +154,7 @@ def test_all_tasks_are_loaded_in_order(store: FolderStore) -> None:
     store.put(layout.tasks_prefix("d") + "notes.txt", b"?", mode=Overwrite())
     assert [stored.state.id for stored in created] == [f"t{number:02}" for number in range(40, 0, -1)]
     assert [stored.state.id for stored in load_tasks(store, "d")] == [f"t{number:02}" for number in range(1, 41)]
+    assert [stored.state.id for stored in load_tasks(store, "d", among={"t07", "t99", "t03"})] == ["t03", "t07"]
     assert load_tasks(store, "nothing") == []
 
 
