@@ -66,6 +66,9 @@ class ViewRequest:
             UsageError: A name, a list or the fraction cannot be used.
         """
         check_name(self.dataset, what="dataset")
+        given: object = self.annotator_columns
+        if given is not None and not isinstance(given, Mapping):
+            raise UsageError(f"annotator_columns must be a dict of columns by annotator, not {given!r}")
         for name in self.annotator_columns or {}:
             check_name(name, what="annotator")
         for name in self.annotator_filters or {}:

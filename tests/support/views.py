@@ -1,11 +1,16 @@
-"""What a view must show, worked out row by row in plain Python. Shares nothing with the code under test."""
+"""What a view must show, worked out row by row in plain Python, sharing nothing with the code under test. Short cuts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+from datalake_service.pipeline.view_plan import ViewRequest
+from datalake_service.pipeline.views import DatasetView
+from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.engine import EngineLimits
 
 Node = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter
 Row = Mapping[str, Any]
@@ -16,7 +21,7 @@ Annotations = Mapping[str, Mapping[str, Mapping[str, Row | str]]]
 
 
 def shown(batches: Batches, annotations: Annotations) -> Iterator[dict[str, Any]]:
-    """Every row with every column, ``None`` where there is no value; and its batch under ``batch``."""
+    """Every row with every column, ``None`` where there is no value; and its batch under ``_batch``."""
     base = {name for rows in batches.values() for row in rows for name in row}
     added = {
         (annotator, name)
@@ -33,7 +38,7 @@ def shown(batches: Batches, annotations: Annotations) -> Iterator[dict[str, Any]
             for annotator, name in added:
                 columns = annotations[annotator].get(batch, {}).get(row["id"], {})
                 full[f"{annotator}.{name}"] = None if isinstance(columns, str) else columns.get(name)
-            yield {**full, "batch": batch}
+            yield {**full, "_batch": batch}
 
 
 def verdict(node: Node, row: Row, sql: Mapping[str, Any]) -> bool | None:
@@ -51,3 +56,27 @@ def verdict(node: Node, row: Row, sql: Mapping[str, Any]) -> bool | None:
         case AnyFilter():
             verdicts = [verdict(part, row, sql) for part in node.filters]
             return True if True in verdicts else None if None in verdicts else False
+
+
+TEXTS = [{"text": f"text {number}", "n": number} for number in range(10)]
+
+
+def view(store: ObjectStore, *, limits: EngineLimits | None = None, **request: Any) -> DatasetView:
+    """A view of the dataset ``posts``."""
+    return DatasetView(store, ViewRequest(dataset="posts", **request), limits=limits)
+
+
+def sql(text: str) -> RawDuckFilter:
+    """A raw filter."""
+    return RawDuckFilter(sql=text)
+
+
+def dicts(rows: DatasetView) -> list[dict[str, Any]]:
+    """All rows as plain dicts."""
+    with rows:
+        return [dict(row) for row in rows]
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

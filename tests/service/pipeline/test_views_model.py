@@ -67,9 +67,9 @@ def test_a_view_shows_exactly_what_went_in(limits: EngineLimits, lake: tuple[Bat
         expected = list(shown(batches, annotations))
         with DatasetView(store, ViewRequest(dataset="d"), limits=limits) as view:
             rows = list(view)
-            assert [(row.batch, row.id) for row in rows] == [(row["batch"], row["id"]) for row in expected]
+            assert [(row.batch, row.id) for row in rows] == [(row["_batch"], row["id"]) for row in expected]
             for row, wanted in zip(rows, expected, strict=True):
-                plain = {name: value for name, value in wanted.items() if name != "batch"}
+                plain = {name: value for name, value in wanted.items() if name != "_batch"}
                 assert canonical(as_read_back(row)) == canonical(as_read_back(plain))
                 assert set(row) == set(view.columns)
             assert view.count() == len(expected)
@@ -154,10 +154,10 @@ def test_filters_select_what_plain_python_selects(
     columns = {"n", "text", "ok", "odd", "nope", *(f"{a}.{c}" for a in ("lang", "my-ann") for c in ADDED)}
     expected = []
     for row in shown(batches, annotations):
-        status = annotations["lang"].get(row["batch"], {}).get(row["id"])
+        status = annotations["lang"].get(row["_batch"], {}).get(row["id"])
         full = {**dict.fromkeys(columns), **row, "lang.failed": None if status is None else status == "failed"}
         if verdict(node, full, SQL) and (base is None or SQL[base](full)):
-            expected.append((row["batch"], row["id"]))
+            expected.append((row["_batch"], row["id"]))
     with tempfile.TemporaryDirectory() as folder:
         store = FolderStore(Path(folder), durable=False)
         write(store, batches, annotations)
