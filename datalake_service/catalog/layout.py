@@ -75,6 +75,11 @@ def duplicates_key(dataset: str, batch: str, attempt: str) -> str:
     return f"{duplicates_prefix(dataset, batch)}{attempt}.jsonl"
 
 
+def annotators_prefix(dataset: str) -> str:
+    """All annotators of a dataset."""
+    return f"{dataset}/{ANNOTATIONS}/"
+
+
 def annotator_prefix(dataset: str, annotator: str) -> str:
     """Everything of an annotator."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/"

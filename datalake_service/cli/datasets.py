@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from datalake_service import events
+from datalake_service.cli.asking import confirm
 from datalake_service.cli.create import create_command
 from datalake_service.cli.output import printable, table
 from datalake_service.cli.session import Session, common_options, dataset_option
@@ -61,7 +61,7 @@ def delete_command(session: Session, dataset: str, *, yes: bool) -> None:
     store = session.open_lake()
     require_dataset(store, dataset)
     if not yes:
-        _confirm(f"Delete dataset {dataset} in {store.uri}?")
+        confirm(f"Delete dataset {dataset} in {store.uri}?", before="deletes", refused="nothing was deleted")
     deleted = delete_dataset(store, dataset)
     events.emit(events.DATASET_DELETED, dataset=dataset)
     value = {"datasetName": dataset, "deletedAt": format_time(deleted.deleted_at)}
@@ -81,14 +81,6 @@ def restore_command(session: Session, dataset: str) -> None:
         events.emit(events.DATASET_RESTORED, dataset=dataset)
     told = f"restored {dataset}" if restored else f"{dataset} was not deleted"
     session.output.show({"datasetName": dataset, "restored": restored}, lambda: [told])
-
-
-def _confirm(question: str) -> None:
-    """Ask a person; without one, ask for --yes."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("this asks before it deletes, and nobody can answer here; give --yes")
-    if not click.confirm(question, default=False, err=True):
-        raise click.UsageError("nothing was deleted")
 
 
 def _summaries(uri: str, found: Sequence[DatasetSummary]) -> Iterable[str]:

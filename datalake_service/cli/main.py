@@ -18,6 +18,7 @@ from datalake_service.cli.clean_up import clean_up_command
 from datalake_service.cli.datasets import datasets_group
 from datalake_service.cli.errors import errors_group
 from datalake_service.cli.export import export_command
+from datalake_service.cli.locks import locks_group
 from datalake_service.cli.output import printable, say
 from datalake_service.cli.schema import schema_command
 from datalake_service.cli.session import InterruptedCommandError, NobodyReadsError
@@ -41,7 +42,15 @@ def datalake() -> None:
     """
 
 
-for _command in (datasets_group, tasks_group, errors_group, clean_up_command, export_command, schema_command):
+for _command in (
+    datasets_group,
+    tasks_group,
+    errors_group,
+    locks_group,
+    clean_up_command,
+    export_command,
+    schema_command,
+):
     datalake.add_command(_command)
 
 

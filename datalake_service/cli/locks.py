@@ -1,0 +1,119 @@
+"""``datalake locks``: which annotator is held by whom, and taking a lock away from a dead owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from datalake_service import events
+from datalake_service.cli.asking import confirm
+from datalake_service.cli.output import printable, table
+from datalake_service.cli.session import Session, common_options, dataset_option
+
+if TYPE_CHECKING:
+    from datalake_service.catalog.locks import Lock
+
+
+@click.group("locks")
+def locks_group() -> None:
+    """Look at the locks of annotators, and break one."""
+
+
+@locks_group.command("list")
+@click.option("--datasetName", "--dataset-name", "dataset", metavar="NAME", help="Only this dataset.")
+@common_options
+def list_command(session: Session, dataset: str | None) -> None:
+    """List the locks that are held, or were not given back: owner, host, process, age, expiry."""
+    from datalake_service.catalog.datasets import list_datasets
+    from datalake_service.catalog.locks import find_locks
+    from datalake_service.pipeline.lifecycle import require_dataset
+
+    store = session.open_lake()
+    if dataset is not None:
+        require_dataset(store, dataset)
+    names = list_datasets(store) if dataset is None else [dataset]
+    found = [lock for name in names for lock in find_locks(store, name)]
+    session.output.show({"uri": store.uri, "locks": [lock.to_dict() for lock in found]}, lambda: _lines(found))
+
+
+@locks_group.command("break")
+@dataset_option
+@click.option("--annotator", required=True, metavar="NAME", help="The annotator whose lock it is.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+def break_command(session: Session, dataset: str, annotator: str, *, yes: bool) -> None:
+    """Give a lock back in its owner's place. Its owner, if it is alive, stops at its next renewal."""
+    from datalake_service.catalog.locks import break_lock, find_lock
+    from datalake_service.config.names import check_name
+    from datalake_service.errors import UsageError
+    from datalake_service.pipeline.lifecycle import require_dataset
+
+    store = session.open_lake()
+    require_dataset(store, dataset)
+    check_name(annotator, what="annotator")
+    lock = find_lock(store, dataset, annotator)
+    if lock is None:
+        raise UsageError(f"annotator {annotator!r} of {dataset} is not locked; see: datalake locks list")
+    if not yes:
+        question = f"{printable(_in_words(lock))}\n{printable(_consequence(lock))}\nBreak this lock?"
+        confirm(question, before="breaks a lock", refused="the lock was not broken")
+    break_lock(store, lock)
+    events.emit(events.ANNOTATION_LEASE_BROKEN, **lock.to_dict())
+    told = [printable(f"broke the lock of {dataset}/{annotator}: {_in_words(lock)}"), printable(_consequence(lock))]
+    session.output.show({**lock.to_dict(), "broken": True}, lambda: told)
+
+
+def _lines(locks: Sequence[Lock]) -> Iterable[str]:
+    if not locks:
+        return ["no locks"]
+    lines = table(
+        ("DATASET", "ANNOTATOR", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"),
+        [
+            (
+                lock.dataset,
+                lock.annotator,
+                str(lock.status),
+                None if lock.record is None else lock.record.owner,
+                None if lock.record is None else lock.record.host,
+                None if lock.record is None else str(lock.record.pid),
+                f"{_duration((lock.store_now - lock.written_at).total_seconds())} ago",
+                _expiry(lock),
+            )
+            for lock in locks
+        ],
+    )
+    return [*lines, *(printable(lock.error) for lock in locks if lock.error is not None)]
+
+
+def _in_words(lock: Lock) -> str:
+    if lock.record is None:
+        return lock.error or ""
+    age = _duration((lock.store_now - lock.written_at).total_seconds())
+    return f"held by {lock.record.in_words()}, renewed {age} ago, expires {_expiry(lock)}"
+
+
+def _expiry(lock: Lock) -> str | None:
+    if lock.record is None:
+        return None
+    seconds = lock.expires_in.total_seconds()
+    return f"in {_duration(seconds)}" if seconds >= 0 else f"{_duration(-seconds)} ago"
+
+
+def _consequence(lock: Lock) -> str:
+    if lock.record is None:
+        return "if somebody works with it after all, rows may be asked twice; nothing that was stored is lost"
+    if lock.expires_in.total_seconds() < 0:
+        return "it had expired: the next worker would have taken it anyway"
+    learns = _duration(lock.renewal_in.total_seconds())
+    return (
+        f"if its owner is alive, it notices at its next renewal (within {learns}) and stops with LeaseLostError; "
+        "until then rows may be asked twice, and nothing that was stored is lost"
+    )
+
+
+def _duration(seconds: float) -> str:
+    from datalake_utils.units import format_duration
+
+    return format_duration(max(seconds, 0.0))

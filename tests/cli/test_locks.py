@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from datalake_service.catalog import layout
+from datalake_service.catalog.leases import Lease
+from datalake_service.storage.base import ObjectStore, Overwrite
+from datalake_service.storage.open import open_store
+from tests.cli.commands import datalake, datalake_on_terminal
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> ObjectStore:
+    """Two datasets, each with an annotator at work."""
+    store = open_store(tmp_path / "lake")
+    for dataset in ("pages", "posts"):
+        lease = Lease(store, layout.annotator_lease_key(dataset, "lang"), ttl=timedelta(hours=1), owner="annotate it")
+        assert lease.acquire()
+    return store
+
+
+@pytest.mark.usefixtures("lake")
+def test_locks_are_listed(tmp_path: Path) -> None:
+    """Of the lake or of one dataset, for programs and for people."""
+    answer = datalake("locks", "list", cwd=tmp_path).json
+    assert [lock["datasetName"] for lock in answer["locks"]] == ["pages", "posts"]
+    (lock,) = datalake("locks", "list", "--datasetName", "posts", cwd=tmp_path).json["locks"]
+    assert (lock["annotatorName"], lock["status"], lock["owner"]) == ("lang", "HELD", "annotate it")
+    assert lock["host"]
+    assert lock["process"] > 0
+    assert 0 < lock["expiresInSeconds"] <= 3605
+    shown = datalake_on_terminal("locks", "list", cwd=tmp_path).out.splitlines()
+    assert shown[0].split() == ["DATASET", "ANNOTATOR", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"]
+    assert " ago  in " in shown[1]
+    missing = datalake("locks", "list", "--datasetName", "none", cwd=tmp_path)
+    assert missing.status == 2
+    assert "no dataset 'none'" in missing.err
+
+
+def test_breaking_asks_and_says_what_may_happen(tmp_path: Path, lake: ObjectStore) -> None:
+    """No leaves it, yes gives it back; the other dataset's stays."""
+    which = ("locks", "break", "--datasetName", "posts", "--annotator", "lang")
+    refused = datalake(*which, cwd=tmp_path)
+    assert refused.status == 2
+    assert "give --yes" in refused.err
+    said_no = datalake_on_terminal(*which, cwd=tmp_path, answer="n\n")
+    assert said_no.status == 2
+    assert "held by annotate it on " in said_no.out
+    assert "stops with LeaseLostError" in said_no.out
+    assert "the lock was not broken" in said_no.out
+    assert len(datalake("locks", "list", cwd=tmp_path).json["locks"]) == 2
+    said_yes = datalake_on_terminal(*which, cwd=tmp_path, answer="y\n")
+    assert said_yes.status == 0, said_yes.out
+    assert "broke the lock of posts/lang" in said_yes.out
+    assert [lock["datasetName"] for lock in datalake("locks", "list", cwd=tmp_path).json["locks"]] == ["pages"]
+    again = datalake(*which, "--yes", cwd=tmp_path)
+    assert again.status == 2
+    assert "annotator 'lang' of posts is not locked" in again.err
+    lake.put(layout.annotator_lease_key("posts", "lang"), b"junk", mode=Overwrite())
+    assert "is not a lock" in datalake_on_terminal("locks", "list", cwd=tmp_path).out
+    broken = datalake(*which, "--yes", cwd=tmp_path)
+    assert broken.json["broken"] is True
+    assert broken.json["status"] == "UNREADABLE"
