@@ -5,14 +5,20 @@ Knows how long files and databases live; not what is made of the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Self, TypeVar
 
 from datalake_service.catalog.columns import SYSTEM_COLUMNS
-from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
+from datalake_service.errors import (
+    DatalakeError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    UsageError,
+)
 from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import Engine, EngineLimits
@@ -56,6 +62,18 @@ class Ask:
     columns: Sequence[Reference]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Batches that are open, and what has to be given back after they were read."""
+
+    asks: Sequence[Ask]
+    stack: ExitStack
+
+    def close(self) -> None:
+        """Give it back."""
+        self.stack.close()
+
+
 Answer = Callable[[Ask], Iterator[_T]]
 """Runs the query of one batch and makes something of what it returns."""
 
@@ -85,7 +103,7 @@ class BatchPass(Generic[_T]):
         self._wanted = wanted
         self._answer = answer
         self._limits = limits
-        self._engine: Engine | None = None
+        self._engines: set[Engine] = set()
         self._moving = Lock()
         self._closed = False
         self._answers = self._read(batches)
@@ -112,33 +130,66 @@ class BatchPass(Generic[_T]):
         self._closed = True
         # An interrupt that comes between two statements is forgotten, so it is sent until it is heard.
         while not self._moving.acquire(timeout=_INTERRUPT_SECONDS):
-            self._interrupt()
+            for engine in tuple(self._engines):
+                engine.interrupt()
         try:
             self._answers.close()
         finally:
             self._moving.release()
 
-    def _interrupt(self) -> None:
-        engine = self._engine
-        if engine is not None:
-            engine.interrupt()
-
     def _read(self, batches: Sequence[PlannedBatch]) -> Generator[_T, None, None]:
-        for group in _groups(batches, remote=is_remote(self._store)):
-            with ExitStack() as stack:
-                self._engine = engine = Engine(self._limits)
-                stack.callback(engine.close)
-                opened = []
-                for batch in group:
-                    opened.append(self._open(engine, batch))
-                    stack.callback(opened[-1].close)
-                if self._wanted.leave_out:
-                    give_ids(engine, self._wanted.leave_out)
-                engine.lock([path for one in opened for path in one.paths])
-                for one in opened:
-                    if one.batch.base.footer.rows:
-                        query = one.query(leave_out=bool(self._wanted.leave_out))
-                        yield from self._answer(Ask(engine, query, one.batch, one.question.outputs))
+        remote = is_remote(self._store)
+        groups = _groups(batches, remote=remote)
+        with closing(self._one_ahead(groups) if remote else self._one_by_one(groups)) as prepared:
+            for group in prepared:
+                with closing(group):
+                    for ask in group.asks:
+                        yield from self._answer(ask)
+
+    def _one_by_one(self, groups: Iterable[Sequence[PlannedBatch]]) -> Generator[_Group, None, None]:
+        for group in groups:
+            yield self._prepare(group)
+
+    def _one_ahead(self, groups: Iterable[Sequence[PlannedBatch]]) -> Generator[_Group, None, None]:
+        """Bring in the next group while one is read."""
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        coming: Future[_Group] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+            try:
+                for group in groups:
+                    current, coming = coming, pool.submit(self._prepare, group)
+                    if current is not None:
+                        yield current.result()
+                if coming is not None:
+                    current, coming = coming, None
+                    yield current.result()
+            finally:
+                if coming is not None and not coming.cancel():
+                    with suppress(DatalakeError):  # nobody will read it
+                        coming.result().close()
+
+    def _prepare(self, batches: Sequence[PlannedBatch]) -> _Group:
+        """Open some batches, and a database that can read them and nothing else."""
+        with ExitStack() as stack:
+            engine = Engine(self._limits)
+            self._engines.add(engine)
+            stack.callback(self._engines.discard, engine)
+            stack.callback(engine.close)
+            opened = []
+            for batch in batches:
+                opened.append(self._open(engine, batch))
+                stack.callback(opened[-1].close)
+            if self._wanted.leave_out:
+                give_ids(engine, self._wanted.leave_out)
+            engine.lock([path for one in opened for path in one.paths])
+            leave_out = bool(self._wanted.leave_out)
+            asks = [
+                Ask(engine, one.query(leave_out=leave_out), one.batch, one.question.outputs)
+                for one in opened
+                if one.batch.base.footer.rows
+            ]
+            return _Group(asks, stack.pop_all())
 
     def _open(self, engine: Engine, batch: PlannedBatch) -> OpenBatch:
         """Open the planned versions of a batch, or, if one was replaced, those that stand there now.

@@ -1,4 +1,4 @@
-"""What a view must show, worked out row by row in plain Python, sharing nothing with the code under test. Short cuts."""
+"""What a view must show, worked out row by row in plain Python, sharing nothing with the code under test; shortcuts."""
 
 from __future__ import annotations
 

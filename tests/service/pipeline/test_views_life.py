@@ -138,6 +138,30 @@ def test_closing_interrupts_a_query_in_another_thread(folder_store: FolderStore)
     assert failures
 
 
+def test_batches_of_a_remote_store_are_brought_in_ahead(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group at most; one that nobody reads any more is given back, and its failure is nobody's."""
+    texts = [{"text": f"{number * 7919:x}" * 50} for number in range(100)]
+    for number in range(5):
+        put_rows(folder_store, "posts", f"b{number}", texts)
+    store = RemoteStore(folder_store)
+    monkeypatch.setattr("datalake_service.pipeline.view_reading._REMOTE_BYTES", 1)
+    before = (descriptors(), threading.active_count())
+    rows = view(store)
+    assert [row.batch for row in rows] == [f"b{number}" for number in range(5) for _ in range(100)]
+    store.read.clear()
+    with rows:
+        assert next(iter(rows)).batch == "b0"
+    assert {key.split("/")[1] for key, _ in store.read} <= {"b0", "b1"}
+    folder_store.delete("posts/b1/merged.parquet")
+    with rows:
+        assert next(iter(rows)).batch == "b0"
+    with pytest.raises(StoreError, match="b1/ was deleted"):
+        list(rows)
+    assert (descriptors(), threading.active_count()) == before
+
+
 def test_async_iteration_leaves_the_event_loop_free(folder_store: FolderStore) -> None:
     """Queries run in threads; every row comes, and errors do."""
     put_rows(folder_store, "posts", "b", ({"n": number} for number in range(3_000)))
