@@ -99,8 +99,7 @@ class BatchMerge:
     def _merge(self, plan: _Plan) -> MergeResult:
         key = layout.merged_key(self._prefix)
         if plan.nothing_to_do:
-            self._tidy(plan, plan.kept)
-            return MergeResult(key=key, committed=False, rows=plan.previous.rows if plan.previous is not None else 0)
+            return self._finish_earlier(plan, key)
         with scratch_folder(self._store) as folder:
             path = folder / "merged.parquet"
             metadata, result = self._build(plan, folder, path)
@@ -114,6 +113,18 @@ class BatchMerge:
         aside = layout.duplicates_prefix(self._dataset, self._batch)
         self._store.delete_many([meta.key for meta in plan.inventory.others if meta.key.startswith(aside)])
         return result
+
+    def _finish_earlier(self, plan: _Plan, key: str) -> MergeResult:
+        """Do what a merge that was interrupted after its commit left undone.
+
+        No side object is touched here: it may belong to a merge that is under way.
+        """
+        if plan.previous is None:
+            return MergeResult(key=key, committed=False)
+        if len(plan.contained) > len(plan.kept) or any(found.finished for found in plan.inventory.manifests):
+            self._summarise(plan, plan.previous.metadata, plan.previous.meta)
+        self._tidy(plan, plan.kept)
+        return MergeResult(key=key, committed=False, rows=plan.previous.rows)
 
     def _build(self, plan: _Plan, folder: Path, path: Path) -> tuple[MergedMetadata, MergeResult]:
         """Write all local files, and store the side objects."""
@@ -150,12 +161,12 @@ class BatchMerge:
         summary = Summary(
             dataset=self._dataset,
             batch=self._batch,
-            merged_at=self._now,
+            merged_at=metadata.merged_at,
             size=committed.size,
             counts=metadata.counts,
             deduplicate_on=effective_columns(metadata.deduplicate_on),
             columns=[(column.name, column.type) for column in metadata.columns],
-            files=[(source.name, source.meta.size) for source in plan.new],
+            files=[(source.name, source.meta.size) for source in plan.new or plan.contained],
         )
         self._store.put(layout.summary_key(self._prefix), summary_yaml(summary), mode=Overwrite())
 

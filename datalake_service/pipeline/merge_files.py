@@ -5,6 +5,7 @@ Nothing here decides about rows. Order is everything: side objects first, then t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -113,6 +114,11 @@ class RowFile:
             file.close()
         except OSError as error:
             raise local_failure(error, self.path) from error
+
+    def abandon(self) -> None:
+        """Close the file, complete or not."""
+        with contextlib.suppress(MergeError):
+            self.close()
 
 
 def local_failure(error: OSError, path: Path) -> MergeError:

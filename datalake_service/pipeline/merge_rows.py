@@ -88,6 +88,7 @@ class RowMerge:
             self._settle(firsts, collisions)
         except BaseException:
             writer.abort()
+            self.duplicates.abandon()
             raise
         return writer
 
