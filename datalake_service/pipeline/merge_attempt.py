@@ -201,7 +201,8 @@ def _key_warnings(
 ) -> list[str]:
     warnings = []
     if lists and not keys:
-        warnings.append(f"nothing is deduplicated: no column is in every run's list ({', '.join(map(str, lists))})")
+        named = "; ".join(", ".join(columns) for columns in lists)
+        warnings.append(f"nothing is deduplicated: no column is in every run's list ({named})")
     known = {column.name for column in schema.columns}.difference(SYSTEM_COLUMNS)
     missing = [repr(column) for column in keys if column not in known]
     if missing:

@@ -20,7 +20,7 @@ from datalake_service.chunks.fetch import LineFetcher
 from datalake_service.chunks.inventory import Source
 from datalake_service.chunks.reader import BLOCK_BYTES, BadLine, Lines, read_lines
 from datalake_service.chunks.rows import Census, identify
-from datalake_service.errors import StoreError
+from datalake_service.errors import ObjectNotFoundError, StoreError
 from datalake_service.pipeline.merge_result import MergeLimits
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.blocks import Block, ParsedBlock, StoredBlock
@@ -57,8 +57,12 @@ class MergeInput:
         self._starts = [0] * (len(sources) + 1)
         self.merged_rows = merged.rows if merged is not None else 0
         """Position of the first row that was put aside."""
-        self.first_new = 0
-        """Position of the first row of a source; known once everything was read."""
+        self.first_new = self.merged_rows
+        """Position of the first row of a source."""
+        self._aside: str | None = None
+        if merged is not None and merged.metadata.duplicates is not None:
+            self._aside = layout.duplicates_key(dataset, batch, merged.metadata.duplicates)
+            self.first_new += merged.metadata.counts["duplicates"]
 
     def survey(self) -> tuple[list[dict[str, str]], int]:
         """The censuses of all sources in order, and how many rows there may be at most.
@@ -73,12 +77,10 @@ class MergeInput:
             identify(lines, source.origin, trusted=False)
             counted[source.name].count(lines.rows)
             rows += len(lines.rows)
-        if self._merged is not None:
-            rows += self._merged.rows + self._merged.metadata.counts.get("duplicates", 0)
         censuses = [
             counted[source.name].kinds() if source.census is None else dict(source.census) for source in self._sources
         ]
-        return censuses, rows
+        return censuses, rows + self.first_new
 
     def blocks(self, *, on_bad: OnBad | None = None, wanted: Positions | None = None) -> Iterator[tuple[int, Block]]:
         """All rows in merge order, each block with the position of its first row.
@@ -87,18 +89,23 @@ class MergeInput:
             on_bad: Told of lines that are no usable rows.
             wanted: Read only what holds rows at these positions (rising).
         """
-        position = 0
         if self._merged is not None:
-            for number, size in enumerate(self._merged.group_sizes):
-                if _any_between(wanted, position, position + size):
-                    yield position, StoredBlock(self._merged, self._merged.read_group(number), system=SYSTEM_COLUMNS)
-                position += size
-            for block in self._put_aside():
-                if _any_between(wanted, position, position + len(block.ids)):
-                    yield position, block
-                position += len(block.ids)
-        self.first_new = position
+            yield from self._stored_blocks(self._merged, wanted)
         yield from self._source_blocks(on_bad, wanted)
+
+    def _stored_blocks(self, merged: MergedFile, wanted: Positions | None) -> Iterator[tuple[int, Block]]:
+        position = 0
+        for number, size in enumerate(merged.group_sizes):
+            if _any_between(wanted, position, position + size):
+                yield position, StoredBlock(merged, merged.read_group(number), system=SYSTEM_COLUMNS)
+            position += size
+        if self._aside is None or not _any_between(wanted, position, self.first_new):
+            return
+        for block in self._put_aside(merged, self._aside):
+            yield position, block
+            position += len(block.ids)
+        if position != self.first_new:
+            raise self._damaged(self._aside)
 
     def lines(self, *, wanted: Positions | None = None) -> Iterator[tuple[Source, int, list[str], Lines]]:
         """The lines of all sources (of those with ``wanted`` positions), with the first position, and the ids."""
@@ -127,21 +134,28 @@ class MergeInput:
         if wanted is None:
             self._starts[last + 1 :] = [position] * (len(self._sources) - last)
 
-    def _put_aside(self) -> Iterator[Block]:
+    def _put_aside(self, merged: MergedFile, key: str) -> Iterator[Block]:
         """The duplicates of earlier merges."""
-        attempt = self._merged.metadata.duplicates if self._merged is not None else None
-        if attempt is None:
-            return
-        key = layout.duplicates_key(self._dataset, self._batch, attempt)
+        try:
+            stream = self._store.open(key)
+        except ObjectNotFoundError:
+            if self._store.head(merged.meta.key).etag != merged.meta.etag:
+                raise  # another merge replaced both
+            raise self._damaged(key) from None
         # System columns make a stored line a little longer than the line that came in.
-        with closing(self._store.open(key)) as stream:
+        with closing(stream):
             for lines in read_lines(stream, max_line_bytes=2 * self._limits.max_line_bytes):
+                try:
+                    ids = [row.pop("id") for row in lines.rows]
+                    system = {name: [row.pop(name) for row in lines.rows] for name in SYSTEM_COLUMNS}
+                except KeyError:
+                    raise self._damaged(key) from None
                 if lines.bad:
-                    msg = f"{key} is damaged, it holds the duplicates of {self._dataset}/{self._batch}: restore it"
-                    raise StoreError(msg)
-                ids = [row.pop("id") for row in lines.rows]
-                system = {name: [row.pop(name) for row in lines.rows] for name in SYSTEM_COLUMNS}
+                    raise self._damaged(key)
                 yield ParsedBlock(ids, lines.rows, system)
+
+    def _damaged(self, key: str) -> StoreError:
+        return StoreError(f"{key} is damaged; it holds the duplicates of {self._dataset}/{self._batch}: restore it")
 
     def _source_blocks(self, on_bad: OnBad | None, wanted: Positions | None) -> Iterator[tuple[int, Block]]:
         """Rows of small chunks go together: a block has a fixed price."""

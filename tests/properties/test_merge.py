@@ -20,7 +20,7 @@ from datalake_service.pipeline.merge_result import MergeLimits
 from datalake_service.storage.base import CreateOnly
 from datalake_service.storage.folder import FolderStore
 from tests.support.json_values import ROWS, TEXT, VALUES
-from tests.support.merging import File, TinyLimits, check, files_of
+from tests.support.merging import File, TinyLimits, check, files_of, read_duplicates
 
 Row = dict[str, Any]
 PREFIX = "d/b/"
@@ -65,11 +65,15 @@ def test_a_merge_does_what_brute_force_does(limits: MergeLimits, rounds: list[li
         store = FolderStore(Path(folder), durable=False)
         files: list[File] = []
         numbers = itertools.count()
+        aside = 0
         for sources in rounds:
             for source in sources:
                 arrive(store, source, number=next(numbers))
                 files += files_of(store, PREFIX, files)
-            merge_batch(store, "d", "b", limits=limits)
+            result = merge_batch(store, "d", "b", limits=limits)
+            assert len(read_duplicates(store, PREFIX)) == aside - result.restored + result.duplicates
+            assert result.new_rows <= result.rows
+            aside += result.duplicates - result.restored
             left = [meta.key.removeprefix(PREFIX) for meta in store.list(PREFIX)]
             assert {name for name in left if "/" not in name} == {"merged.parquet", "manifest.yaml"}
             check(store, PREFIX, files)
