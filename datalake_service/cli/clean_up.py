@@ -11,6 +11,7 @@ import click
 
 from datalake_service import events
 from datalake_service.cli.output import print_line, printable
+from datalake_service.cli.quantities import to_size, to_timedelta
 from datalake_service.cli.session import Session, common_options
 
 if TYPE_CHECKING:
@@ -18,37 +19,17 @@ if TYPE_CHECKING:
     from datalake_service.pipeline.lifecycle import PurgeResult
 
 
-def _size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
-    from datalake_utils.units import parse_size
-
-    if value is None:
-        return None
-    try:
-        return parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _duration(_context: click.Context, _option: click.Parameter, value: str) -> timedelta:
-    from datalake_utils.units import parse_duration
-
-    try:
-        return timedelta(seconds=parse_duration(value))
-    except (ValueError, OverflowError) as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command("clean-up")
 @click.option("--dataset", "datasets", multiple=True, metavar="D[:BATCH]", help="Only this; repeat for others.")
 @click.option("--annotator", "annotators", multiple=True, metavar="D:A", help="Only this; repeat for others.")
 @click.option(
-    "--memory-limit", "--memoryLimit", "memory_limit", callback=_size, metavar="SIZE", help="Default: 512 MiB."
+    "--memory-limit", "--memoryLimit", "memory_limit", callback=to_size, metavar="SIZE", help="Default: 512 MiB."
 )
 @click.option(
     "--grace",
     default="7d",
     show_default=True,
-    callback=_duration,
+    callback=to_timedelta,
     metavar="TIME",
     help="How long a deleted dataset can be restored.",
 )

@@ -18,6 +18,7 @@ from datalake_service.cli.clean_up import clean_up_command
 from datalake_service.cli.datasets import datasets_group
 from datalake_service.cli.errors import errors_group
 from datalake_service.cli.export import export_command
+from datalake_service.cli.fsck import fsck_command
 from datalake_service.cli.locks import locks_group
 from datalake_service.cli.output import printable, say
 from datalake_service.cli.schema import schema_command
@@ -48,6 +49,7 @@ for _command in (
     errors_group,
     locks_group,
     clean_up_command,
+    fsck_command,
     export_command,
     schema_command,
 ):

@@ -36,6 +36,9 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     assert leaf.help
     assert f"`{name}`" in GUIDE
     for option in leaf.params:
+        if isinstance(option, click.Argument):
+            assert f"`{option.make_metavar(click.Context(leaf)).strip('[]')}`" in GUIDE
+            continue
         assert isinstance(option, click.Option)
         assert option.help, option.name
         assert any(f"`{spelling}" in GUIDE for spelling in option.opts), option.opts
