@@ -1,0 +1,161 @@
+"""Bugs planted by hand, each in place of one function of the product: what the simulation must find.
+
+Each breaks one rule of ``docs/design/010-protocol.md``; its docstring says which.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from datalake_service.catalog import layout, lease_keeper
+from datalake_service.catalog.leases import Lease, _Found, has_expired
+from datalake_service.catalog.manifests import RunKind, RunManifest, save_manifest
+from datalake_service.chunks.inventory import Inventory, take_inventory
+from datalake_service.chunks.writer import ChunkWriter
+from datalake_service.errors import OutcomeUnknownError
+from datalake_service.pipeline import finished_rows, merge_attempt
+from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.pipeline.merge_attempt import BatchMerge
+from datalake_service.pipeline.merge_files import delete_contained
+from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, PutMode
+from datalake_service.storage.retrying import RetryingStore
+from datalake_service.tables.finished_ids import finished_ids
+from tests.simulation import actors
+from tests.simulation.scenario import World
+from tests.simulation.scheduler import START, running
+from tests.simulation.store import SimClient
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def skip_the_read_back(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 2: a lost answer is not settled, so the repetition fails against itself, and a won race counts as lost."""
+    patch.setattr(RetryingStore, "_standing", lambda _self, _key, _body: None)
+
+
+def believe_in_luck(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 3: a write of unknown outcome counts as made, and what it would contain is deleted."""
+    put = SimClient.put
+
+    def hopeful(self: SimClient, key: str, body: Any, *, mode: PutMode) -> ObjectMeta:
+        try:
+            return put(self, key, body, mode=mode)
+        except OutcomeUnknownError:
+            return ObjectMeta(key, 1, "?", START)
+
+    patch.setattr(SimClient, "put", hopeful)
+
+
+def delete_before_commit(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 4: chunks go before the commit that contains them."""
+    build = BatchMerge._build
+
+    def hasty(self: BatchMerge, plan: Any, *rest: Any) -> Any:
+        built = build(self, plan, *rest)
+        delete_contained(self._store, plan.new)
+        return built
+
+    patch.setattr(BatchMerge, "_build", hasty)
+
+
+def reuse_a_run_id(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 5: a run is taken without a claim, under a name that others use, too."""
+
+    def careless(store: ObjectStore, prefix: str, *, kind: RunKind, draw: Any, now: Any, **rest: Any) -> RunManifest:
+        manifest = RunManifest(run="000000", kind=kind, created_at=now, **rest)
+        save_manifest(store, prefix, manifest)
+        return manifest
+
+    patch.setattr(actors, "claim_run", careless)
+
+
+def forget_the_slash(patch: pytest.MonkeyPatch, world: World) -> None:
+    """A prefix without its slash: batch ``b1`` takes the chunks of ``b10``, too."""
+    world.bucket.lenient = True
+
+    def flat(store: ObjectStore, prefix: str) -> Inventory:
+        here = take_inventory(store, prefix)
+        seen = {source.meta.key for source in here.sources}
+        strangers = [meta for meta in store.list(prefix.rstrip("/")) if not meta.key.startswith(prefix)]
+        wider = take_inventory(store, strangers[0].key.rpartition("/")[0] + "/") if strangers else here
+        more = [source for source in wider.sources if source.meta.key not in seen]
+        return replace(here, sources=(*here.sources, *more))
+
+    patch.setattr(merge_attempt, "take_inventory", flat)
+
+
+def renew_too_late(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rules 8 and 10: the lease is thought to last one time limit from the answer, and is renewed when that is over."""
+
+    def late(self: Lease, mine: _Found, started: float) -> None:
+        self._mine, self._renewal, self.holder = mine, None, None
+        self._deadline = self._clock.monotonic() + self._ttl.total_seconds()
+
+    patch.setattr(Lease, "_take", late)
+    patch.setattr(lease_keeper, "renewal_lead", lambda _ttl: timedelta(seconds=1))
+    patch.setattr(lease_keeper, "stopping_lead", lambda _ttl: timedelta(0))
+
+
+def compare_two_clocks(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 9: the taker's wall clock is compared with the owner's."""
+
+    def naive(self: Lease, found: _Found) -> bool:
+        record = found.record
+        return record.released or has_expired(record, written=record.acquired_at, store_now=self._clock.now())
+
+    patch.setattr(Lease, "_is_free", naive)
+
+
+def done_before_flush(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 12: rows count as stored when they are on their way."""
+    patch.setattr(ChunkWriter, "flush", ChunkWriter.seal)
+
+
+def unpinned_read(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 13: ranges are read from whatever stands there now."""
+    opened = SimClient.open
+
+    def unpinned(self: SimClient, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> Any:
+        return opened(self, key, start=start, end=end)
+
+    patch.setattr(SimClient, "open", unpinned)
+
+
+def commit_without_condition(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Rule 1: a merge overwrites whatever another one committed meanwhile."""
+    patch.setattr(merge_attempt, "CreateOnly", Overwrite)
+    patch.setattr(merge_attempt, "IfMatch", lambda _etag: Overwrite())
+
+
+def merged_before_chunks(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Done is looked up in merged objects first, then in chunks: what is merged in between is paid for twice."""
+    init = FinishedRows.__init__
+
+    def hasty(self: FinishedRows, store: ObjectStore, dataset: str, annotator: str) -> None:
+        early = {}
+        for batch in actors.BATCHES:
+            key = layout.merged_key(layout.annotation_prefix(dataset, annotator, batch))
+            early[batch] = finished_ids(store, key, statuses=("done",))
+        running().scheduler.sleep(60)  # so that it happens more often
+        init(self, store, dataset, annotator)
+        patch.setattr(finished_rows, "finished_ids", lambda _store, key, statuses: early[key.split("/")[3]])
+
+    patch.setattr(FinishedRows, "__init__", hasty)
+
+
+PLANTED = (
+    skip_the_read_back,
+    believe_in_luck,
+    delete_before_commit,
+    reuse_a_run_id,
+    forget_the_slash,
+    renew_too_late,
+    compare_two_clocks,
+    done_before_flush,
+    unpinned_read,
+    commit_without_condition,
+    merged_before_chunks,
+)
