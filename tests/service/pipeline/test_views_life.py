@@ -83,6 +83,26 @@ def test_an_object_that_never_stays_the_same(folder_store: FolderStore) -> None:
         list(rows)
 
 
+def test_an_object_that_is_replaced_while_the_view_is_planned(folder_store: FolderStore) -> None:
+    """Once is nothing, ever again is an error."""
+    put_rows(folder_store, "posts", "b", TEXTS)
+    store = RemoteStore(folder_store)
+
+    def replace_once(key: str) -> None:
+        store.before_open = lambda key: None
+        put_rows(folder_store, "posts", "b", TEXTS[:3])
+
+    store.before_open = replace_once
+    assert view(store).count() == 3
+
+    def replace(key: str) -> None:
+        put_rows(folder_store, "posts", "b", TEXTS)
+
+    store.before_open = replace
+    with pytest.raises(StoreError, match="in a row"):
+        view(store)
+
+
 def test_a_batch_that_is_deleted_meanwhile(folder_store: FolderStore) -> None:
     """No quiet end."""
     meta = put_rows(folder_store, "posts", "b", TEXTS)
