@@ -10,6 +10,7 @@ usage: ./build.sh COMMAND [arguments]
 
   quickstart            run the example in example_configs/quickstart on a folder, then export it
   test [arguments]      run the tests; arguments go to pytest
+  soak [seconds [seed]] simulate writers, merges, annotators and readers under faults for so long (default: 600)
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
   bench [name [args]]   run all benchmarks, or one; arguments go to it
@@ -213,6 +214,10 @@ case $command in
     test)
         dev
         exec "$BIN/python" -m pytest "$@"
+        ;;
+    soak)
+        dev
+        exec "$BIN/python" -m tests.simulation.soak "$@"
         ;;
     -h | --help | help) usage ;;
     *)
