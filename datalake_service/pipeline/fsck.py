@@ -20,6 +20,7 @@ from datalake_service.chunks.reader import Lines
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, StoreError
 from datalake_service.pipeline.fsck_files import (
     LOOK_AGAIN,
+    NO_FINDING,
     Patience,
     Waiting,
     check_json_lines,
@@ -117,6 +118,8 @@ class _Check:
             state = load_dataset(self._store, self._dataset)
         except DatasetNotFoundError:
             pass  # made without a dataset file
+        except NO_FINDING:
+            raise
         except StoreError as error:
             self._tell(FindingKind.UNREADABLE, layout.dataset_state_key(self._dataset), str(error))
         for key, read in (
@@ -125,6 +128,8 @@ class _Check:
         ):
             try:
                 read(self._store, self._dataset)
+            except NO_FINDING:
+                raise
             except StoreError as error:
                 self._tell(FindingKind.UNREADABLE, key, str(error))
         keys = (layout.dataset_state_key(self._dataset), layout.deletion_key(self._dataset))
@@ -246,7 +251,7 @@ class _Check:
             base = None
         try:
             check_base_rows(self._store, base, meta, memory_bytes=self._memory, tell=self._tell)
-        except LOOK_AGAIN:
+        except NO_FINDING:
             raise
         except StoreError:
             pass  # the batch cannot be read: that was told when it was checked itself
@@ -256,6 +261,8 @@ class _Check:
             return
         try:
             LeaseRecord.from_json(self._store.get(meta.key)[0], key=meta.key)
+        except NO_FINDING:
+            raise
         except StoreError as error:
             self._tell(FindingKind.UNREADABLE, meta.key, str(error))
 

@@ -10,12 +10,14 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.manifests import ChunkEntry, RunManifest, format_time
 from datalake_service.chunks.annotation_rows import rows_by_batch
 from datalake_service.chunks.reader import Lines, read_lines
-from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, StoreUnavailableError
 from datalake_service.pipeline.fsck_findings import FindingKind, Tell
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 LOOK_AGAIN = (ObjectNotFoundError, PreconditionFailedError)
 """What it looks like when somebody merges what is being checked."""
+NO_FINDING = (*LOOK_AGAIN, StoreUnavailableError)
+"""Errors that say nothing about the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def check_json_lines(store: ObjectStore, meta: ObjectMeta, tell: Tell, look: Cal
                 rows += len(lines.rows)
                 bad += len(lines.bad)
                 first = first or next((f"line {line.number + 1}: {line.message}" for line in lines.bad), "")
-    except LOOK_AGAIN:
+    except NO_FINDING:
         raise
     except StoreError as error:
         tell(FindingKind.UNREADABLE, meta.key, str(error))
@@ -109,7 +111,7 @@ def _check_manifest(
 ) -> None:
     try:
         manifest = RunManifest.from_json(store.get(meta.key, etag=meta.etag)[0], key=meta.key)
-    except LOOK_AGAIN:
+    except NO_FINDING:
         raise
     except StoreError as error:
         tell(FindingKind.UNREADABLE, meta.key, str(error))

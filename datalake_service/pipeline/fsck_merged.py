@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from datalake_service.catalog.annotations import STATUSES
 from datalake_service.errors import StoreError
-from datalake_service.pipeline.fsck_files import LOOK_AGAIN
+from datalake_service.pipeline.fsck_files import NO_FINDING
 from datalake_service.pipeline.fsck_findings import FindingKind, Tell
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.tables.checks import Contents, Ids, ids_without_base, read_all, repeated_ids
@@ -46,7 +46,7 @@ def check_merged(
             contents = read_all(file, batch=batch, times=times)
             repeated = repeated_ids(file, memory_bytes=memory_bytes)
             metadata = file.metadata
-    except LOOK_AGAIN:
+    except NO_FINDING:
         raise
     except StoreError as error:
         tell(FindingKind.UNREADABLE, meta.key, str(error))

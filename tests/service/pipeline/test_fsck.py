@@ -17,7 +17,7 @@ import pytest
 from datalake_service.catalog import layout
 from datalake_service.catalog.datasets import DatasetState, update_dataset
 from datalake_service.catalog.manifests import RunManifest
-from datalake_service.errors import DatasetNotFoundError
+from datalake_service.errors import DatasetNotFoundError, StoreUnavailableError
 from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.pipeline.fsck_findings import Finding
 from datalake_service.pipeline.ingest import ingest_iterator
@@ -25,7 +25,7 @@ from datalake_service.pipeline.merge import merge_annotator, merge_batch
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import ListRows, run
-from tests.support.faulty_store import FaultyStore
+from tests.support.faulty_store import Fault, FaultyStore, at
 from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
 
@@ -271,6 +271,15 @@ def test_what_is_merged_meanwhile_is_looked_at_again(store: ObjectStore) -> None
     left = 1000
     assert {(str(finding.kind), finding.key) for finding in check(watched)} >= {("busy", BATCH)}
     assert not any(finding.is_damage for finding in check(watched))
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("open", MERGED), ("open", ".jsonl"), ("get", ".manifest.json"), ("get", "")]
+)
+def test_a_store_that_does_not_answer_is_no_damage(store: ObjectStore, verb: str, key: str) -> None:
+    """The check ends with that error: it cannot say that all is well."""
+    with pytest.raises(StoreUnavailableError):
+        check(FaultyStore(store, at(verb, Fault.UNAVAILABLE, key=key)))
 
 
 def test_no_such_dataset(folder_store: FolderStore) -> None:
