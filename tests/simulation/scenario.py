@@ -104,7 +104,7 @@ def simulate(seed: int | str, plant: Plant | None = None) -> Scheduler:
         scheduler.note("peace")
         last = CleanUp(1)
         peace: list[tuple[str, Actor]] = [(writer.name, writer) for writer in writers if not writer.finished]
-        peace += [("merge", CleanUp(1)), ("annotate", Annotator(6)), ("merge", last), ("read", Reader(1))]
+        peace += [("merge", CleanUp(1)), ("annotate", Annotator(30)), ("merge", last), ("read", Reader(1))]
         for name, actor in peace:
             world.start(name, actor, starts=1)
             scheduler.drain()
