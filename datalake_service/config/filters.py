@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator
 
-from datalake_service.config.faults import wrong
 from datalake_service.errors import FilterError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 class _Filter(BaseModel):
@@ -41,6 +43,8 @@ class RawDuckFilter(_Filter):
     @classmethod
     def _has_text(cls, value: str) -> str:
         if not value.strip():
+            from datalake_service.config.faults import wrong
+
             raise wrong("allowed: one SQL expression, such as length(text) > 20")
         return value
 
@@ -72,6 +76,8 @@ _MESSAGES = {
 
 @cache
 def _node() -> TypeAdapter[AllFilter | AnyFilter | BooleanFilter | RawDuckFilter]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(FilterNode)
 
 
