@@ -222,6 +222,34 @@ def test_reading_goes_on_after_any_record(
     assert Read(reader(shared, f"a{suffix}", position)).records == wanted[done:]
 
 
+def test_reading_goes_on_before_an_end_that_is_the_next_start(store: FolderStore) -> None:
+    """For state-machine parsers: the end pattern is in both records, also in those that are too large."""
+    hint = RecordParseHint(RecordHintType.PATTERN, b"HEAD\n")
+    bodies = [b"a", b"bb", b"", b"c" * 50, b"d"]
+    put(store, "a", b"".join(b"HEAD\n" + body for body in bodies))
+
+    def read(position: Position | None) -> Read:
+        meta = store.head("a")
+        options = {"end_is_next_start": True, "max_record_bytes": 40}
+        return Read(ObjectReader(store, meta, (hint, hint), source="a", position=position, **options))  # type: ignore[arg-type]
+
+    whole = read(None)
+    assert [record for _, record in whole.records] == [
+        b"HEAD\naHEAD\n",
+        b"HEAD\nbbHEAD\n",
+        b"HEAD\nHEAD\n",
+        b"HEAD\nd",
+    ]
+    assert len(whole.rejections) == 1
+    for batch in whole.batches:
+        positions = [batch.position_after(index) for index in range(len(batch.records))] or [batch.position]
+        for index, position in enumerate(positions):
+            done = whole.records.index(batch.records[index]) + 1 if batch.records else 3
+            rest = read(position)
+            assert rest.records == whole.records[done:]
+            assert len(rest.rejections) == int(done <= 3 and bool(batch.records))
+
+
 @pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2", ""])
 def test_reading_goes_on_inside_the_file(store: FolderStore, suffix: str) -> None:
     """A position near the end begins near the end: in a plain file at it, else at the member before it."""
