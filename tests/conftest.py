@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.s3 import S3Store
 from tests.support import servers
+
+# A shell starts what runs in the background with interrupts ignored, and children inherit that: the commands that
+# tests interrupt must behave as they do on a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SETTINGS = ("AWS_", "S3_", "DATALAKE_", "WSS_MUTEX_")
 

@@ -258,15 +258,19 @@ def _signals_as_events(events: SimpleQueue[_Event]) -> Iterator[None]:
 
     Only where the default behaviour is in place and this is the main thread: somebody else's handler stays.
     """
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        events.put(_Interrupt())  # documented to be safe in a signal handler
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    ours = [number for number, handler in before.items() if handler in (signal.default_int_handler, signal.SIG_DFL)]
+    ignored = {number for number, handler in before.items() if handler is signal.SIG_IGN}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        # An ignored interrupt stays ignored, but a request to terminate may be handed on to its handler.
+        if number not in ignored:
+            events.put(_Interrupt())  # documented to be safe in a signal handler
+
+    replaced = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN)
+    ours = [number for number, handler in before.items() if handler in replaced]
     for number in ours:
         signal.signal(number, note)
     try:

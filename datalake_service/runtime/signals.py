@@ -1,6 +1,7 @@
 """A request to terminate ends the process the way an interrupt from the keyboard does: in order.
 
-``SIGTERM`` is what a scheduler sends. Whoever handles interrupts at that moment (the engine, an event loop) handles it.
+``SIGTERM`` is what a scheduler sends. Whoever handles interrupts at that moment (the engine, an event loop) handles it,
+and is told the number of the signal: a shell starts what runs in the background with interrupts ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def terminate_like_interrupt() -> Termination:
         seen.requested = True
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler):
-            handler(signal.SIGINT, frame)
+            handler(signal.SIGTERM, frame)
         else:
             raise KeyboardInterrupt
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,24 @@ def test_a_deleted_dataset_is_not_created_again_by_accident(tmp_path: Path, conf
     assert "datalake datasets restore --datasetName lines" in done.err
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_keeps_what_is_done(tmp_path: Path, config: Path, number: signal.Signals, status: int) -> None:
+# What a shell does to a command that it starts in the background.
+WITHOUT_INTERRUPTS = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "number", "status"),
+    [
+        ([], signal.SIGINT, 130),
+        ([], signal.SIGTERM, 143),
+        ([sys.executable, "-c", WITHOUT_INTERRUPTS], signal.SIGTERM, 143),
+    ],
+    ids=["interrupted", "terminated", "terminated in the background"],
+)
+def test_an_interrupt_keeps_what_is_done(
+    tmp_path: Path, config: Path, before: list[str], number: signal.Signals, status: int
+) -> None:
     """The run ends in order, with one line and its report; the next run does the rest."""
     slow = {
         "connectorDestination": "FOLDER", "path": "in", "parameters": {"seconds": 0.05},
@@ -194,7 +211,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path: Path, config: Path, number: s
     }  # fmt: skip
     write(config.parent, readConnector=slow)
     with subprocess.Popen(
-        command("datasets", "create", "--configFile", str(config)),
+        [*before, *command("datasets", "create", "--configFile", str(config))],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,
