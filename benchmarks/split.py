@@ -226,6 +226,6 @@ if __name__ == "__main__":
                 "decompression only": decompress_only,
             },
             options,
-            by="inner_wall",
+            by="inner_cpu",
         ),
     )

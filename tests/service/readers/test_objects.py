@@ -137,6 +137,10 @@ def test_a_truncated_archive_yields_its_records_and_one_rejection(store: FolderS
     fragment = rejection.data or b""
     start = int(rejection.start_offset or -1)
     assert b"".join(lines)[start : start + len(fragment)] == fragment
+    for batch in read.batches:
+        rest = Read(reader(store, f"a.log{suffix}", batch.position))
+        assert rest.records == read.records[len(read.records) - len(rest.records) :]
+        assert [again.message for again in rest.rejections] == [rejection.message]
     # Nothing is lost between the last record and the fragment but what is outside records.
     assert b'{"ts"' not in b"".join(lines)[sum(map(len, read.records[-1][1:])) + read.records[-1][0] : start]
 
