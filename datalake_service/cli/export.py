@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
     from datalake_service.pipeline.views import DatasetView
 
-SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".parquet")
-"""What an output file may end in; it decides the format."""
 STANDARD_OUTPUT: Final = "-"
 """In place of a file: JSON lines to standard output."""
 
@@ -51,7 +49,10 @@ class Exported:
 @click.command("export")
 @dataset_option
 @click.option(
-    "--output", required=True, metavar="FILE", help="Ends in .jsonl, .jsonl.gz or .parquet; - is standard output."
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="Ends in .jsonl, .jsonl.gz, .jsonl.zst or .parquet; - is standard output.",
 )
 @click.option("--columns", multiple=True, metavar="A,B", help="Base columns; default: all. May be a JSON list.")
 @click.option(
@@ -106,27 +107,23 @@ def export_command(  # noqa: PLR0913 - the options of the command
 
 
 def _export(session: Session, view: DatasetView, output: str) -> Exported:
-    from datalake_service.pipeline.export_jsonl import write_jsonl, write_lines
+    from datalake_service.pipeline.export import export_file, export_lines
 
-    size = 0
-    if output.endswith(".parquet"):
-        rows = view.to_parquet(output)
-    else:
-        shown = session.output.errors_to_terminal and not (output == STANDARD_OUTPUT and session.output.to_terminal)
-        total = view.count() if shown else None
-        with ProgressBar("rows", total=total, shown=shown) as bar, closing(view.blocks()) as blocks:
-            if output == STANDARD_OUTPUT:
-                rows = write_lines(sys.stdout.buffer, blocks, progress=bar.advance)
-            else:
-                rows = write_jsonl(Path(output), blocks, progress=bar.advance)
-    if output != STANDARD_OUTPUT:
-        size = Path(output).stat().st_size
-    return Exported(output, rows, size, view.columns, view.batches)
+    shown = session.output.errors_to_terminal and not (output == STANDARD_OUTPUT and session.output.to_terminal)
+    total = view.count() if shown else None
+    with ProgressBar("rows", total=total, shown=shown) as bar:
+        if output == STANDARD_OUTPUT:
+            rows = export_lines(view, sys.stdout.buffer, progress=bar.advance)
+            return Exported(output, rows, 0, view.columns, view.batches)
+        done = export_file(view, output, progress=bar.advance)
+    return Exported(output, done.rows, done.size, view.columns, view.batches)
 
 
 def _check_output(output: str) -> None:
     if output == STANDARD_OUTPUT:
         return
+    from datalake_service.pipeline.export import SUFFIXES
+
     path = Path(output)
     if not output.endswith(SUFFIXES) or path.name in SUFFIXES:
         raise click.UsageError(f"--output {output}: its name decides the format; end it in {', '.join(SUFFIXES)}")
