@@ -27,6 +27,10 @@ from datalake_service.tables.dedup import Dedup, KeyColumns, MemoryDedup, Verdic
 from datalake_service.tables.dedup_spooled import SpooledDedup
 from datalake_service.tables.parquet import MergedWriter
 from datalake_service.tables.schema import TableSchema, row_schema
+from datalake_utils.garbage import fewer_collections
+
+_LIVE_OBJECTS = 50_000
+"""More than the rows of a few blocks are made of."""
 
 
 @dataclass(slots=True)
@@ -83,9 +87,10 @@ class RowMerge:
         collisions = Collisions(self._folder, rows=most_rows, partition_bytes=self._limits.partition_bytes)
         writer = MergedWriter(path, schema, group_bytes=self._limits.group_bytes)
         try:
-            firsts = self._write_blocks(dedup, collisions, writer, schema)
-            self.duplicates.close()
-            self._settle(firsts, collisions)
+            with fewer_collections(_LIVE_OBJECTS):
+                firsts = self._write_blocks(dedup, collisions, writer, schema)
+                self.duplicates.close()
+                self._settle(firsts, collisions)
         except BaseException:
             writer.abort()
             self.duplicates.abandon()

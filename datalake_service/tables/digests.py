@@ -23,35 +23,42 @@ Digests = npt.NDArray[np.uint64]
 _MISSING = "n"
 
 
-def digest_texts(texts: Iterable[str]) -> list[bytes]:
+def digest_texts(texts: Sequence[str]) -> list[bytes]:
     """Digests of texts, lone surrogates included."""
-    # surrogatepass is as fast as strict encoding for text without surrogates.
-    return [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest() for text in texts]
+    try:
+        return [blake2b(text.encode(), digest_size=DIGEST_BYTES).digest() for text in texts]
+    except UnicodeEncodeError:
+        encoded = (text.encode("utf-8", "surrogatepass") for text in texts)
+        return [blake2b(data, digest_size=DIGEST_BYTES).digest() for data in encoded]
 
 
 def digest_keys(columns: Sequence[Sequence[Any]]) -> tuple[list[bytes], Mask | None]:
     """Digests of the rows of ``columns`` (at least one), and which rows are ``None`` in all of them, if any is."""
-    parts = [_canonical_column(column) for column in columns]
-    keys = parts[0] if len(parts) == 1 else list(map("".join, zip(*parts, strict=True)))
+    if all(set(map(type, column)) == {str} for column in columns):
+        return digest_texts(_joined_texts(columns)), None
+    keys = list(map("".join, zip(*(map(canonical, column) for column in columns), strict=True)))
     nothing = _MISSING * len(columns)
     empty = np.fromiter((key == nothing for key in keys), np.bool_, len(keys)) if nothing in keys else None
     return digest_texts(keys), empty
 
 
+def _joined_texts(columns: Sequence[Sequence[str]]) -> list[str]:
+    """The forms of texts, side by side; one or two columns are what nearly everybody has."""
+    if len(columns) == 1:
+        return [f"s{len(one)}:{one}" for one in columns[0]]
+    if len(columns) == 2:  # noqa: PLR2004 - see above
+        return [f"s{len(one)}:{one}s{len(other)}:{other}" for one, other in zip(*columns, strict=True)]
+    return ["".join([f"s{len(text)}:{text}" for text in row]) for row in zip(*columns, strict=True)]
+
+
 def digest_contents(rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
     """Digests of whole rows; keys whose value is ``None`` count as missing."""
-    return digest_texts(canonical({name: item for name, item in row.items() if item is not None}) for row in rows)
+    return digest_texts([canonical({name: item for name, item in row.items() if item is not None}) for row in rows])
 
 
 def as_array(digests: Sequence[bytes]) -> Digests:
     """The same digests as numbers."""
     return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
-
-
-def _canonical_column(values: Sequence[Any]) -> list[str]:
-    if set(map(type, values)) == {str}:
-        return [f"s{len(value)}:{value}" for value in values]
-    return list(map(canonical, values))
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value

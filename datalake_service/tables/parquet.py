@@ -26,6 +26,8 @@ _PAGE_BYTES = 1 << 20
 _PAGE_CHECK_ROWS = 64
 """Most values between two looks at the size of a page; fewer of large ones, so that they don't pile up in a page."""
 _SAMPLE_ROWS = 2_000
+_SHORT_BYTES = 100
+"""Bytes that values take on average, up to which their smallest and largest are kept for each row group."""
 _REPEATED = 0.5
 """A dictionary pays if at most this share of the values is distinct; trying it on unique text costs a sixth."""
 
@@ -156,6 +158,7 @@ class MergedWriter:
                 compression="zstd",
                 compression_level=self._level,
                 use_dictionary=repeating_columns(table),
+                write_statistics=short_columns(table),
                 data_page_size=_PAGE_BYTES,
                 write_batch_size=min(_PAGE_CHECK_ROWS, max(1, _PAGE_BYTES * len(table) // max(1, table.nbytes))),
                 write_page_index=True,
@@ -176,6 +179,12 @@ class MergedWriter:
         if rows != self.rows or groups != self.rows or record.attempt != metadata.attempt:
             msg = f"{self._path} holds {rows} rows after {self.rows} were written; the batch was left as it was"
             raise MergeError(msg)
+
+
+def short_columns(table: pa.Table) -> list[str]:
+    """The columns with values that somebody may look for in a range; comparing long texts is work for nothing."""
+    limit = len(table) * _SHORT_BYTES
+    return [name for name, column in zip(table.column_names, table.columns, strict=True) if column.nbytes <= limit]
 
 
 def repeating_columns(table: pa.Table) -> list[str]:

@@ -163,7 +163,7 @@ def test_a_spool_keeps_equal_digests_together_and_in_order(tmp_path: Path, rows:
     expected: dict[int, list[int]] = {}
     for start in range(0, rows, 1000):
         numbers = np.arange(start, min(rows, start + 1000))
-        spool.add(as_array(digest_texts(str(number % 997) for number in numbers)), n=numbers)
+        spool.add(as_array(digest_texts([str(number % 997) for number in numbers])), n=numbers)
         for number in numbers.tolist():
             expected.setdefault(number % 997, []).append(number)
     assert len(spool) == rows

@@ -108,7 +108,7 @@ def test_a_table_remembers_where_it_saw_a_digest_first(
 def test_a_full_table_still_works() -> None:
     """As many as it was made for, and not one more."""
     table = DigestTable(1000)
-    digests = digest_texts(map(str, range(1001)))
+    digests = digest_texts([str(number) for number in range(1001)])
     assert table.add(digests[:1000], np.arange(1000)).tolist() == list(range(1000))
     assert table.add(digests[:1000], np.arange(1000, 2000)).tolist() == list(range(1000))
     with pytest.raises(ValueError, match="more than 1000 distinct digests"):
