@@ -28,7 +28,6 @@ VARIABLES: Final = {
     "S3_ENDPOINT_URL": "the server of an S3-compatible store; default: AWS",
     "S3_ACCESS_KEY": "key of the store; default: what AWS tools use (profile, role, AWS_ variables)",
     "S3_SECRET_KEY": "belongs to S3_ACCESS_KEY",
-    "WSS_MUTEX_BASE_URL": "where the mutex server is, for stores without conditional writes",
 }
 """Every variable that counts."""
 
