@@ -69,6 +69,8 @@ class ChunkWriter:
         self._stored: dict[int, ChunkEntry] = {}
         self._next_save = self._next_number + _FIRST_SAVE
         self._saving = Lock()
+        self.saturated = False
+        """Whether the caller should ``wait_for_room`` before it adds more."""
         self.rows_added = 0
         self.bytes_added = 0
 
@@ -86,11 +88,6 @@ class ChunkWriter:
     def rows_buffered(self) -> int:
         """Rows of the chunk that is not sealed yet."""
         return len(self._buffer.lines)
-
-    @property
-    def saturated(self) -> bool:
-        """Whether the caller should ``wait_for_room`` before it adds more."""
-        return len(self._running) >= self._uploads or sum(self._running.values()) >= _BYTES_ON_THE_WAY
 
     def add(self, row: Any) -> None:  # noqa: ANN401 - whatever people yield
         """Add one row; a full chunk is sealed and goes on its way.
@@ -165,13 +162,18 @@ class ChunkWriter:
 
     def _collect(self, *, block: bool) -> None:
         """Take finished uploads out of ``_running``; the first failure is raised here."""
-        if not self._running:
-            return
-        done, _ = wait(self._running, timeout=None if block else 0, return_when=FIRST_COMPLETED)
+        if block and self._running:
+            wait(self._running, return_when=FIRST_COMPLETED)
+        done = [future for future in self._running if future.done()]
         for future in done:
             del self._running[future]
+        self._measure()
         for future in done:
             future.result()
+
+    def _measure(self) -> None:
+        on_the_way = sum(self._running.values())
+        self.saturated = len(self._running) >= self._uploads or on_the_way >= _BYTES_ON_THE_WAY
 
     def _save(self) -> None:
         """Save the manifest with the chunks known to be durable, without a gap."""
