@@ -38,7 +38,9 @@ def test_a_state_reads_back_as_it_was_written(store: FolderStore) -> None:
     """Runs, report and all."""
     open_run = DatasetRun(id="a", status=RunStatus.RUNNING, started_at=NOW)
     readings = {"{date}": {"connectorDestination": "FOLDER"}}
-    state = replace(NEW, unmerged=("b1",), rows={"b1": 3}, readings=readings, runs=(run(1), open_run), report={"rows": 3})
+    state = replace(
+        NEW, unmerged=("b1",), rows={"b1": 3}, readings=readings, runs=(run(1), open_run), report={"rows": 3}
+    )
     assert update_dataset(store, "d", lambda _: state) == state == load_dataset(store, "d")
 
 

@@ -29,7 +29,7 @@ REJECTIONS = st.builds(
 )
 
 
-def rejection(**fields: Any) -> Rejection:  # noqa: ANN401 - any field
+def rejection(**fields: Any) -> Rejection:
     """A rejection with the fields that every one has."""
     return Rejection(**({"source": "a.log", "kind": RejectionKind.PARSE, "message": "no"} | fields))
 
