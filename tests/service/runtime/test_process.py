@@ -61,7 +61,7 @@ def test_a_request_to_terminate_is_an_interrupt_with_a_status_of_its_own() -> No
 
 @pytest.mark.usefixtures("_signals_as_they_were")
 def test_whoever_handles_interrupts_handles_it() -> None:
-    """An engine that ends in order after an interrupt does so after a request to terminate, and is told which it was."""
+    """Who ends in order after an interrupt does so after a request to terminate, and is told which it was."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     termination = terminate_like_interrupt()
     heard: list[int] = []
