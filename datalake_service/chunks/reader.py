@@ -61,9 +61,23 @@ class Lines:
     offset: int = 0
     """Offset of ``data`` in the file."""
 
+    @property
+    def count(self) -> int:
+        """How many lines there are, white space and bad ones included."""
+        return _count_line_feeds(self.data) + bool(self.data and not self.data.endswith(b"\n"))
+
+    def forget(self) -> None:
+        """Let go of the bytes; rows can't be refused any more."""
+        self.data = b""
+
     def text(self) -> list[bytes]:
         """The bytes of every line, white space lines and bad ones included; index by number minus ``first``."""
         return _split(self.data)
+
+    def ends(self) -> list[int]:
+        """Where each line ends in ``data``, its line feed not counted."""
+        feeds: list[int] = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _LINE_FEED).tolist()
+        return feeds if self.data.endswith(b"\n") else [*feeds, len(self.data)]
 
     def refuse(self, reasons: dict[int, str]) -> None:
         """Turn rows into bad lines; ``reasons`` holds a message by index in ``rows``."""
@@ -169,28 +183,40 @@ def read_lines(
     stream: BinaryIO, *, block_bytes: int = BLOCK_BYTES, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[Lines]:
     """Parse a file of any size from front to back, about ``block_bytes`` of lines at a time."""
-    first = offset = 0
-    waiting: list[bytes] = []
-    size = 0
-    has_end = False  # whether a line ends in what is waiting
+    first = offset = size = 0
+    complete: list[bytes] = []  # whole lines
+    begun: list[bytes] = []  # the line after them
     while piece := stream.read(_READ_BYTES):
-        waiting.append(piece)
         size += len(piece)
-        has_end = has_end or b"\n" in piece
-        if has_end and size >= block_bytes:
-            data = b"".join(waiting)
-            end = data.rfind(b"\n") + 1
-            yield parse_lines(data[:end], first=first, offset=offset, max_line_bytes=max_line_bytes)
-            first, offset = first + _count_line_feeds(data[:end]), offset + end
-            waiting, size, has_end = [data[end:]], size - end, False
-        elif not has_end and size > max_line_bytes:
-            long = _LongLine(first, offset, b"".join(waiting), max_line_bytes)
+        end = piece.rfind(b"\n") + 1
+        if end:
+            complete += [*begun, piece[:end]]
+            begun = [piece[end:]]
+        else:
+            begun.append(piece)
+        if complete and size >= block_bytes:
+            # A line may be most of the memory there is: nothing here holds on to a block that was handed out.
+            lines = parse_lines(_joined(complete), first=first, offset=offset, max_line_bytes=max_line_bytes)
+            first, offset, size = first + lines.count, lines.offset + len(lines.data), sum(map(len, begun))
+            yield lines
+            del lines
+        elif not complete and size > max_line_bytes:
+            long = _LongLine(first, offset, _joined(begun), max_line_bytes)
             rest = long.skip(stream.read)
             yield Lines([], [], [long.as_bad_line()])
-            first, offset = first + 1, long.end + 1
-            waiting, size, has_end = [rest], len(rest), b"\n" in rest
+            first, offset, size = first + 1, long.end + 1, len(rest)
+            end = rest.rfind(b"\n") + 1
+            complete, begun = [rest[:end]] * bool(end), [rest[end:]]
+    complete += begun
     if size:
-        yield parse_lines(b"".join(waiting), first=first, offset=offset, max_line_bytes=max_line_bytes)
+        yield parse_lines(_joined(complete), first=first, offset=offset, max_line_bytes=max_line_bytes)
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    """The bytes of all pieces, which are let go of."""
+    data = b"".join(pieces)
+    pieces.clear()
+    return data
 
 
 @dataclass(slots=True)

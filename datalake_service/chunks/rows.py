@@ -81,13 +81,15 @@ def _derive(ids: list[Any], lines: Lines, origin: Origin) -> None:
             if value is None:
                 ids[index] = f"{start}{lines.numbers[index]}"
         return
-    texts = lines.text()
     name = origin.name.encode("utf-8", "surrogatepass")
+    data, ends = memoryview(lines.data), lines.ends()
     for index, value in enumerate(ids):
         if value is None:
             number = lines.numbers[index]
-            content = b"%s\0%d\0%s" % (name, number, texts[number - lines.first])
-            ids[index] = blake2b(content, digest_size=_FOREIGN_ID_BYTES).hexdigest()
+            place = number - lines.first
+            digest = blake2b(b"%s\0%d\0" % (name, number), digest_size=_FOREIGN_ID_BYTES)
+            digest.update(data[ends[place - 1] + 1 if place else 0 : ends[place]])
+            ids[index] = digest.hexdigest()
 
 
 class Census:

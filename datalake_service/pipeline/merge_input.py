@@ -167,19 +167,26 @@ class MergeInput:
             if on_bad is not None and lines.bad:
                 on_bad(source, lines.bad)
             if rows and (position != start + len(rows) or size >= BLOCK_BYTES or len(rows) >= _BLOCK_ROWS):
-                yield start, self._parsed_block(ids, rows, created)
-                ids, rows, created, size = [], [], [], 0
+                yield start, self._taken(ids, rows, created)
+                size = 0
             if not rows:
                 start = position
             ids += new_ids
             rows += lines.rows
             created += [format_time(source.created_at)] * len(new_ids)
             size += len(lines.data)
+            lines.forget()
+            del lines
         if rows:
-            yield start, self._parsed_block(ids, rows, created)
+            yield start, self._taken(ids, rows, created)
 
-    def _parsed_block(self, ids: list[str], rows: list[dict[str, Any]], created: list[str]) -> Block:
-        return ParsedBlock(ids, rows, {"_batch": [self._batch] * len(rows), "_created_at": created})
+    def _taken(self, ids: list[str], rows: list[dict[str, Any]], created: list[str]) -> Block:
+        """A block of what was collected, which is let go of: a row may be most of the memory there is."""
+        system = {"_batch": [self._batch] * len(rows), "_created_at": [*created]}
+        block = ParsedBlock([*ids], [*rows], system)
+        for collected in (ids, rows, created):
+            collected.clear()
+        return block
 
 
 def _any_between(wanted: Positions | None, start: int, end: int) -> bool:

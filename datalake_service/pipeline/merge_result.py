@@ -41,7 +41,7 @@ class MergeLimits:
     @property
     def key_bytes(self) -> int:
         """For the digests of rows, before they go to local disk."""
-        return self._free // 6
+        return self._free // 3
 
     @property
     def partition_bytes(self) -> int:

@@ -119,7 +119,10 @@ class RowMerge:
                 firsts.append(np.unique(verdict.first))
             if verdict.duplicate.any():
                 self.duplicates.add(block.stored(verdict.duplicate))
-            writer.add(block.table(schema, verdict.keep))
+            table = block.table(schema, verdict.keep)
+            del block  # while the writer is busy, and while the next one is read
+            writer.add(table)
+            del table
             self._count(verdict, start)
         return np.unique(np.concatenate(firsts))
 

@@ -119,7 +119,9 @@ class DigestTable:
         slots: npt.NDArray[np.uint64],
     ) -> None:
         """Give each of the free ``slots`` to the first of ``rows`` that wants it."""
-        wanted, first = np.unique(slots, return_index=True)
+        # Of several values for one place numpy keeps the last: written backwards, that is the first.
+        self._entries[slots[::-1]] = np.arange(len(slots), 0, -1, dtype=np.uint32)
+        first = self._entries[slots] == np.arange(1, len(slots) + 1, dtype=np.uint32)
         winners = rows[first]
         end = self._size + len(winners)
         if end > len(self._digests):
@@ -127,5 +129,5 @@ class DigestTable:
             raise ValueError(msg)
         self._digests[self._size : end] = keys[winners]
         self._positions[self._size : end] = positions[winners]
-        self._entries[wanted] = np.arange(self._size + 1, end + 1, dtype=np.uint32)
+        self._entries[slots[first]] = np.arange(self._size + 1, end + 1, dtype=np.uint32)
         self._size = end

@@ -75,13 +75,18 @@ class MergedWriter:
             return
         self.rows += len(table)
         for piece in self._pieces(table):
-            size = piece.nbytes
-            full = self._pending_bytes + size > self._group_bytes or self._pending_rows + len(piece) > self._group_rows
-            if full and self._pending:
+            size, rows = piece.nbytes, len(piece)
+            if self._pending and not self._fits(size, rows):
                 self._hand_over()
             self._pending.append(piece)
             self._pending_bytes += size
-            self._pending_rows += len(piece)
+            self._pending_rows += rows
+            del piece
+            if not self._fits(0, 1):
+                self._hand_over()
+
+    def _fits(self, size: int, rows: int) -> bool:
+        return self._pending_bytes + size < self._group_bytes and self._pending_rows + rows <= self._group_rows
 
     def _pieces(self, table: pa.Table) -> list[pa.Table]:
         """Cut a table into pieces that fit into a row group, as far as its rows do."""
@@ -125,6 +130,10 @@ class MergedWriter:
             self._thread = threading.Thread(target=self._run, name="parquet", daemon=True)
             self._thread.start()
         self._queue.put(table)
+        if table.nbytes > 2 * self._group_bytes:
+            # Few large rows: encoding them takes a multiple of their size, so that nothing else should be there.
+            del table
+            self._queue.join()
         self._raise_error()
 
     def _stop(self) -> None:
@@ -143,12 +152,17 @@ class MergedWriter:
 
     def _run(self) -> None:
         while (table := self._queue.get()) is not None:
-            if self._error is not None:
-                continue  # the caller must not block on a queue that nobody empties
             try:
-                self._write(table)
+                if self._error is None:  # else the queue is only emptied, so that the caller never blocks
+                    self._write(table)
             except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
                 self._error = error
+            finally:
+                large = table.nbytes > 2 * self._group_bytes
+                del table
+                if large:
+                    pa.default_memory_pool().release_unused()
+                self._queue.task_done()
 
     def _write(self, table: pa.Table) -> None:
         if self._writer is None:

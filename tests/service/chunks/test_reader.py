@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -165,3 +166,21 @@ def test_refused_rows_are_bad_lines_with_their_place() -> None:
     assert lines.bad == [BadLine(2, 9, 16, "because", b'{"a":2}')]
     assert list(zip(lines.numbers, lines.rows, strict=True)) == [(0, {"a": 0}), (3, {"a": 3})]
     assert lines.refused([1], "why")[0] == BadLine(3, 17, 24, "why", b'{"a":3}')
+
+
+def test_nobody_keeps_a_block_that_was_handed_out() -> None:
+    """A line may be most of the memory there is."""
+    size = 4 << 20
+    stream = io.BytesIO((json.dumps({"text": "x" * size}).encode() + b"\n") * 6)
+    held = []
+    tracemalloc.start()
+    try:
+        for lines in read_lines(stream):
+            held.append(tracemalloc.get_traced_memory()[0])  # the bytes and the text
+            lines.forget()
+            del lines
+            held.append(tracemalloc.get_traced_memory()[0])  # what was read of the next line
+    finally:
+        tracemalloc.stop()
+    assert max(held[::2]) < 2.5 * size
+    assert max(held[1::2]) < 0.5 * size
