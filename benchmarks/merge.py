@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import compileall
 import multiprocessing
 import os
 import shutil
@@ -67,7 +68,12 @@ def in_a_process(function: object, *arguments: object) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    """Make the lake once, and a copy of it for every merge: a merge deletes what it merged."""
+    """Make the lake once, and a copy of it for every merge: a merge deletes what it merged.
+
+    Our modules are compiled, as an installation does it; the peer's are. Compiling takes a tenth of a second.
+    """
+    for package in ("datalake_service", "datalake_utils"):
+        compileall.compile_dir(Path(__file__).parent.parent / package, quiet=1)
     lake = source(arguments)
     if not lake.exists():
         in_a_process(make_lake, lake, arguments.rows, arguments.chunk)

@@ -67,8 +67,8 @@ class Lines:
         return _count_line_feeds(self.data) + bool(self.data and not self.data.endswith(b"\n"))
 
     def forget(self) -> None:
-        """Let go of the bytes; rows can't be refused any more."""
-        self.data = b""
+        """Let go of bytes and rows: generators on the way hold on to this object while its rows are used."""
+        self.data, self.rows, self.numbers = b"", [], ()
 
     def text(self) -> list[bytes]:
         """The bytes of every line, white space lines and bad ones included; index by number minus ``first``."""
@@ -195,11 +195,9 @@ def read_lines(
         else:
             begun.append(piece)
         if complete and size >= block_bytes:
-            # A line may be most of the memory there is: nothing here holds on to a block that was handed out.
             lines = parse_lines(_joined(complete), first=first, offset=offset, max_line_bytes=max_line_bytes)
             first, offset, size = first + lines.count, lines.offset + len(lines.data), sum(map(len, begun))
             yield lines
-            del lines
         elif not complete and size > max_line_bytes:
             long = _LongLine(first, offset, _joined(begun), max_line_bytes)
             rest = long.skip(stream.read)

@@ -176,7 +176,6 @@ class MergeInput:
             created += [format_time(source.created_at)] * len(new_ids)
             size += len(lines.data)
             lines.forget()
-            del lines
         if rows:
             yield start, self._taken(ids, rows, created)
 

@@ -178,7 +178,6 @@ def test_nobody_keeps_a_block_that_was_handed_out() -> None:
         for lines in read_lines(stream):
             held.append(tracemalloc.get_traced_memory()[0])  # the bytes and the text
             lines.forget()
-            del lines
             held.append(tracemalloc.get_traced_memory()[0])  # what was read of the next line
     finally:
         tracemalloc.stop()
