@@ -113,6 +113,13 @@ def s3_server() -> Iterator[S3Server]:
         access_key, secret_key = (os.environ.get(f"TEST_S3_{name}_KEY", "test") for name in ("ACCESS", "SECRET"))
         yield S3Server(endpoint, access_key, secret_key)
         return
+    with moto_server() as server:
+        yield server
+
+
+@contextmanager
+def moto_server() -> Iterator[S3Server]:
+    """Run moto's S3 in threads of this process, whatever the environment says."""
     app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
     thread = threading.Thread(target=server.serve_forever, name="s3-server", daemon=True)
