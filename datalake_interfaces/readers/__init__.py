@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from datalake_interfaces.readers.parsers import SingleFileParser
+from datalake_interfaces.readers.dynamodb import DynamoDBTableItemReader
+from datalake_interfaces.readers.dynamodbstreams import DynamoDBStreamsRecordReader
+from datalake_interfaces.readers.kinesis import KinesisRecordReader
+from datalake_interfaces.readers.parsers import (
+    MultipleFileStateMachineReader,
+    SingleFileParser,
+    SingleFileStateMachineParser,
+    SingleFileStateMachineReader,
+    SystemFileReader,
+)
+from datalake_interfaces.readers.sagemaker import SagemakerVectorsInterface
+from datalake_interfaces.readers.sqs import QueueMessageReader
 
-__all__ = ["SingleFileParser"]
+__all__ = [
+    "DynamoDBStreamsRecordReader",
+    "DynamoDBTableItemReader",
+    "KinesisRecordReader",
+    "MultipleFileStateMachineReader",
+    "QueueMessageReader",
+    "SagemakerVectorsInterface",
+    "SingleFileParser",
+    "SingleFileStateMachineParser",
+    "SingleFileStateMachineReader",
+    "SystemFileReader",
+]
