@@ -10,51 +10,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, BinaryIO
 
 from datalake_interfaces import RecordHintType, RecordParseHint
 from datalake_service.catalog.rejections import Rejection, RejectionKind
-from datalake_service.errors import StoreError
-from datalake_service.readers.ahead import ReadAhead
+from datalake_service.readers.blocks import ObjectBlocks, Position, entry_offset
 from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer, Oversize
-from datalake_service.readers.sniffing import SNIFFED_BYTES, Compression, Content, Damage, sniff
-from datalake_service.readers.streams import READ_BYTES, Block, Entry, Input, decoded_blocks, plain_blocks
+from datalake_service.readers.sniffing import Damage
+from datalake_service.readers.streams import Block, Entry
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where reading goes on after everything before it is safe. Belongs to one version of one object."""
-
-    offset: int
-    """In the decompressed data: right behind a record (before its end pattern, if that begins the next one)."""
-    entry: Entry
-    """Where decompression has to begin to get there."""
-    compression: Compression
-    """How the object is compressed; sniffing again in the middle could be wrong."""
-
-    def to_json(self) -> dict[str, str]:
-        """The form that a checkpoint keeps. Numbers are text, as in every source: some need more than 64 bits."""
-        return {
-            "offset": str(self.offset),
-            "entryAt": str(self.entry.at),
-            "entryOffset": str(self.entry.offset),
-            "compression": str(self.compression),
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> Position:  # noqa: ANN401 - whatever a checkpoint holds
-        """Read that form.
-
-        Raises:
-            StoreError: It is no position of an object.
-        """
-        try:
-            entry = Entry(int(data["entryAt"]), int(data["entryOffset"]))
-            return cls(int(data["offset"]), entry, Compression(data["compression"]))
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"the checkpoint is none of a file ({type(error).__name__}: {error}); reset the task to read it anew"
-            raise StoreError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +39,7 @@ class RecordBatch:
         """Where to go on once the records up to ``index`` (inclusive) are safe."""
         if index == len(self.records) - 1:
             return self.position
-        return _position(_behind(self.records[index], self._shared), self._entries, self.position.compression)
+        return Position.at(_behind(self.records[index], self._shared), self._entries, self.position.compression)
 
 
 class ObjectReader:
@@ -104,10 +67,10 @@ class ObjectReader:
             end_is_next_start: See ``Framer``.
             max_record_bytes: See ``Framer``.
         """
-        self._store = store
         self._meta = meta
         self._source = source
-        self._position = position
+        self._blocks = ObjectBlocks(store, meta, source=source, position=position)
+        self._from_start = position is None
         self._framer = Framer(
             *hints,
             offset=position.offset if position else 0,
@@ -116,12 +79,11 @@ class ObjectReader:
         )
         end_is_shared = end_is_next_start and hints[1].record_hint_type is RecordHintType.PATTERN
         self._shared = len(hints[1].pattern_bytes) if end_is_shared else 0
-        self._compression = position.compression if position else Compression.NONE
-        self._entries: list[Entry] = [position.entry if position else Entry(0, 0)]
-        self._read = self._entries[0].at
+        self._entries: list[Entry] = [self._blocks.start]
+        self._read = self._blocks.start.at
         self.records = 0
         """Records so far, one for each rejection included."""
-        self.notes: list[str] = []
+        self.notes = self._blocks.notes
         """What the object's user should know; complete when ``batches`` has ended."""
 
     @property
@@ -138,40 +100,13 @@ class ObjectReader:
             StoreError: It cannot be read; nothing of it is counted as bad data.
         """
         damage: Damage | None = None
-        if self._read < self._meta.size:
-            with closing(self._stream()) as stream:
-                for item in self._blocks(Input(stream, self._read)):
-                    if isinstance(item, Damage):
-                        damage = item
-                        break
-                    yield from self._framed(item)
+        with closing(self._blocks.read()) as blocks:
+            for item in blocks:
+                if isinstance(item, Damage):
+                    damage = item
+                    break
+                yield from self._framed(item)
         yield from self._finish(damage)
-
-    def _stream(self) -> BinaryIO:
-        stream = self._open(self._read)
-        return ReadAhead(stream) if self._meta.size - self._read > READ_BYTES else stream
-
-    def _open(self, at: int) -> BinaryIO:
-        return self._store.open(self._meta.key, start=at, etag=self._meta.etag)
-
-    def _blocks(self, source: Input) -> Iterator[Block | Damage]:
-        if self._position is None:
-            content = sniff(source.peek(SNIFFED_BYTES), self._meta.key)
-            if isinstance(content, Damage):
-                yield content
-                return
-            self._note(content)
-        begin = self._entries[0]
-        if self._compression is Compression.NONE:
-            blocks: Iterator[Block | Damage] = plain_blocks(source)
-        else:
-            blocks = decoded_blocks(source, self._compression, offset=begin.offset, reopen=self._open)
-        yield from _without_first(blocks, (self._position.offset if self._position else 0) - begin.offset)
-
-    def _note(self, content: Content) -> None:
-        self._compression = content.compression
-        if content.notice:
-            self.notes.append(f"{self._source}: {content.notice}")
 
     def _framed(self, block: Block) -> Iterator[RecordBatch]:
         self._entries.extend(block.entries)
@@ -199,14 +134,14 @@ class ObjectReader:
             yield self._batch([], self._damaged(damage, last), resume=self._framer.resume)
             return
         yield from self._in_order([last] if last is not None else [])
-        if self._meta.size and not self.records and self._position is None:
+        if self._meta.size and not self.records and self._from_start:
             self.notes.append(f"{self._source}: no record in {self._meta.size} bytes: the start pattern does not occur")
 
     def _batch(self, records: list[Frame], *rejections: Rejection, resume: int) -> RecordBatch:
         self.records += len(records) + len(rejections)
         first = records[0][0] if records else resume
-        self._entries = self._entries[max(0, bisect_right(self._entries, first, key=_offset) - 1) :]
-        position = _position(resume, self._entries, self._compression)
+        self._entries = self._entries[max(0, bisect_right(self._entries, first, key=entry_offset) - 1) :]
+        position = Position.at(resume, self._entries, self._blocks.compression)
         return RecordBatch(records, rejections, position, self._read, tuple(self._entries), self._shared)
 
     def _too_large(self, item: Oversize) -> Rejection:
@@ -230,26 +165,6 @@ class ObjectReader:
         )
 
 
-def _position(offset: int, entries: list[Entry] | tuple[Entry, ...], compression: Compression) -> Position:
-    if compression is Compression.NONE:
-        return Position(offset, Entry(offset, offset), compression)
-    return Position(offset, entries[max(0, bisect_right(entries, offset, key=_offset) - 1)], compression)
-
-
 def _behind(record: Frame, shared: int) -> int:
     offset, data = record
     return offset + len(data) - shared
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset
-
-
-def _without_first(blocks: Iterator[Block | Damage], count: int) -> Iterator[Block | Damage]:
-    """The blocks without their first ``count`` bytes, which an earlier attempt has dealt with."""
-    for block in blocks:
-        if isinstance(block, Damage) or count == 0:
-            yield block
-        else:
-            yield Block(block.data[count:], block.entries, block.read)
-            count -= min(count, len(block.data))

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from datalake_interfaces import RecordHintType, RecordParseHint
 from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
-from datalake_service.readers.objects import ObjectReader, Position, RecordBatch
+from datalake_service.readers.blocks import Position
+from datalake_service.readers.objects import ObjectReader, RecordBatch
 from datalake_service.readers.streams import READ_BYTES
 from datalake_service.storage.base import Overwrite
 from datalake_service.storage.folder import FolderStore
