@@ -5,19 +5,20 @@ Decided for each row, never for a batch: a failed row is not in it, so the next 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import FINAL_STATUSES
+from datalake_service.chunks.reader import Lines, read_lines
 from datalake_service.errors import ObjectNotFoundError
-from datalake_service.jsontext import loads
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.finished_ids import finished_ids
+from datalake_service.tables.finished_ids import FinishedIds, IdPile, finished_ids
 
 _READERS = 8
 """Chunks read at once; each is a few megabytes at most."""
+_AT_ONCE = 256
+"""Chunks whose ids may wait to be packed."""
 
 
 class FinishedRows:
@@ -36,38 +37,40 @@ class FinishedRows:
         self._store = store
         self._dataset = dataset
         self._annotator = annotator
-        self._unmerged: dict[str, set[str]] = {}
+        self._unmerged: dict[str, IdPile] = {}
         prefix = layout.annotator_temp_prefix(dataset, annotator)
         keys = [meta.key for meta in store.list(prefix) if layout.parse_chunk(meta.key.removeprefix(prefix))]
         with ThreadPoolExecutor(_READERS, thread_name_prefix="finished") as pool:
-            for found in pool.map(self._read_chunk, keys):
-                for batch, row_id in found:
-                    self._unmerged.setdefault(batch, set()).add(row_id)
+            for start in range(0, len(keys), _AT_ONCE):  # readers are faster than what packs the ids
+                for found in pool.map(self._read_chunk, keys[start : start + _AT_ONCE]):
+                    for batch, ids in found.items():
+                        self._unmerged.setdefault(batch, IdPile()).add(ids)
 
-    def of(self, batch: str) -> set[str]:
+    def of(self, batch: str) -> FinishedIds:
         """The ids of the finished rows of ``batch``. Can be asked once for each batch: it is forgotten then.
 
         Raises:
             StoreError: The store failed.
         """
         key = layout.merged_key(layout.annotation_prefix(self._dataset, self._annotator, batch))
-        return finished_ids(self._store, key, statuses=FINAL_STATUSES) | self._unmerged.pop(batch, set())
+        merged = finished_ids(self._store, key, statuses=FINAL_STATUSES)
+        return merged.joined(self._unmerged.pop(batch, IdPile()))
 
-    def _read_chunk(self, key: str) -> list[tuple[str, str]]:
+    def _read_chunk(self, key: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
         try:
-            with self._store.open(key) as lines:
-                return list(_finished(lines))
+            with self._store.open(key) as stream:
+                for lines in read_lines(stream):
+                    for batch, row_id in _finished(lines):
+                        found.setdefault(batch, []).append(row_id)
         except ObjectNotFoundError:  # merged and deleted since the listing
-            return []
+            return {}
+        return found
 
 
-def _finished(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        try:
-            row: Any = loads(line)
-        except ValueError:
-            continue  # the merge keeps it aside; whatever it was, its row is asked again
-        if isinstance(row, dict) and row.get("_status") in FINAL_STATUSES:
-            batch, row_id = row.get("_batch"), row.get("id")
-            if isinstance(batch, str) and isinstance(row_id, str):
-                yield batch, row_id
+def _finished(lines: Lines) -> Iterator[tuple[str, str]]:
+    """Lines that are no rows are the merge's: it keeps them aside, and their rows are asked again."""
+    for row in lines.rows:
+        status, batch, row_id = row.get("_status"), row.get("_batch"), row.get("id")
+        if isinstance(status, str) and isinstance(batch, str) and isinstance(row_id, str) and status in FINAL_STATUSES:
+            yield batch, row_id

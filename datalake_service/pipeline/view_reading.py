@@ -23,7 +23,7 @@ from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.query import BatchQuery
-from datalake_service.tables.reading import OpenBatch, PlannedBatch, Question, give_ids, is_remote
+from datalake_service.tables.reading import OpenBatch, PlannedBatch, Question, is_remote
 from datalake_service.tables.sql import Reference
 
 _ATTEMPTS = 10
@@ -180,15 +180,8 @@ class BatchPass(Generic[_T]):
             for batch in batches:
                 opened.append(self._open(engine, batch))
                 stack.callback(opened[-1].close)
-            if self._wanted.leave_out:
-                give_ids(engine, self._wanted.leave_out)
             engine.lock([path for one in opened for path in one.paths])
-            leave_out = bool(self._wanted.leave_out)
-            asks = [
-                Ask(engine, one.query(leave_out=leave_out), one.batch, one.question.outputs)
-                for one in opened
-                if one.batch.base.footer.rows
-            ]
+            asks = [Ask(engine, one.query(), one.batch, one.question.outputs) for one in opened if one.has_rows]
             return _Group(asks, stack.pop_all())
 
     def _open(self, engine: Engine, batch: PlannedBatch) -> OpenBatch:
@@ -199,7 +192,14 @@ class BatchPass(Generic[_T]):
         planned = batch
         for _ in range(_ATTEMPTS):
             try:
-                return OpenBatch(self._store, planned, self._question(), engine, limits=self._limits)
+                return OpenBatch(
+                    self._store,
+                    planned,
+                    self._question(),
+                    engine,
+                    limits=self._limits,
+                    leave_out=self._wanted.leave_out,
+                )
             except (PreconditionFailedError, ObjectNotFoundError):
                 plan, planned = self._planner.plan_again(self._plan, batch.name)
                 self._adopt(plan)

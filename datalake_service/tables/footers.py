@@ -66,23 +66,47 @@ def read_footers(connection: duckdb.DuckDBPyConnection, files: Sequence[tuple[st
 
 
 def column_ranges(
-    connection: duckdb.DuckDBPyConnection, path: str, *, key: str, positions: Collection[int]
+    connection: duckdb.DuckDBPyConnection,
+    path: str,
+    *,
+    key: str,
+    positions: Collection[int],
+    groups: Collection[int] | None = None,
 ) -> list[ByteRange]:
-    """Where the bytes of some columns lie, in all row groups.
+    """Where the bytes of some columns lie, in all row groups or in ``groups``.
 
     Raises:
         StoreError: The file is no Parquet file.
     """
+    what = (
+        "column_id, least(data_page_offset, coalesce(nullif(dictionary_page_offset, 0), data_page_offset)), "
+        "total_compressed_size, row_group_id"
+    )
+    return [
+        (start, start + size)
+        for column, start, size, group in _chunks(connection, path, key, what)
+        if column in positions and (groups is None or group in groups)
+    ]
+
+
+def group_sizes(connection: duckdb.DuckDBPyConnection, path: str, *, key: str) -> list[int]:
+    """How many rows each row group has.
+
+    Raises:
+        StoreError: The file is no Parquet file.
+    """
+    chunks = _chunks(connection, path, key, "row_group_id, row_group_num_rows")
+    return list({group: rows for group, rows, *_ in chunks}.values())
+
+
+def _chunks(connection: duckdb.DuckDBPyConnection, path: str, key: str, what: str) -> list[tuple[int, ...]]:
+    """What the footer says about every column of every row group, in the order of the file."""
     import duckdb
 
     try:
-        chunks = connection.execute(
-            "SELECT column_id, least(data_page_offset, coalesce(nullif(dictionary_page_offset, 0), data_page_offset)), "
-            f"total_compressed_size FROM parquet_metadata({quote_text(path)})"
-        ).fetchall()
+        return connection.execute(f"SELECT {what} FROM parquet_metadata({quote_text(path)})").fetchall()
     except duckdb.Error as error:
         raise _incomplete(key, error) from error
-    return [(start, start + size) for column, start, size in chunks if column in positions]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from datalake_service.tables.rows_left import RowsLeft
+
 _T = TypeVar("_T")
 
 ID = "id"
 _STATUS = "_status"
 _DONE = "done"
-LEFT_OUT = "left_out"
-"""Name of the table of ids that a query leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class BatchQuery:
     typed: bool
     """Whether outputs have the type of all batches (for tables) or are as stored (for Python rows)."""
     fraction: float = 1.0
-    leave_out: bool = False
-    """Whether there is a table of ids (``LEFT_OUT``) to leave out."""
+    left: RowsLeft | None = None
+    """The rows that are left of the base; ``None``: all of them."""
     sort: bool = False
     """Whether to join everything and sort it: faster, but in memory. Otherwise base rows stream."""
 
@@ -63,14 +63,15 @@ class BatchQuery:
         chosen = ", ".join(f"o{number}" for number in range(len(self.outputs))) or "1"
         wanted = _Wanted(self)
         key = f"c{self.base.footer.columns[ID].position} AS row_id"
-        base = f"(SELECT {', '.join([*wanted.of_base, key, 'row_number'])} FROM {_scan(self.base)}) AS base"
+        left = _where([] if self.left is None or self.left.sql == "TRUE" else [self.left.sql])
+        base = f"(SELECT {', '.join([*wanted.of_base, key, 'row_number'])} FROM {scan(self.base)}{left}) AS base"
         beside, joins = self._beside(wanted)
         conditions = self._conditions()
         if not joins:
             return f"SELECT {chosen} FROM {base}{_where(conditions)}"
         if self.sort:
             return f"SELECT {chosen} FROM {base} {_joined(joins, 'base')}{_where(conditions)} ORDER BY base.row_number"
-        keys = f"(SELECT {key}, row_number FROM {_scan(self.base)}) AS keys"
+        keys = f"(SELECT {key}, row_number FROM {scan(self.base)}{left}) AS keys"
         columns = ", ".join(["keys.row_number AS beside_number", *beside])
         check = (
             f"CASE WHEN base.row_number = beside.beside_number THEN ({' AND '.join(conditions) or 'TRUE'}) "
@@ -87,8 +88,6 @@ class BatchQuery:
             conditions.append(f"({self.condition.sql})")
         if self.fraction < 1:
             conditions.append(in_sample("base.row_id", self.fraction))
-        if self.leave_out:
-            conditions.append("left_out_id IS NULL")
         return conditions
 
     def _beside(self, wanted: _Wanted) -> tuple[list[str], list[_Join]]:
@@ -108,14 +107,11 @@ class BatchQuery:
                     ),
                 ]
             )
-            found = f"(SELECT {inner} FROM {_scan(table)}{_where(shown)})"
+            found = f"(SELECT {inner} FROM {scan(table)}{_where(shown)})"
             # What the filter would drop anyway need not be joined and sorted.
             early = self.condition.early.get(name)
             joins.append((found if early is None else f"(FROM {found} WHERE {early})", row_id))
             columns += [alias for _, _, alias in items]
-        if self.leave_out:
-            joins.append((f"(SELECT id AS left_out_id FROM {LEFT_OUT})", "left_out_id"))
-            columns.append("left_out_id")
         return columns, joins
 
 
@@ -152,7 +148,7 @@ class _Wanted:
             self.of_annotators.setdefault(reference.annotator, []).append((reference, value, alias))
 
 
-def _scan(table: LocalTable) -> str:
+def scan(table: LocalTable) -> str:
     """A file whose columns are called ``c0``, ``c1``, … whatever they are called in it."""
     names = ", ".join([*(f"c{number}" for number in range(len(table.footer.columns))), "row_number"])
     return f"read_parquet({quote_text(table.path)}, file_row_number = true) AS file({names})"

@@ -15,10 +15,11 @@ from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.scratch import innermost
 from datalake_service.tables.conditions import Condition
-from datalake_service.tables.engine import Engine, EngineLimits, in_our_words
+from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.footers import Footer, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
-from datalake_service.tables.query import LEFT_OUT, BatchQuery, LocalTable, needed_columns
+from datalake_service.tables.query import ID, BatchQuery, LocalTable, needed_columns
+from datalake_service.tables.rows_left import RowsLeft, find_rows_left
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:
@@ -137,9 +138,16 @@ class OpenBatch:
     """One batch with its files at hand: what it answers is of the versions it was planned with."""
 
     def __init__(
-        self, store: ObjectStore, batch: PlannedBatch, question: Question, engine: Engine, *, limits: EngineLimits
+        self,
+        store: ObjectStore,
+        batch: PlannedBatch,
+        question: Question,
+        engine: Engine,
+        *,
+        limits: EngineLimits,
+        leave_out: Collection[str] = (),
     ) -> None:
-        """Open the files and bring in the bytes that the question needs.
+        """Open the files and bring in the bytes that the question needs, if rows are left without ``leave_out``.
 
         Raises:
             PreconditionFailedError: An object was replaced; plan the batch again.
@@ -157,23 +165,41 @@ class OpenBatch:
             wanted = [(version.meta, version.tail) for version in versions.values()]
             self._files = dict(zip(versions, _open_all(store, wanted, self._stack, limits), strict=True))
             self._tables = {name: LocalTable(self._files[name].path, versions[name].footer) for name in versions}
-            self._fetch(engine)
+            self._left = self._find_left(engine, leave_out) if leave_out else None
+            if self.has_rows:
+                self._fetch(engine)
         except BaseException:
             self.close()
             raise
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there is anything to ask about."""
+        return self._left.count > 0 if self._left is not None else self.batch.base.footer.rows > 0
+
+    def _find_left(self, engine: Engine, leave_out: Collection[str]) -> RowsLeft:
+        file, table = self._files[None], self._tables[None]
+        if not file.is_whole:
+            ids = {table.footer.columns[ID].position}
+            file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=ids))
+        return find_rows_left(engine.connection, table, key=file.meta.key, leave_out=leave_out)
+
     def _fetch(self, engine: Engine) -> None:
         for name, file in self._files.items():
-            if not file.is_whole:
-                wanted = self.question.needed(self._tables[name].footer, name)
-                file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted))
+            if file.is_whole:
+                continue
+            footer, groups = self._tables[name].footer, None
+            wanted = self.question.needed(footer, name)
+            if name is None and self._left is not None:
+                wanted, groups = wanted - {footer.columns[ID].position}, self._left.groups
+            file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted, groups=groups))
 
     @property
     def paths(self) -> list[str]:
         """The local files."""
         return [file.path for file in self._files.values()]
 
-    def query(self, *, leave_out: bool = False) -> BatchQuery:
+    def query(self) -> BatchQuery:
         """The query for the batch."""
         return BatchQuery(
             base=self._tables[None],
@@ -183,18 +209,10 @@ class OpenBatch:
             types=self.question.types,
             typed=self.question.typed,
             fraction=self.question.fraction,
-            leave_out=leave_out,
+            left=self._left,
             sort=self._size <= self._limits.sort_bytes,
         )
 
     def close(self) -> None:
         """Forget the files."""
         self._stack.close()
-
-
-def give_ids(engine: Engine, ids: Collection[str]) -> None:
-    """Give the database the ids that its queries leave out."""
-    import pyarrow as pa
-
-    with in_our_words("prepare the ids to leave out"):
-        engine.connection.register(LEFT_OUT, pa.table({"id": pa.array(list(ids), pa.string())}))

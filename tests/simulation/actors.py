@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -225,7 +225,7 @@ class Annotator:
         finally:
             keeper.stop()
 
-    def _missing(self, session: Session, batch: str, done: set[str]) -> list[str]:
+    def _missing(self, session: Session, batch: str, done: Collection[str]) -> list[str]:
         return [name for (name,) in read_columns(session, batch, ("id",)) or [] if name not in done]
 
     def _ask(self, session: Session, keeper: LeaseKeeper, todo: list[tuple[str, str]]) -> None:
