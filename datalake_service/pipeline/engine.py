@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from datalake_service.aws.clients import AwsClients
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.storage.base import ObjectStore
@@ -45,6 +46,36 @@ class GeneratorInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueueInput:
+    """The messages of a queue, through a ``QueueMessageReader``."""
+
+    clients: AwsClients
+    queue: str
+    """Its name."""
+    empty_receives: int | None
+    """After so many receives in a row that got nothing the task is completed; ``None``: it does not end by itself."""
+
+
+Input = FileInput | GeneratorInput | QueueInput
+"""What is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeOutput:
+    """Rows into chunks of a batch of the lake."""
+
+    chunk_size: int
+    deduplicate_on: tuple[str, ...] | None = None
+    batch_by_time: str | None = None
+    """The batch as the dataset file writes it, to be filled in from the time of each record. ``None``, and for records
+    that have no time: the batch of the task."""
+
+
+Output = LakeOutput
+"""Where rows go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskJob:
     """Everything a worker needs to run one task, wherever it is."""
 
@@ -52,14 +83,14 @@ class TaskJob:
     """Its id."""
     source: str
     """The stable name of what is read: ids are derived from it, and rejections carry it."""
-    input: FileInput | GeneratorInput
+    input: Input
+    output: Output
     handler: HandlerSpec
     store: ObjectStore
-    """The lake."""
+    """The lake: rows, if they go there; rejections and the task's object in any case."""
     dataset: str
     batch: str
-    chunk_size: int
-    deduplicate_on: tuple[str, ...] | None = None
+    """Of the rows whose records have no time, and of the rejections."""
     on_error: OnError = field(default_factory=OnError)
     log_level: str = "WARNING"
     """What the handler logs at this level and above is kept."""

@@ -1,16 +1,19 @@
 """What a task reads from: outcomes one after the other, and where it stands behind each of them.
 
-Two feeds exist: ``files.py`` and ``generated.py``. A feed knows nothing of chunks, rejection files or checkpoints.
+``feeds.py`` chooses among ``files.py``, ``generated.py``, ``queue_feed.py`` and others. A feed knows nothing of chunks,
+rejection files or checkpoints, and it never sleeps for longer than a long poll of its source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from datalake_service.catalog.rejections import Rejection
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.handling.apply import Outcome
+from datalake_service.pipeline.sink import Origin, Refusal
 
 
 class InputFailedError(Exception):
@@ -19,6 +22,18 @@ class InputFailedError(Exception):
 
 class InputChangedError(Exception):
     """The input is another version than the one that the checkpoint belongs to, or was replaced while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The source has nothing for now. The task looks around, waits, and asks the feed again."""
+
+    seconds: float = 0.0
+    """How long it is of no use to ask; 0: the feed has waited itself, in a long poll."""
+
+
+FeedOutcome = Outcome | Idle
+"""What a feed yields."""
 
 
 class Feed(Protocol):
@@ -64,7 +79,12 @@ class Feed(Protocol):
         """
         ...
 
-    def outcomes(self) -> Iterator[Outcome]:
+    @property
+    def pressing(self) -> bool:
+        """Whether a checkpoint is wanted as soon as it can be made: much waits for ``kept``, or others wait for it."""
+        ...
+
+    def outcomes(self) -> Iterator[FeedOutcome]:
         """Yield what becomes of each record, in order. The handler is called when the next one is asked for.
 
         Raises:
@@ -73,8 +93,23 @@ class Feed(Protocol):
         """
         ...
 
+    def origin(self) -> Origin:
+        """Where the row comes from that was yielded last; for ``reject``, much later perhaps."""
+        ...
+
     def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:
         """Turn the row that was yielded last into a rejection, in the counts as well."""
+        ...
+
+    def reject(self, refusal: Refusal) -> Rejection:
+        """Turn an earlier row, which its destination refused, into a rejection, in the counts as well."""
+        ...
+
+    def kept(self) -> None:
+        """Everything up to ``position`` is durable: the source may forget it. Called after each checkpoint.
+
+        Never raises: what the source could not be told it delivers again, and that is no loss.
+        """
         ...
 
     def take_back(self) -> None:
@@ -86,5 +121,12 @@ class Feed(Protocol):
         ...
 
     def close(self) -> None:
-        """Close handler and input; never raises. A handler that fails now adds a note."""
+        """Close the handler; never raises. One that fails now adds a note. May be called again."""
+        ...
+
+    def let_go(self) -> None:
+        """The attempt is over, ``kept`` will not be called again: let go of the input. Never raises.
+
+        A source that waits for an answer about what was not kept is told that there will be none.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from datalake_interfaces import HandlerContext, SingleFileParser
 from datalake_service.catalog.rejections import Rejection
@@ -13,8 +13,10 @@ from datalake_service.errors import PreconditionFailedError, StoreError
 from datalake_service.handling.apply import FileHandler, Outcome
 from datalake_service.pipeline.engine import HANDLER_LOGGER, FileInput, TaskJob
 from datalake_service.pipeline.feed import InputChangedError, InputFailedError
+from datalake_service.pipeline.sink import Origin, Refusal
+from datalake_service.readers.blocks import Position
 from datalake_service.readers.framing import Frame
-from datalake_service.readers.objects import ObjectReader, Position, RecordBatch
+from datalake_service.readers.objects import ObjectReader, RecordBatch
 
 
 class FileRecords:
@@ -26,6 +28,7 @@ class FileRecords:
     """
 
     resumes = True
+    pressing = False
 
     def __init__(self, parser: SingleFileParser, job: TaskJob, source: FileInput) -> None:
         """Take a constructed parser."""
@@ -122,11 +125,25 @@ class FileRecords:
         """What the reader found strange, and what the parser's ``close`` raised."""
         return (*(self._reader.notes if self._reader is not None else ()), *self._handler_note)
 
+    def origin(self) -> Origin:
+        """Offset and bytes of the record whose row was yielded last."""
+        assert self._batch is not None  # noqa: S101 - there was a row
+        return Origin(self._batch.records[self._index])
+
     def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:
         """Turn the row that was yielded last into a rejection."""
-        assert self._batch is not None  # noqa: S101 - there was a row
-        offset, data = self._batch.records[self._index]
-        return self._handler.reject_row(row, message, source=self._job.source, offset=offset, data=data)
+        return self.reject(Refusal(self.origin(), row, message))
+
+    def reject(self, refusal: Refusal) -> Rejection:
+        """Turn an earlier row into a rejection."""
+        offset, data = cast("Frame", refusal.origin.record)
+        return self._handler.reject_row(refusal.row, refusal.message, source=self._job.source, offset=offset, data=data)
+
+    def kept(self) -> None:
+        """Files forget nothing."""
+
+    def let_go(self) -> None:
+        """The reader has nothing open between two batches."""
 
     def take_back(self) -> None:
         """Go back before the record that was rejected last, or before its batch if that could not be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from datalake_interfaces import Document, ErrorDoc, Generator, HandlerContext, SkipDoc
 from datalake_service.catalog.rejections import Rejection, RejectionKind
@@ -16,6 +16,7 @@ from datalake_service.handling.rows import derived_id, derived_ids, flat_row
 from datalake_service.handling.telling import one_line, told
 from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob
 from datalake_service.pipeline.feed import InputFailedError
+from datalake_service.pipeline.sink import Origin, Refusal
 
 
 class GeneratedRows:
@@ -26,6 +27,7 @@ class GeneratedRows:
 
     resumes = False
     at_rest = True
+    pressing = False
 
     def __init__(self, generator: Generator, job: TaskJob) -> None:
         """Take a constructed generator."""
@@ -79,10 +81,25 @@ class GeneratedRows:
         except (Exception, SystemExit) as error:
             raise InputFailedError(f"{self._name('generate')} raised {told(error, self._folder)}") from error
 
+    def origin(self) -> Origin:
+        """The number of the row that was yielded last."""
+        return Origin(self._total - 1)
+
     def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:
         """The rejection of the row that was yielded last; it cannot be stored."""
+        return self.reject(Refusal(self.origin(), row, message))
+
+    def reject(self, refusal: Refusal) -> Rejection:
+        """The rejection of an earlier row."""
         self._documents -= 1
-        return self._rejected(RejectionKind.WRITE, message, document=row)
+        number = cast("int", refusal.origin.record)
+        return self._rejected(RejectionKind.WRITE, refusal.message, document=refusal.row, number=number)
+
+    def kept(self) -> None:
+        """A generator cannot go on in the middle."""
+
+    def let_go(self) -> None:
+        """``close`` did."""
 
     def take_back(self) -> None:
         """The rejection that was yielded last does not count: the next attempt meets it again."""
@@ -134,8 +151,15 @@ class GeneratedRows:
             shown = None
         return self._rejected(RejectionKind.PARSE, message, document=shown)
 
-    def _rejected(self, kind: RejectionKind, message: str, *, document: Mapping[str, Any] | None = None) -> Rejection:
-        number = self._total
+    def _rejected(
+        self,
+        kind: RejectionKind,
+        message: str,
+        *,
+        document: Mapping[str, Any] | None = None,
+        number: int | None = None,
+    ) -> Rejection:
+        number = self._total if number is None else number
         self._rejections += 1
         return Rejection(
             source=self._job.source,

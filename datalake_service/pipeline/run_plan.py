@@ -17,7 +17,7 @@ from datalake_service.config.on_error import Policy
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
 from datalake_service.handling.policy import OnError
-from datalake_service.pipeline.engine import FileInput, TaskJob
+from datalake_service.pipeline.engine import FileInput, LakeOutput, TaskJob
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
@@ -138,12 +138,11 @@ def _job(
         task=item.task,
         source=item.source,
         input=item.input,
+        output=LakeOutput(chunk_size=write.chunk_size, deduplicate_on=write.deduplicate_on or None),
         handler=found.handler,
         store=store,
         dataset=config.dataset_name,
         batch=batch,
-        chunk_size=write.chunk_size,
-        deduplicate_on=write.deduplicate_on or None,
         # A share is judged over the run: a small file of bad records is a small share of it.
         on_error=policy_of(config, share=False),
         log_level=str(engine.log_level) if isinstance(engine, LocalEngine) else "WARN",

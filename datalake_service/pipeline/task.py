@@ -1,7 +1,8 @@
 """One task: read, handle, store, checkpoint, until its input ends or something stops it.
 
-The order of writes is what makes it safe: chunks, then rejections, then the task's object. See
-``docs/design/008-tasks.md``. Knows neither how records are read (``feeds.py``) nor which process it runs in.
+The order of writes is what makes it safe: rows, then rejections, then the task's object; then the source may forget.
+See ``docs/design/008-tasks.md`` and ``013-sources.md``. Knows neither how records are read (``feeds.py``) nor where rows
+go (``sinks.py``), nor which process it runs in.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.manifests import claim_run
 from datalake_service.catalog.rejections import Rejection
 from datalake_service.catalog.tasks import (
     TRANSITIONS,
+    TaskCounts,
     TaskEvent,
     TaskState,
     TaskStatus,
@@ -26,14 +27,14 @@ from datalake_service.catalog.tasks import (
     reset,
     save_task,
 )
-from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.errors import HandlerLoadError, PreconditionFailedError, RowError, StoreError
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.feed import Feed, InputChangedError, InputFailedError
+from datalake_service.pipeline.feed import Feed, Idle, InputChangedError, InputFailedError
 from datalake_service.pipeline.feeds import make_feed
+from datalake_service.pipeline.sink import Sink
+from datalake_service.pipeline.sinks import make_sink
 from datalake_service.pipeline.task_rejections import RejectionFiles
 from datalake_utils.clock import Clock
-from datalake_utils.ids import random_hex
 
 CHECKPOINT_SECONDS = 2.0
 """A sealed chunk is followed by a checkpoint if the last one is older than this: a kill repeats little, and a fast task
@@ -42,7 +43,8 @@ LONGEST_SECONDS = 30.0
 """However slow the handler is, a checkpoint is made after this time, with a chunk as small as it is."""
 LOOK_SECONDS = 0.05
 """How often the task looks up from its records: is it to stop, does somebody want to know how far it is?"""
-_RUN_DIGITS = 6
+SLICE_SECONDS = 0.2
+"""How long a task that waits for its source does not look up."""
 _VERSIONS = 3
 """How many versions of an input are begun with before a task gives up on one that keeps changing."""
 
@@ -59,6 +61,8 @@ class _Ending:
 
     event: TaskEvent
     error: str | None = None
+    moves: bool = True
+    """Whether position and counts of the feed hold; if not, those of the last checkpoint do."""
 
 
 def run_task(job: TaskJob, *, stop: Callable[[], bool], report: Report, clock: Clock) -> TaskResult:
@@ -123,6 +127,12 @@ def _rejection_files(job: TaskJob) -> RejectionFiles:
     return RejectionFiles(job.store, layout.rejected_prefix(job.dataset, job.batch), job.task)
 
 
+def _told(rejection: Rejection) -> str:
+    """Why a task failed at its first rejection."""
+    where = "" if rejection.start_offset is None else f" at {rejection.start_offset}"
+    return f"{rejection.message} ({rejection.source}{where}; onError.policy is 'fail')"
+
+
 class _Attempt:
     """One worker's work on one task, from taking it to ending it."""
 
@@ -133,10 +143,10 @@ class _Attempt:
         self._clock = clock
         self._stored = load_task(job.store, job.dataset, job.task)
         self._rejections = _rejection_files(job)
-        self._writer: ChunkWriter | None = None
-        self._run: str | None = None
+        self._sink: Sink | None = None
         self._base = self._stored.state.counts
         self._notes = self._stored.state.notes
+        self._kept_counts = TaskCounts()  # of this attempt, at the last checkpoint
         self._look_at = self._saved_at = 0.0  # 0: at the next record
         self._seam_wanted = False
 
@@ -144,16 +154,16 @@ class _Attempt:
         """Take the task, read its input, end it."""
         if self._stored.state.status is TaskStatus.COMPLETED:
             return result_of(self._stored.state)
-        feed = make_feed(self._job)
+        feed = make_feed(self._job, clock=self._clock)
         try:
             self._take(feed)
-            ending = self._drive(feed)
-            feed.close()
-            self._close_writer()
-            self._keep(feed, ending)
+            sink = self._sink = make_sink(self._job, clock=self._clock)
+            ending = self._settled(feed, sink, self._drive(feed, sink))
+            self._keep(feed, sink, ending)
         finally:
             feed.close()
-            self._abandon_writer()
+            self._abandon_sink()
+            feed.let_go()
         if ending.event is TaskEvent.COMPLETE:
             self._remove_leftovers()
         return result_of(self._stored.state)
@@ -179,40 +189,53 @@ class _Attempt:
         self._save(move(state, TaskEvent.START, **changes))
         self._look_at = self._saved_at = self._clock.monotonic()
 
-    def _drive(self, feed: Feed) -> _Ending:
+    def _drive(self, feed: Feed, sink: Sink) -> _Ending:
         """Read until something ends it. What was read before that is good, and kept by the caller."""
         state = self._stored.state
         try:
             feed.open(checkpoint=state.checkpoint, version=state.input)
             for outcome in feed.outcomes():
                 if type(outcome) is dict:
-                    rejection = self._write(feed, outcome)
+                    rejection = self._write(feed, sink, outcome)
+                elif type(outcome) is Idle:
+                    if (ending := self._idle(feed, sink, outcome.seconds)) is not None:
+                        return ending
+                    continue
                 else:
                     rejection = outcome if isinstance(outcome, Rejection) else None
                 if rejection is not None and (ending := self._reject(feed, rejection)) is not None:
                     return ending
-                if (now := self._clock.monotonic()) >= self._look_at and self._look(feed, now):
-                    return _Ending(TaskEvent.STOP)
+                now = self._clock.monotonic()
+                if now >= self._look_at and (ending := self._look(feed, sink, now)) is not None:
+                    return ending
         except (InputFailedError, HandlerLoadError) as error:
             return _Ending(TaskEvent.FAIL, str(error))
         return _Ending(TaskEvent.COMPLETE)
 
-    def _write(self, feed: Feed, row: dict[str, Any]) -> Rejection | None:
-        """Put a row into its chunk; returns the rejection of one that cannot be stored."""
-        writer = self._writer or self._claim()
+    def _write(self, feed: Feed, sink: Sink, row: dict[str, Any]) -> Rejection | None:
+        """Hand a row to its destination; returns the rejection of one that cannot be stored."""
         try:
-            writer.add(row)
+            sink.add(row, feed.origin() if sink.needs_origins else None)
         except StoreError:
             raise
         except RowError as error:
             return feed.reject_row(row, str(error))
         except Exception as error:  # noqa: BLE001 - the user's code: how a value of theirs becomes JSON
             return feed.reject_row(row, f"its values cannot be stored: {type(error).__name__}")
-        if writer.saturated:
-            writer.wait_for_room()
-        if self._seam_wanted and writer.rows_buffered == 0:
+        if sink.saturated:
+            sink.wait_for_room()
+        if self._seam_wanted and sink.rows_buffered == 0:
             self._look_at = 0.0
         return None
+
+    def _idle(self, feed: Feed, sink: Sink, seconds: float) -> _Ending | None:
+        """Wait for the source, looking up all the while; returns how that ends the task, if it does."""
+        until = self._clock.monotonic() + seconds
+        while True:
+            now = self._clock.monotonic()
+            if (ending := self._look(feed, sink, now)) is not None or now >= until:
+                return ending
+            self._clock.sleep(min(until - now, SLICE_SECONDS))
 
     def _reject(self, feed: Feed, rejection: Rejection) -> _Ending | None:
         """Keep a rejection; returns how that ends the task, if it does."""
@@ -223,49 +246,78 @@ class _Attempt:
         if policy.policy == "fail":
             # Not part of what is done: the next attempt meets the record again, perhaps with a better handler.
             feed.take_back()
-            where = "" if rejection.start_offset is None else f" at {rejection.start_offset}"
-            return _Ending(TaskEvent.FAIL, f"{rejection.message} ({rejection.source}{where}; onError.policy is 'fail')")
+            return _Ending(TaskEvent.FAIL, _told(rejection))
         reason = policy.judge(self._base + feed.counts(), ended=False)
         return None if reason is None else _Ending(TaskEvent.FAIL, reason)
 
-    def _look(self, feed: Feed, now: float) -> bool:
-        """Look up from the records; returns whether to stop."""
+    def _look(self, feed: Feed, sink: Sink, now: float) -> _Ending | None:
+        """Look up from the records: report, make a checkpoint that is due; returns how that ends the task, if so."""
         if not feed.at_rest:
-            return False
+            return None
         self._look_at = now + LOOK_SECONDS
         self._report(TaskProgress(self._job.task, self._base + feed.counts()))
         age = now - self._saved_at
-        at_a_seam = age >= CHECKPOINT_SECONDS and (self._writer is None or self._writer.rows_buffered == 0)
-        if at_a_seam or age >= LONGEST_SECONDS or self._rejections.pressing:
-            if self._writer is not None:
-                self._writer.flush()
-            self._keep(feed, _Ending(TaskEvent.CHECKPOINT))
+        at_a_seam = age >= CHECKPOINT_SECONDS and sink.rows_buffered == 0
+        if at_a_seam or age >= LONGEST_SECONDS or self._rejections.pressing or feed.pressing:
+            if self._is_behind(feed):
+                sink.flush()
+                if (ending := self._take_refusals(feed, sink)) is not None:
+                    return ending
+                self._keep(feed, sink, _Ending(TaskEvent.CHECKPOINT))
             self._saved_at, age = self._clock.monotonic(), 0.0
         self._seam_wanted = age >= CHECKPOINT_SECONDS
-        return self._stop()
+        return _Ending(TaskEvent.STOP) if self._stop() else None
 
-    def _keep(self, feed: Feed, ending: _Ending) -> None:
+    def _is_behind(self, feed: Feed) -> bool:
+        """Whether a checkpoint would say anything new: a source that is waited for has nothing to be kept."""
+        state = self._stored.state
+        return (feed.position, feed.version) != (state.checkpoint, state.input) or feed.counts() != self._kept_counts
+
+    def _settled(self, feed: Feed, sink: Sink, ending: _Ending) -> _Ending:
+        """Make every row durable, or learn that it was refused; the handler is closed before."""
+        feed.close()
+        self._sink = None
+        sink.close()
+        return self._take_refusals(feed, sink) or ending
+
+    def _take_refusals(self, feed: Feed, sink: Sink) -> _Ending | None:
+        """Make rejections of the rows that their destination refused; returns how that ends the task, if it does."""
+        refusals = sink.refused()
+        for refusal in refusals:
+            self._rejections.add(rejection := feed.reject(refusal))
+            if self._job.on_error.policy == "fail":
+                # The records behind it may be accepted already, and are written again by the next attempt.
+                return _Ending(TaskEvent.FAIL, _told(rejection), moves=False)
+        reason = self._job.on_error.judge(self._base + feed.counts(), ended=False) if refusals else None
+        return None if reason is None else _Ending(TaskEvent.FAIL, reason)
+
+    def _keep(self, feed: Feed, sink: Sink, ending: _Ending) -> None:
         """Write where to go on. Every row that the feed yielded is durable already; its rejections become so here."""
         state = self._stored.state
         number = state.rejection_files
         following = self._rejections.store(number)
         ended = ending.event is not TaskEvent.CHECKPOINT
+        moves = ending.moves
+        # A rejection that was taken back lies in a file that does not count: the next attempt writes it again.
+        counted = following if moves and not feed.took_back else number
         self._save(
             move(
                 state,
                 ending.event,
-                run=self._run or state.run,
-                input=feed.version,
-                checkpoint=feed.position,
-                # A rejection that was taken back lies in a file that does not count: the next attempt writes it again.
-                rejection_files=number if feed.took_back else following,
+                run=sink.run or state.run,
+                input=feed.version if moves else state.input,
+                checkpoint=feed.position if moves else state.checkpoint,
+                rejection_files=counted,
                 rejection_files_ever=max(state.rejection_files_ever, following),
-                counts=self._base + feed.counts(),
+                counts=self._base + feed.counts() if moves else state.counts,
                 notes=tuple(dict.fromkeys((*self._notes, *feed.notes))),
                 error=ending.error,
                 finished_at=self._clock.now() if ended else None,
             )
         )
+        if moves:
+            self._kept_counts = feed.counts()
+            feed.kept()
 
     def _save(self, state: TaskState) -> None:
         try:
@@ -273,33 +325,12 @@ class _Attempt:
         except PreconditionFailedError as error:
             raise _TakenOverError from error
 
-    def _claim(self) -> ChunkWriter:
-        """The run of this attempt, begun with its first row."""
-        job = self._job
-        prefix = layout.batch_prefix(job.dataset, job.batch)
-        manifest = claim_run(
-            job.store,
-            prefix,
-            kind="task",
-            deduplicate_on=job.deduplicate_on,
-            chunk_size=job.chunk_size,
-            now=self._clock.now(),
-            draw=lambda: random_hex(_RUN_DIGITS),
-        )
-        self._run = manifest.run
-        self._writer = ChunkWriter(job.store, prefix, manifest, clock=self._clock)
-        return self._writer
-
-    def _close_writer(self) -> None:
-        """Make every row durable, and complete the run."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-
-    def _abandon_writer(self) -> None:
-        """Let go of the writer after an error; what cannot be stored is produced again by the next attempt."""
-        with suppress(StoreError):
-            self._close_writer()
+    def _abandon_sink(self) -> None:
+        """Let go of the sink after an error; what cannot be stored is produced again by the next attempt."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            with suppress(StoreError):
+                sink.close()
 
     def _remove_leftovers(self) -> None:
         """Delete rejection files of attempts that do not count; if that fails they are only too many."""

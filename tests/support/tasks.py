@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 import threading
@@ -17,6 +18,7 @@ from datalake_service.pipeline.engine import (
     FileInput,
     GeneratorInput,
     HandlerSpec,
+    LakeOutput,
     TaskJob,
     TaskProgress,
     TaskResult,
@@ -26,6 +28,7 @@ from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, ManualClock
 
+OUTPUT_FIELDS = {field.name for field in dataclasses.fields(LakeOutput)}
 NOW = datetime(2026, 11, 20, 13, tzinfo=UTC)
 HEADER = """
 import os, signal, sys, time
@@ -53,8 +56,14 @@ def generator_job(
     """A task whose object exists, for a generator class in ``folder``."""
     create_task(store, "d", TaskState(id=task, item=reference, batch="b", created_at=NOW))
     handler = HandlerSpec(reference, folder, parameters or {})
-    settings: dict[str, Any] = {"dataset": "d", "batch": "b", "chunk_size": 10} | fields
-    return TaskJob(task=task, source=task, input=GeneratorInput(), handler=handler, store=store, **settings)
+    return TaskJob(task=task, source=task, input=GeneratorInput(), handler=handler, store=store, **job_fields(fields))
+
+
+def job_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The other fields of a job; those of its output (``chunk_size`` and so on) may stand among them."""
+    output = {"chunk_size": 10} | {name: value for name, value in fields.items() if name in OUTPUT_FIELDS}
+    others = {name: value for name, value in fields.items() if name not in OUTPUT_FIELDS}
+    return {"dataset": "d", "batch": "b", "output": LakeOutput(**output)} | others
 
 
 class Listener:
@@ -167,8 +176,7 @@ def file_job(
     create_task(store, "d", TaskState(id=task, item=name, batch="b", created_at=NOW))
     handler = HandlerSpec(reference, folder, parameters or {})
     files = FileInput(source or FolderStore(folder / "input", durable=False), name)
-    settings: dict[str, Any] = {"dataset": "d", "batch": "b", "chunk_size": 10} | fields
-    return TaskJob(task=task, source=name, input=files, handler=handler, store=store, **settings)
+    return TaskJob(task=task, source=name, input=files, handler=handler, store=store, **job_fields(fields))
 
 
 def after(looks: int) -> Callable[[], bool]:
