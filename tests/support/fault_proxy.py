@@ -6,12 +6,13 @@ Faults are given as a list; each applies to the next requests that it fits, a nu
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tests.support.servers import S3Server
@@ -78,9 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_one(self) -> None:
         fault = self.proxy.fault_for(self.command, self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
         action = fault.action if fault else "pass"
-        if action == "lose_request":
+        if action == "lose_request" or len(body) < length:  # the latter: whoever sent it was killed
             self.close_connection = True
             return
         if fault is not None and action == "answer_only":
@@ -125,13 +127,21 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # a client that is gone
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def fault_proxy(target: S3Server) -> Iterator[FaultProxy]:
-    """Run a proxy in front of ``target``."""
-    proxy = FaultProxy(target)
+def fault_proxy(target: S3Server, proxy: FaultProxy | None = None) -> Iterator[FaultProxy]:
+    """Run a proxy in front of ``target``; ``proxy`` decides about faults in its own way."""
+    proxy = proxy or FaultProxy(target)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         proxy.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, name="fault-proxy", daemon=True)
         thread.start()
