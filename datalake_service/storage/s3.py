@@ -19,8 +19,10 @@ from datalake_service.errors import AccessDeniedError, ObjectNotFoundError, Stor
 from datalake_service.storage.base import ObjectMeta, PutMode
 from datalake_service.storage.files import in_words
 from datalake_service.storage.keys import check_key, check_prefix
+from datalake_service.storage.probe import SCRATCH_PREFIX
 from datalake_service.storage.s3_client import S3Bucket
 from datalake_service.storage.s3_errors import CLIENT_ERRORS, status_of, translate, translate_failure
+from datalake_service.storage.s3_multipart import JoinCheck
 from datalake_service.storage.s3_put import S3Put, bare, meta_of
 from datalake_service.storage.s3_stream import ACTION as READ
 from datalake_service.storage.s3_stream import S3Stream
@@ -82,6 +84,7 @@ class S3Store:
             session_token=session_token,
             region=region,
         )
+        self._join_check = JoinCheck(self._bucket, f"{self._root}{SCRATCH_PREFIX}", clock=self._clock)
         self._bucket_seen = False
 
     def __repr__(self) -> str:
@@ -169,7 +172,7 @@ class S3Store:
             size = os.fstat(file.fileno()).st_size
             if size <= self._single_put_limit:
                 return put.single(file, size)
-        return put.multipart(body, size, part_size=self._part_size)
+        return put.multipart(body, size, part_size=self._part_size, check=self._join_check)
 
     def delete(self, key: str) -> None:
         """Remove an object; see ``ObjectStore.delete``."""

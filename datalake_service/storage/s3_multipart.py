@@ -1,4 +1,8 @@
-"""Send one large object in parts: several connections, and a break costs one part."""
+"""Send one large object in parts: several connections, and a break costs one part.
+
+Some servers heed conditions on a write with one request and ignore them on the request that joins parts: what they do
+is tried before the first large write under a condition.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from datalake_service.errors import StoreError, StoreUnavailableError
 from datalake_service.storage.s3_client import S3Bucket
+from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, judge, translate
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock
+from datalake_utils.ids import random_hex
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,6 +29,9 @@ _SENDS = 5
 """How often each part is sent."""
 _BACKOFF = Backoff(first=0.5, longest=8.0)
 _MAX_PARTS = 10_000
+_SCRATCH_DIGITS = 16
+_NO_ETAG = "0" * 32
+"""No version has it."""
 
 
 class Upload:
@@ -79,6 +88,13 @@ class Upload:
                 return {"PartNumber": number, "ETag": answer["ETag"], **checksums}
         raise AssertionError
 
+    def send_bytes(self, body: bytes) -> None:
+        """Send one small part, the only one."""
+        answer = self._bucket.send(
+            "upload_part", action=_ACTION, key=self._key, UploadId=self._id, PartNumber=1, Body=body
+        )
+        self._parts = [{"PartNumber": 1, "ETag": answer["ETag"]}]
+
     def complete(self, condition: dict[str, object]) -> dict[str, Any]:
         """Join the parts under a condition; errors of the client library are let out, to be judged."""
         return self._bucket.send_raw(
@@ -90,11 +106,52 @@ class Upload:
         )
 
     def abort(self) -> None:
-        """Give the parts up, if the store can be reached; else they stay until they are cleaned up."""
+        """Give the parts up, if there are any. If the store cannot be reached, they stay until they are cleaned up."""
+        if not self._id:
+            return
         with contextlib.suppress(StoreError):
             self._bucket.send(
                 "abort_multipart_upload", action="s3:AbortMultipartUpload", key=self._key, UploadId=self._id
             )
+
+
+class JoinCheck:
+    """Whether a server heeds conditions on the request that joins parts; tried once for each condition."""
+
+    def __init__(self, bucket: S3Bucket, scratch: str, *, clock: Clock) -> None:
+        """Prepare to try it on objects whose keys in the bucket begin with ``scratch``."""
+        self._bucket = bucket
+        self._scratch = scratch
+        self._clock = clock
+        self._passed: dict[str, bool] = {}
+
+    def passed(self, condition: str) -> bool:
+        """Whether the server heeds ``IfNoneMatch`` or ``IfMatch`` there. Costs six small requests the first time.
+
+        Raises:
+            StoreError: The server failed, or does not allow it.
+        """
+        if condition not in self._passed:
+            self._passed[condition] = self._try(condition)
+        return self._passed[condition]
+
+    def _try(self, condition: str) -> bool:
+        key = self._scratch + random_hex(_SCRATCH_DIGITS)
+        self._bucket.send("put_object", action=_ACTION, key=key, Body=b"1")
+        upload = Upload(self._bucket, key, clock=self._clock)
+        try:
+            upload.begin({})
+            upload.send_bytes(b"2")
+            upload.complete({condition: "*" if condition == "IfNoneMatch" else _NO_ETAG})
+        except CLIENT_ERRORS as error:
+            if judge(error) is Verdict.REFUSED:
+                return True
+            raise translate(error, self._bucket.place, action=_ACTION, key=key) from error
+        else:
+            return False
+        finally:
+            upload.abort()
+            self._bucket.send("delete_object", action="s3:DeleteObject", key=key)
 
 
 class _Part(io.RawIOBase):

@@ -26,7 +26,7 @@ from datalake_service.errors import (
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overwrite, PutMode
 from datalake_service.storage.s3_client import S3Bucket
 from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, judge, translate
-from datalake_service.storage.s3_multipart import Upload
+from datalake_service.storage.s3_multipart import JoinCheck, Upload
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock
 from datalake_utils.ids import random_hex
@@ -86,8 +86,14 @@ class S3Put:
 
         return self._settled(send, size)
 
-    def multipart(self, path: Path, size: int, *, part_size: int) -> ObjectMeta:
-        """Write in parts; the condition is checked when they are joined."""
+    def multipart(self, path: Path, size: int, *, part_size: int, check: JoinCheck) -> ObjectMeta:
+        """Write in parts; the condition is checked when they are joined, by a server that passed ``check``."""
+        if self._condition and not check.passed(*self._condition):
+            raise StoreError(
+                f"{self._where}: {size:,} bytes need several requests, and {self._bucket.place.endpoint} ignores the "
+                "condition on the one that joins them, so somebody else's version could be overwritten unnoticed; "
+                "make batches smaller, or use another store"
+            )
         upload = Upload(self._bucket, self._full_key, clock=self._clock)
         upload.begin(self._metadata)
         try:
@@ -105,7 +111,7 @@ class S3Put:
             raise
 
     def _check_condition(self) -> None:
-        """Look before the parts are joined, because some stores ignore the condition there."""
+        """Look before the parts are joined: nobody knows what a server does with parts whose condition failed."""
         if self._condition and not self._holds(self._look()):
             raise self._refusal()
 

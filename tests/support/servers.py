@@ -79,7 +79,8 @@ class _OneWriteAtATime:
     """Serialise everything but reads, as S3 does for conditional writes.
 
     moto checks a condition and stores the body without a lock around the two, so that a race could have two
-    winners there, which would be a fault of the server and not of the code under test.
+    winners there, which would be a fault of the server and not of the code under test. And it ignores If-Match on the
+    request that joins parts.
     """
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
@@ -92,7 +93,20 @@ class _OneWriteAtATime:
         if environ.get("CONTENT_LENGTH"):  # read outside the lock: a slow client must not stop the others
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         with self._lock:
+            if environ["REQUEST_METHOD"] == "POST" and not self._may_join(environ):
+                start_response("412 Precondition Failed", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>PreconditionFailed</Code></Error>"]
             return list(self._app(environ, start_response))
+
+    def _may_join(self, environ: dict[str, Any]) -> bool:
+        wanted = environ.get("HTTP_IF_MATCH")
+        if wanted is None or "uploadId=" not in environ.get("QUERY_STRING", ""):
+            return True
+        seen: dict[str, str] = {}
+        look = {name: value for name, value in environ.items() if name not in {"HTTP_IF_MATCH", "CONTENT_LENGTH"}}
+        look |= {"REQUEST_METHOD": "HEAD", "QUERY_STRING": "", "wsgi.input": io.BytesIO()}
+        list(self._app(look, lambda _, headers, *__: seen.update({name.lower(): value for name, value in headers})))
+        return seen.get("etag", "").strip('"') == str(wanted).strip('"')
 
 
 class _QuietHandler(MotoRequestHandler):

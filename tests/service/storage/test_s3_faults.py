@@ -349,8 +349,10 @@ def test_a_stream_gives_up_in_the_end(store: S3Store, proxy: FaultProxy) -> None
 
 
 @pytest.fixture
-def large(tmp_path: Path) -> Path:
-    """A file of three parts."""
+def large(store: S3Store, proxy: FaultProxy, tmp_path: Path) -> Path:
+    """A file of three parts. What the store tries before its first large write was tried before."""
+    assert all(store._join_check.passed(condition) for condition in ("IfNoneMatch", "IfMatch"))
+    proxy.plan()
     file = tmp_path / "large"
     file.write_bytes(bytes(range(256)) * (12 * 1024**2 // 256) + b"end")
     return file

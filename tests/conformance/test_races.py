@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier, Event
+from typing import get_args
+
+import pytest
+
+from datalake_service.errors import PreconditionFailedError, StoreError
+from datalake_service.storage.base import CreateOnly, IfMatch, ObjectStore, Overwrite, PutMode
+from datalake_service.storage.s3 import S3Store
+from tests.conformance.checks import FULL, Note
+from tests.conformance.racers import Kind, race
+from tests.support.servers import S3Server
+
+PROCESSES, THREADS, ROUNDS = (6, 3, 40) if FULL else (3, 2, 5)
+PART = 5 * 1024 * 1024
+LOSERS = {"create": {"already_exists"}, "replace": {"precondition_failed"}}
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_of_many_processes_one_wins(lake: ObjectStore, kind: Kind, note: Note) -> None:
+    """Its bytes stand there, and every other writer was told that it lost: nobody is left in doubt."""
+    rounds = list(race(lake, kind, processes=PROCESSES, threads=THREADS, rounds=ROUNDS))
+    lost = sum((round_.losers for round_ in rounds), Counter[str]())
+    winners = Counter(len(round_.winners) for round_ in rounds)
+    note(f"{PROCESSES} processes x {THREADS} threads; winners: {dict(winners)}; losers: {dict(lost)}")
+    assert len(rounds) == ROUNDS
+    for round_ in rounds:
+        assert round_.winners == (round_.standing,)
+    assert set(lost) == LOSERS[kind]
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file of two parts."""
+    file = tmp_path / "large"
+    file.write_bytes(bytes(2 * PART))
+    return file
+
+
+def in_parts(server: S3Server, lake: ObjectStore) -> S3Store:
+    """The same lake, with a limit at which files go in parts that is not 5 GiB."""
+    bucket, _, prefix = lake.uri.removeprefix("s3://").partition("/")
+    return S3Store(bucket, prefix, single_put_limit=PART, part_size=PART, **server.options)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_large_commit_keeps_its_condition(
+    lake: ObjectStore, s3_server: S3Server, large: Path, kind: Kind, note: Note
+) -> None:
+    """Of several that join their parts at once, one wins. Where that is not so, it is refused before any part."""
+    store = in_parts(s3_server, lake)
+    mode: PutMode = CreateOnly()
+    if kind == "replace":
+        mode = IfMatch(lake.put("large", b"start", mode=CreateOnly()).etag)
+    together = Barrier(4)
+
+    def commit(number: int) -> str:
+        together.wait()
+        try:
+            store.put("large", large, mode=mode)
+        except StoreError as error:
+            return error.kind if error.kind != "store" else str(error)
+        return f"won {number}"
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(commit, range(4)))
+    refused = {one for one in told if "ignores the condition" in one}
+    if refused:
+        assert len(refused) == 1
+        assert [meta.size for meta in lake.list("") if meta.size > 5] == []
+        pytest.skip(f"refused: {refused.pop()}")
+    winners = [one for one in told if one.startswith("won")]
+    note(f"4 threads: {Counter(one.split()[0] for one in told)}".replace("Counter", ""))
+    assert len(winners) == 1
+    assert set(told) - set(winners) <= LOSERS[kind]
+    assert lake.head("large").size == 2 * PART
+
+
+def test_a_pinned_read_sees_one_version(lake: ObjectStore, note: Note) -> None:
+    """While the object is replaced all the time: all of one version or an error, never a mixture, never less."""
+    size, replacements = 2_000_000, 60 if FULL else 12
+    lake.put("big", b"0" * size, mode=CreateOnly())
+    done = Event()
+    seen: Counter[str] = Counter()
+
+    def replace() -> None:
+        for number in range(replacements):
+            lake.put("big", str(number % 10).encode() * size, mode=Overwrite())
+        done.set()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                pieces = _ranges(lake, size)
+            except PreconditionFailedError:
+                seen["replaced meanwhile"] += 1
+                continue
+            seen["one version"] += 1
+            assert len(pieces) == size
+            assert len(set(pieces)) == 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(replace), *(pool.submit(read) for _ in range(3))]:
+            future.result()
+    assert len(set(_ranges(lake, size))) == 1
+    note(f"{replacements} replacements; reads: {dict(seen)}")
+
+
+def _ranges(lake: ObjectStore, size: int) -> bytes:
+    """Read an object in four requests, all pinned to what stood there first."""
+    etag, step = lake.head("big").etag, size // 4
+    pieces = []
+    for start in range(0, size, step):
+        with lake.open("big", start=start, end=start + step, etag=etag) as stream:
+            pieces.append(stream.read())
+    return b"".join(pieces)
