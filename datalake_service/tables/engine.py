@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datalake_service.errors import DatalakeError, FilterError, StoreError
+from datalake_service.tables.local import without_names
 from datalake_utils.ids import random_hex
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Engine:
 
         What a user's SQL could reach is bounded by this, whatever it manages to say.
         """
-        listed = ", ".join(quote_text(path) for path in paths)
-        with in_our_words("open a database"):
+        with in_our_words("open a database"), without_names(paths) as names:
+            listed = ", ".join(quote_text(path) for path in [*paths, *names])
             self.connection.execute(
                 f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
             )

@@ -12,7 +12,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -166,6 +167,35 @@ class LocalFile:
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".parquet", delete=False) as copy:
             shutil.copyfileobj(self._file, copy)
         return copy.name
+
+
+@contextmanager
+def without_names(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Let open files have no names for a moment; yields the names that they have now.
+
+    DuckDB looks behind ``/proc/self/fd/7``: it allows the file's name, and asks for that, or for the number when
+    nothing of that name is left. A file that is replaced in between would be refused: both have to be allowed.
+    """
+    names = []
+    with ExitStack() as stack:
+        for path in paths:
+            folder, _, number = path.rpartition("/")
+            if folder == _DESCRIPTORS[0] and hasattr(os, "memfd_create"):
+                names.append(str(Path(path).readlink()))
+                stack.enter_context(_without_name(int(number)))
+        yield names
+
+
+@contextmanager
+def _without_name(number: int) -> Iterator[None]:
+    kept, nameless = os.dup(number), os.memfd_create("nameless")
+    try:
+        os.dup2(nameless, number, inheritable=False)
+        yield
+    finally:
+        os.dup2(kept, number, inheritable=False)
+        os.close(kept)
+        os.close(nameless)
 
 
 def _is_file(stream: BinaryIO) -> bool:

@@ -6,7 +6,10 @@ import duckdb
 import pytest
 
 from datalake_service.errors import FilterError, StoreError
+from datalake_service.storage.folder import FolderStore
 from datalake_service.tables.engine import Engine, EngineLimits, in_our_words, quote_text
+from datalake_service.tables.local import LocalFile
+from tests.support.lake import put_rows
 
 
 @pytest.fixture
@@ -38,6 +41,26 @@ def test_a_locked_engine_reads_what_it_may(table: str) -> None:
         with pytest.raises(duckdb.Error):
             engine.connection.execute(statement).fetchall()
     engine.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_file_that_is_replaced_can_still_be_read(folder_store: FolderStore, moment: str) -> None:
+    """A merge puts another version in its place before or after it was allowed; other open files stay out of reach."""
+    meta = put_rows(folder_store, "d", "b", [{"n": 1}])
+    file = LocalFile(folder_store, meta)
+    other = LocalFile(folder_store, put_rows(folder_store, "d", "c", [{"n": 2}]))
+    folder_store.delete(other.meta.key)
+    engine = Engine(EngineLimits())
+    if moment == "before":
+        put_rows(folder_store, "d", "b", [{"n": 3}])
+    engine.lock([file.path])
+    if moment == "after":
+        put_rows(folder_store, "d", "b", [{"n": 3}])
+    assert engine.connection.execute(f"SELECT n FROM read_parquet('{file.path}')").fetchall() == [(1,)]
+    with pytest.raises(duckdb.PermissionException):
+        engine.connection.execute(f"SELECT n FROM read_parquet('{other.path}')")
+    for one in (engine, file, other):
+        one.close()
 
 
 def test_names_of_the_program_are_no_tables() -> None:
