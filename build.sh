@@ -213,7 +213,8 @@ case $command in
     quickstart | check | fix | bench | image | lock) "$command" "$@" ;;
     test)
         dev
-        exec "$BIN/python" -m pytest "$@"
+        # As many workers as there are processors, eight at most: each starts the servers that it needs. -n 0: none.
+        exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal "$@"
         ;;
     soak)
         dev
