@@ -26,6 +26,12 @@ _UPLOADS = 8
 _BYTES_ON_THE_WAY = 128 << 20
 """But no more than this, unless a single chunk is larger."""
 _FIRST_SAVE = 64
+SIGN_OF_LIFE_SECONDS = 3_600.0
+"""A chunk is stored only if the manifest was written within this time; else the manifest is written again before it.
+
+So clean-up may remove the manifest of a run that has been silent for longer: if its writer lives after all, and be it
+after days of sleep, the run has its manifest again before it has another chunk.
+"""
 
 
 @dataclass(slots=True)
@@ -69,6 +75,7 @@ class ChunkWriter:
         self._stored: dict[int, ChunkEntry] = {}
         self._next_save = self._next_number + _FIRST_SAVE
         self._saving = Lock()
+        self._saved_at = clock.monotonic()
         self.saturated = False
         """Whether the caller should ``wait_for_room`` before it adds more."""
         self.rows_added = 0
@@ -157,6 +164,8 @@ class ChunkWriter:
                 self._pool.shutdown()
 
     def _store_chunk(self, number: int, data: bytes, entry: ChunkEntry) -> None:
+        if self._clock.monotonic() - self._saved_at > SIGN_OF_LIFE_SECONDS:
+            self._save()
         self._store.put(layout.chunk_key(self._prefix, self.run, number), data, mode=CreateOnly())
         self._stored[number] = entry
 
@@ -181,4 +190,6 @@ class ChunkWriter:
             entries = self._manifest.chunks
             while (entry := self._stored.pop(len(entries), None)) is not None:
                 entries.append(entry)
+            moment = self._clock.monotonic()
             save_manifest(self._store, self._prefix, self._manifest)
+            self._saved_at = moment
