@@ -50,7 +50,7 @@ class S3DataTool:
 
     StreamingConfigs = _StreamingConfigs()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword for each setting
         self,
         uri: str | Path | None = None,
         *,
@@ -61,6 +61,8 @@ class S3DataTool:
         secret_key: str | None = None,
         session_token: str | None = None,
         region: str | None = None,
+        mutex_url: str | None = None,
+        mutex_token: str | None = None,
     ) -> None:
         """Name the lake; what is not given is looked up in the environment, then in ``.env``.
 
@@ -73,6 +75,8 @@ class S3DataTool:
             secret_key: Belongs to ``access_key``.
             session_token: Belongs to temporary keys.
             region: Of the bucket.
+            mutex_url: Server of the mutex, for a store that ignores conditional writes.
+            mutex_token: What that server wants to be shown.
 
         Raises:
             ConfigError: The address or the combination cannot work.
@@ -83,7 +87,14 @@ class S3DataTool:
             return
         from datalake_service.config.settings import Settings
 
-        settings = Settings.load(uri=named, endpoint_url=endpoint_url, access_key=access_key, secret_key=secret_key)
+        settings = Settings.load(
+            uri=named,
+            endpoint_url=endpoint_url,
+            access_key=access_key,
+            secret_key=secret_key,
+            mutex_url=mutex_url,
+            mutex_token=mutex_token,
+        )
         self._store = open_store(settings.uri, **settings.store_options(), session_token=session_token, region=region)
 
     def __repr__(self) -> str:
@@ -182,6 +193,8 @@ class S3DataTool:
         fraction: float = 1.0,
         batches: Sequence[str] | None = None,
         lock_ttl_ms: int = 3_600_000,
+        *,
+        shared: bool = False,
     ) -> ViewContext[AnnotationView]:
         """A view of a dataset for ``async with``, whose rows an annotator adds columns to.
 
@@ -195,10 +208,13 @@ class S3DataTool:
             annotator_filters: As well, by annotator; each names its own columns plain.
             fraction: The share of the rows, the same rows each time; a larger share contains a smaller one.
             batches: Only these; default: all.
-            lock_ttl_ms: How long the annotator stays locked after this process was killed, in milliseconds.
+            lock_ttl_ms: How long the annotator stays locked after this process was killed, in milliseconds; if it is
+                shared, the batches that this process was working on.
+            shared: Let many workers work on the annotator at once, each on batches of its own. All of them say so.
 
         Raises:
-            AnnotationLockError: A live worker holds the annotator (raised when the view is entered).
+            AnnotationLockError: A live worker holds the annotator, and does not share it with this one (raised when
+                the view is entered).
             FilterError: A filter is none, or cannot be used (raised when the view is entered).
             UsageError: Another argument cannot be used.
             DatasetNotFoundError: There is no such dataset (raised when the view is entered).
@@ -221,7 +237,7 @@ class S3DataTool:
         def make() -> AnnotationView:
             from datalake_service.pipeline.annotation_view import AnnotationView
 
-            return AnnotationView(self._store, request, annotator_name, lock_ttl_ms=lock_ttl_ms)
+            return AnnotationView(self._store, request, annotator_name, lock_ttl_ms=lock_ttl_ms, shared=shared)
 
         return ViewContext(make)
 

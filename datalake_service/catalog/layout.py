@@ -13,6 +13,8 @@ ANNOTATIONS = "annotations"
 """The folder beside the batches that holds the annotators; therefore not a batch name."""
 STATE = ".state"
 """The folder of a dataset that holds its configuration and its tasks; no name starts with a dot."""
+SHARED = ".shared"
+"""The folder of an annotator that says who of many workers does what."""
 
 _CHUNK = re.compile(r"(?P<run>[0-9a-f]{6})_chunk_(?P<number>[0-9]{5,})\.jsonl")
 _MANIFEST = re.compile(r"(?P<run>[0-9a-f]{6})\.manifest\.json")
@@ -98,6 +100,36 @@ def annotator_rejected_prefix(dataset: str, annotator: str) -> str:
 def annotator_lease_key(dataset: str, annotator: str) -> str:
     """The lease that one worker holds while it annotates."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/.temp/.lock"
+
+
+def worker_leases_prefix(dataset: str, annotator: str) -> str:
+    """The leases of the workers that share an annotator."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/workers/"
+
+
+def worker_lease_key(dataset: str, annotator: str, worker: str) -> str:
+    """The lease that one of the workers that share an annotator holds as long as it lives."""
+    return f"{worker_leases_prefix(dataset, annotator)}{worker}.lock"
+
+
+def parse_worker_lease(name: str) -> str | None:
+    """The worker of a lease's file name; ``None`` if it is something else."""
+    return name.removesuffix(".lock") if name.endswith(".lock") else None
+
+
+def claims_prefix(dataset: str, annotator: str) -> str:
+    """Which worker has which batch of a shared annotator."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/batches/"
+
+
+def claim_key(dataset: str, annotator: str, batch: str) -> str:
+    """Which worker has one batch of a shared annotator."""
+    return f"{claims_prefix(dataset, annotator)}{batch}.json"
+
+
+def parse_claim(name: str) -> str | None:
+    """The batch of a claim's file name; ``None`` if it is something else."""
+    return name.removesuffix(".json") if name.endswith(".json") else None
 
 
 def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:

@@ -1,7 +1,8 @@
 """Annotations for the rows of a view: the third of the four operations.
 
 Reads, from top to bottom: take the lease, find what is done, read the rest, ask, store, give the lease back. What
-happens in between stands in ``annotation_run.py`` (workers), ``annotation_output.py`` (chunks) and ``annotating/``.
+happens in between stands in ``annotation_run.py`` (workers), ``annotation_output.py`` (chunks), ``batch_turns.py``
+(whose batch is next) and ``annotating/``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import dataclasses
 import inspect
 import logging
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -32,9 +34,10 @@ from datalake_service.config.names import check_name
 from datalake_service.errors import HandlerLoadError, LeaseLostError, StoreError
 from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
-from datalake_service.pipeline.annotation_lease import AnnotatorLease
+from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
+from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turns, Worker
 from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.storage.base import ObjectStore
@@ -48,6 +51,8 @@ _THREADS = 4
 """For requests, ``open`` and ``close``; never more than a few at once. Not the loop's own, which user code may fill."""
 _READER_PATIENCE = 10.0
 """Seconds that a query which cannot be interrupted may take to end, when the run ends before it."""
+_LOOK_AGAIN_SECONDS = 5.0
+"""How often a shared worker that finds nothing to take looks again; more often for short time limits."""
 
 
 async def annotate(
@@ -78,7 +83,8 @@ async def annotate(
         clock: Time source.
 
     Raises:
-        AnnotationLockError: A live worker holds the annotator; nothing was read.
+        AnnotationLockError: A live worker holds the annotator (alone, or shared and this one does not share); nothing
+            was read.
         LimitExceededError: More rows failed than ``options`` allows.
         LeaseLostError: The lease could not be renewed; work was stopped before it ran out.
         HandlerLoadError: The ``open`` of an ``Annotator`` failed; no row was asked.
@@ -95,9 +101,11 @@ async def annotate(
     try:
         async with AsyncExitStack() as stack:
             stack.callback(session.threads.shutdown, wait=False)
-            keeper = await stack.enter_async_context(session.lease().held(session.threads))
-            source = BlockSource(session.blocks(rows))
+            lease = session.lease()
+            keeper = await stack.enter_async_context(lease.held(session.threads))
+            source = BlockSource(session.blocks(rows, lease, keeper))
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
+            stack.callback(session.ending.set)
             if await source.has_rows():
                 call = await stack.enter_async_context(session.opened(function, context))
                 failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
@@ -130,20 +138,26 @@ class _Session:
         self.counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
         self._store = store
         self._job = job
-        self._already_done = self._selected = self._batches = self._batches_left = 0  # written by the reader's thread
+        self.ending = threading.Event()
+        """Set when nobody wants another row."""
+        self._already_done = self._selected = self._batches = 0  # written by the reader's thread
+        self._turns: Turns | None = None
+        self._open: OpenTurns | None = None
         self._run: str | None = None
 
     def report(self) -> AnnotationReport:
         """The state of the run."""
         annotated, skipped, failed = (self.counts[status] for status in (DONE, SKIPPED, FAILED))
+        turns = self._turns
+        finished, remaining = (0, 0) if turns is None else turns.elsewhere
         return AnnotationReport(
             annotated=annotated,
             skipped=skipped,
             failed=failed,
-            already_done=self._already_done,
-            remaining=self._selected - annotated - skipped,
+            already_done=self._already_done + finished,
+            remaining=self._selected - annotated - skipped + remaining,
             batches=self._batches,
-            batches_left=self._batches_left,
+            batches_left=0 if turns is None else turns.left,
             run=self._run,
         )
 
@@ -152,26 +166,45 @@ class _Session:
         job = {"dataset": self._job.dataset, "annotator": self._job.annotator}
         emit(event, level=level, **job, **dataclasses.asdict(self.report()), **fields)
 
-    def lease(self) -> AnnotatorLease:
-        """The annotator's lease, not taken yet."""
+    def lease(self) -> HeldLease:
+        """The lease on the annotator, not taken yet."""
+        kind = WorkerLease if self.options.shared else AnnotatorLease
         ttl = timedelta(milliseconds=self.options.lock_ttl_ms)
-        return AnnotatorLease(self._store, self._job.dataset, self._job.annotator, ttl=ttl, clock=self.clock)
+        return kind(self._store, self._job.dataset, self._job.annotator, ttl=ttl, clock=self.clock)
 
-    def blocks(self, rows: RowReader) -> Generator[Sequence[DataItem], None, None]:
+    def blocks(
+        self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper
+    ) -> Generator[Sequence[DataItem], None, None]:
         """Everything that has to be asked, batch by batch; runs in the reader's thread."""
+        turns = self._turns = self._take_turns(rows, lease, keeper)
         finished = FinishedRows(self._store, self._job.dataset, self._job.annotator)
-        for number, batch in enumerate(self._job.batches):
-            if self._batches == self.options.max_batches:
-                self._batches_left = len(self._job.batches) - number
-                return
-            ids = finished.of(batch)
-            self._already_done += len(ids)
+        while self._batches != self.options.max_batches and (turn := turns.next()) is not None:
+            if turn.changed:
+                finished.look_again()
+            ids = finished.of(turn.batch)
+            turn.known = len(ids)
+            self._already_done += turn.known
             before = self._selected
-            with closing(_generator(rows.read(batch, leave_out=ids))) as blocks:
+            if self._open is not None:
+                self._open.begin(turn)
+            with closing(_generator(rows.read(turn.batch, leave_out=ids))) as blocks:
                 for block in blocks:
                     self._batches += self._selected == before and len(block) > 0
                     self._selected += len(block)
+                    turn.handed_out += len(block)
                     yield block
+            turns.end_reading(turn)
+
+    def _take_turns(self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper) -> Turns:
+        job = self._job
+        if not isinstance(lease, WorkerLease):
+            return InOrder(job.batches)
+        seconds = min(_LOOK_AGAIN_SECONDS, self.options.lock_ttl_ms / 4_000)
+        pause = partial(self.ending.wait, seconds)
+        worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
+        shared = Shared(self._store, worker, job.batches, selection=rows.selection)
+        self._open = OpenTurns(shared.give_back)
+        return shared
 
     @asynccontextmanager
     async def opened(
@@ -225,6 +258,7 @@ class _Session:
             max_age=self.options.max_chunk_seconds,
             threads=self.threads,
             clock=self.clock,
+            turns=self._open,
         )
         try:
             yield output

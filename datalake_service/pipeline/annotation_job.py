@@ -20,6 +20,10 @@ class RowReader(Protocol):
         """
         ...
 
+    def selection(self, batch: str) -> str:
+        """What names the rows that ``read`` selects: equal names, equal rows. Short; asks nothing of the store."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AnnotationJob:
@@ -53,7 +57,9 @@ class AnnotationOptions:
     max_error_share: float | None = None
     """Failed rows that are tolerated as a share of those asked, 0 to 1; judged from 100 answers on, and in the end."""
     lock_ttl_ms: int = 3_600_000
-    """How long the annotator stays locked after this process was killed."""
+    """How long the annotator, or the batches that this worker claimed, stay locked after this process was killed."""
+    shared: bool = False
+    """Share the annotator with other workers that do the same: each batch is worked on by one of them."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work.
@@ -86,11 +92,17 @@ class AnnotationReport:
     failed: int = 0
     """Rows that raised, were too late, or got an answer that cannot be used; the next run asks again."""
     already_done: int = 0
-    """Rows of the batches looked at that were annotated or skipped before, whether the filter selects them or not."""
+    """Rows of the batches looked at that were annotated or skipped before, whether the filter selects them or not.
+
+    For a worker that shares an annotator, also those of batches that others went through meanwhile.
+    """
     remaining: int = 0
-    """Rows that were selected and have no annotation yet: those that failed, and those read but not asked."""
+    """Rows that were selected and have no annotation yet: those that failed, and those read but not asked.
+
+    For a worker that shares an annotator, also those of batches that others went through meanwhile.
+    """
     batches: int = 0
-    """Batches in which rows were asked."""
+    """Batches in which rows were asked, by this worker."""
     batches_left: int = 0
     """Batches that were not looked at because of ``max_batches``."""
     run: str | None = None

@@ -1,16 +1,21 @@
-"""The lease of an annotator: held while rows are asked, looked at when a view is entered."""
+"""The lease of an annotator: held while rows are asked, looked at when a view is entered.
+
+Alone, or as one of many workers that share the annotator: each kind keeps the other out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
+from datalake_service.catalog.fencing import Workers, find_live
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.leases import Lease, LeaseRecord
 from datalake_service.errors import AnnotationLockError, StoreError
@@ -18,69 +23,175 @@ from datalake_service.events import ANNOTATION_LEASE_NOT_RELEASED, emit
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock, SystemClock
+from datalake_utils.ids import random_hex
 
 _ANY = timedelta(hours=1)
 """For a lease that is only looked at."""
+_WORKER_DIGITS = 32
 
 
-class AnnotatorLease:
-    """The lease of one annotator of one dataset."""
+class HeldLease(ABC):
+    """What a worker holds on an annotator. One use."""
 
-    def __init__(
-        self, store: ObjectStore, dataset: str, annotator: str, *, ttl: timedelta = _ANY, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, store: ObjectStore, dataset: str, annotator: str, lease: Lease) -> None:
         """Prepare; nothing is asked of the store."""
         self._store = store
-        self._fields = {"dataset": dataset, "annotator": annotator}
+        self._dataset = dataset
+        self._annotator = annotator
         self._name = f"{dataset}/{annotator}"
-        key = layout.annotator_lease_key(dataset, annotator)
-        self._lease = Lease(store, key, ttl=ttl, owner=f"annotate {self._name}", clock=clock or SystemClock())
+        self._lease = lease
 
+    @abstractmethod
     def refuse_if_held(self) -> None:
-        """Look whether a live worker holds it; takes nothing.
+        """Look whether a live worker keeps this one out; takes nothing.
 
         Raises:
             AnnotationLockError: One does.
             StoreError: The store failed.
         """
-        holder = self._lease.find_holder()
-        if holder is not None:
-            raise self._refused(holder)
+
+    @abstractmethod
+    def take(self) -> None:
+        """Take it, then look whether a live worker of the other kind is there: both look after they wrote.
+
+        Raises:
+            AnnotationLockError: A live worker keeps this one out; call ``give_back``, as in any case.
+            StoreError: The store failed, or ignores conditional writes.
+        """
+
+    @abstractmethod
+    def give_back(self) -> None:
+        """Give it back, if it was taken. Raises nothing: what was done is not undone by that."""
+
+    def keeper(self) -> LeaseKeeper:
+        """What keeps it from running out; not started."""
+        return LeaseKeeper(self._lease)
 
     @asynccontextmanager
     async def held(self, threads: Executor) -> AsyncGenerator[LeaseKeeper, None]:
         """Hold it, and keep it from running out; given back whatever happens. Requests are made in ``threads``.
 
         Raises:
-            AnnotationLockError: A live worker holds it.
+            AnnotationLockError: A live worker keeps this one out.
             StoreError: The store failed, or ignores conditional writes.
         """
         loop = asyncio.get_running_loop()
         try:
-            if not await uninterrupted(loop.run_in_executor(threads, self._take)):
-                raise self._refused(self._lease.holder)
-            keeper = LeaseKeeper(self._lease)
+            await uninterrupted(loop.run_in_executor(threads, self.take))
+            keeper = self.keeper()
             keeper.start()
             try:
                 yield keeper
             finally:
                 await uninterrupted(loop.run_in_executor(threads, keeper.stop))
         finally:
-            await uninterrupted(loop.run_in_executor(threads, self._give_back))
+            await uninterrupted(loop.run_in_executor(threads, self.give_back))
 
-    def _take(self) -> bool:
-        require_conditions(self._store)
-        return self._lease.acquire()
-
-    def _refused(self, holder: LeaseRecord | None) -> AnnotationLockError:
+    def _refused(self, holder: LeaseRecord | None, *, what: str = "another worker holds") -> AnnotationLockError:
         who = "" if holder is None else f": {holder.in_words()}"
         return AnnotationLockError(
-            f"another worker holds the annotator {self._name}{who}; wait for it, or use another annotator name. "
+            f"{what} the annotator {self._name}{who}; wait for it, or use another annotator name. "
             "If it is dead, its lock runs out by itself"
         )
 
-    def _give_back(self) -> None:
+    def _not_given_back(self, error: StoreError) -> None:
+        fields = {"dataset": self._dataset, "annotator": self._annotator}
+        emit(ANNOTATION_LEASE_NOT_RELEASED, level=logging.WARNING, **fields, error=str(error))
+
+
+class AnnotatorLease(HeldLease):
+    """The lease of a worker that has an annotator for itself."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        dataset: str,
+        annotator: str,
+        *,
+        ttl: timedelta = _ANY,
+        clock: Clock | None = None,
+        draw: Callable[[], str] | None = None,
+    ) -> None:
+        """Prepare; nothing is asked of the store. ``draw`` returns 32 random hexadecimal digits."""
+        key = layout.annotator_lease_key(dataset, annotator)
+        owner = f"annotate {dataset}/{annotator}"
+        clock = clock or SystemClock()
+        super().__init__(store, dataset, annotator, Lease(store, key, ttl=ttl, owner=owner, clock=clock, draw=draw))
+        self._workers = Workers(store, dataset, annotator, clock=clock)
+
+    def refuse_if_held(self) -> None:
+        """Look whether a live worker keeps this one out, alone or shared; takes nothing."""
+        holder = self._lease.find_holder()
+        if holder is not None:
+            raise self._refused(holder)
+        self._refuse_if_shared(self._workers.live(look_only=True))
+
+    def take(self) -> None:
+        """Take it, then look for shared workers."""
+        require_conditions(self._store)
+        if not self._lease.acquire():
+            raise self._refused(self._lease.holder)
+        self._refuse_if_shared(self._workers.live())
+
+    def give_back(self) -> None:
+        """Mark it as given back."""
         try:
             self._lease.release()
-        except StoreError as error:  # what the run did is not undone by that
-            emit(ANNOTATION_LEASE_NOT_RELEASED, level=logging.WARNING, **self._fields, error=str(error))
+        except StoreError as error:
+            self._not_given_back(error)
+
+    def _refuse_if_shared(self, live: dict[str, LeaseRecord]) -> None:
+        if live:
+            how_many = f"{len(live)} workers share" if len(live) > 1 else "a worker shares"
+            raise self._refused(min(live.values(), key=lambda one: one.acquired_at), what=how_many)
+
+
+class WorkerLease(HeldLease):
+    """The lease of one of the workers that share an annotator: as long as it lasts, the batches it claimed are its."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        dataset: str,
+        annotator: str,
+        *,
+        ttl: timedelta = _ANY,
+        clock: Clock | None = None,
+        draw: Callable[[], str] | None = None,
+    ) -> None:
+        """Prepare; nothing is asked of the store. ``draw`` returns 32 random hexadecimal digits."""
+        self.worker = draw() if draw is not None else random_hex(_WORKER_DIGITS)
+        """The name of the worker, used once."""
+        self._key = layout.worker_lease_key(dataset, annotator, self.worker)
+        self._asked = False
+        self._clock = clock or SystemClock()
+        owner = f"annotate {dataset}/{annotator}, shared"
+        super().__init__(
+            store, dataset, annotator, Lease(store, self._key, ttl=ttl, owner=owner, clock=self._clock, draw=draw)
+        )
+
+    def refuse_if_held(self) -> None:
+        """Look whether a live worker has the annotator for itself; takes nothing."""
+        key = layout.annotator_lease_key(self._dataset, self._annotator)
+        holder = Lease(self._store, key, ttl=_ANY, clock=self._clock).find_holder()
+        if holder is not None:
+            raise self._refused(holder)
+
+    def take(self) -> None:
+        """Take it, then look for a worker that has the annotator for itself."""
+        require_conditions(self._store)
+        self._asked = True
+        if not self._lease.acquire():
+            raise self._refused(self._lease.holder)
+        holder = find_live(self._store, layout.annotator_lease_key(self._dataset, self._annotator), clock=self._clock)
+        if holder is not None:
+            raise self._refused(holder)
+
+    def give_back(self) -> None:
+        """Remove it: nobody else ever writes under its name, and all claims that name it are free then."""
+        if not self._asked:
+            return
+        try:
+            self._store.delete(self._key)
+        except StoreError as error:
+            self._not_given_back(error)

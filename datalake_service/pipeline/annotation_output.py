@@ -6,15 +6,21 @@ Everything here happens on the event loop's thread; what waits for the store hap
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from datalake_service.annotating.results import ANSWER, Failure
 from datalake_service.annotating.uninterrupted import uninterrupted
+from datalake_service.catalog.annotations import FINAL_STATUSES
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.errors import RowError, StoreError
+from datalake_service.pipeline.batch_turns import OpenTurns, Turn
 from datalake_utils.clock import Clock
+
+_GIVE_BACK_SECONDS = 1.0
+"""Complete batches are stored and given back together, this often at most: small batches make small chunks else."""
 
 Row = dict[str, Any]
 Replace = Callable[[Row, Failure], Row]
@@ -33,10 +39,12 @@ class AnnotationOutput:
         max_age: float,
         threads: Executor,
         clock: Clock,
+        turns: OpenTurns | None = None,
     ) -> None:
         """Write with ``writer``, in chunks no older than ``max_age`` seconds; count rows by status in ``counts``.
 
-        What is counted is durable once ``close`` has returned.
+        What is counted is durable once ``close`` has returned. Batches of ``turns`` are given back when all of their
+        answers are durable.
         """
         self._writer = writer
         self._replace = replace
@@ -51,6 +59,9 @@ class AnnotationOutput:
         self._sealed = 0
         self._oldest = 0.0
         self._counts = counts
+        self._turns = turns
+        self._giving_back: asyncio.Future[None] | None = None
+        self._gave_back = clock.monotonic()
 
     def add(self, row: Row) -> None:
         """Add one row. One that cannot be stored is replaced, now or later.
@@ -71,10 +82,12 @@ class AnnotationOutput:
             row = self._add_replaced(row, Failure(ANSWER, str(error)))
         except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
             row = self._add_replaced(row, Failure(type(error).__name__, "its values cannot be stored"))
-        self._counts[row["_status"]] += 1
+        status = row["_status"]
+        self._counts[status] += 1
+        if self._turns is not None:
+            self._turns.note(row["_batch"], finished=status in FINAL_STATUSES)
         if writer.saturated and not self._closing:
-            self.room = asyncio.get_running_loop().run_in_executor(self._threads, writer.wait_for_room)
-            self.room.add_done_callback(self._made_room)
+            self._wait_in_thread(writer.wait_for_room)
 
     async def wait_for_room(self) -> None:
         """Wait until chunks that are on their way have arrived.
@@ -90,14 +103,22 @@ class AnnotationOutput:
             raise self._error
 
     def tick(self) -> None:
-        """Seal a chunk that is old enough; called a few times a second.
+        """Seal a chunk that is old enough, store batches that are complete; called a few times a second.
 
         Raises:
             StoreError: An earlier chunk could not be stored.
         """
         if self.room is not None:
+            if self.room.done():  # perhaps nobody waits for it: there may be nothing left to ask
+                self.room.result()
             return
         now = self._clock.monotonic()
+        if self._turns is not None and now - self._gave_back >= _GIVE_BACK_SECONDS and self._giving_back is None:
+            complete = self._turns.take_complete()
+            if complete:
+                self._gave_back = now
+                self._wait_in_thread(self._writer.flush).add_done_callback(partial(self._stored, complete))
+                return
         if self._writer.rows_buffered == 0 or self._sealed != self._writer.chunks_sealed:
             self._sealed, self._oldest = self._writer.chunks_sealed, now
         elif now - self._oldest >= self._max_age:
@@ -122,6 +143,29 @@ class AnnotationOutput:
                 await uninterrupted(loop.run_in_executor(self._threads, self._writer.close))
         if self._error is not None:
             raise self._error
+        if self._turns is not None:
+            self._give_back(self._turns.take_complete())
+            while self._giving_back is not None:
+                await uninterrupted(self._giving_back)
+
+    def _wait_in_thread(self, wait: Callable[[], None]) -> asyncio.Future[None]:
+        self.room = room = asyncio.get_running_loop().run_in_executor(self._threads, wait)
+        room.add_done_callback(self._made_room)
+        return room
+
+    def _stored(self, complete: Sequence[Turn], flushed: asyncio.Future[None]) -> None:
+        if not flushed.cancelled() and flushed.exception() is None:
+            self._give_back(complete)
+
+    def _give_back(self, complete: Sequence[Turn]) -> None:
+        if self._turns is not None and complete:
+            loop = asyncio.get_running_loop()
+            self._giving_back = loop.run_in_executor(self._threads, self._turns.give_back, complete)
+            self._giving_back.add_done_callback(self._forget)
+
+    def _forget(self, given_back: asyncio.Future[None]) -> None:
+        if self._giving_back is given_back:
+            self._giving_back = None
 
     def _add_replaced(self, row: Row, failure: Failure) -> Row:
         replacement = self._replace(row, failure)

@@ -10,7 +10,7 @@ from datalake_interfaces.annotators import DataItem
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
-from datalake_service.pipeline.annotation_lease import AnnotatorLease
+from datalake_service.pipeline.annotation_lease import AnnotatorLease, WorkerLease
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore
@@ -35,6 +35,7 @@ class AnnotationView:
         annotator: str,
         *,
         lock_ttl_ms: int = 3_600_000,
+        shared: bool = False,
         limits: EngineLimits | None = None,
     ) -> None:
         """Plan the view.
@@ -44,18 +45,19 @@ class AnnotationView:
             request: Which rows and columns.
             annotator: Under which the new columns are stored.
             lock_ttl_ms: How long the annotator stays locked after this process was killed.
+            shared: Share the annotator with other workers that do the same.
             limits: What a query may use of the machine.
 
         Raises:
-            AnnotationLockError: A live worker holds the annotator.
+            AnnotationLockError: A live worker holds the annotator, and does not share it with this one.
             DatasetNotFoundError: There is no such dataset.
             DatasetNotMergedError: Nothing of it was ever merged.
             FilterError: A filter cannot be used.
             UsageError: Another argument cannot be used.
             StoreError: The lake cannot be read.
         """
-        self._options = AnnotationOptions(lock_ttl_ms=lock_ttl_ms)
-        AnnotatorLease(store, request.dataset, annotator).refuse_if_held()
+        self._options = AnnotationOptions(lock_ttl_ms=lock_ttl_ms, shared=shared)
+        (WorkerLease if shared else AnnotatorLease)(store, request.dataset, annotator).refuse_if_held()
         self._store = store
         self._view = DatasetView(store, request, limits=limits)
         self.annotator = annotator
@@ -91,6 +93,10 @@ class AnnotationView:
         """The selected rows of one batch, in blocks; see ``DatasetView.read``."""
         return self._view.read(batch, leave_out=leave_out)
 
+    def selection(self, batch: str) -> str:
+        """What names the selected rows of one batch; see ``DatasetView.selection``."""
+        return self._view.selection(batch)
+
     def count(self) -> int:
         """How many rows are selected, those that are annotated already included."""
         return self._view.count()
@@ -112,14 +118,15 @@ class AnnotationView:
         """Ask about every selected row that is not annotated yet, and store the answers.
 
         A row whose answer is stored is never asked again; a row that failed is, by the next run. The lease of the
-        annotator is held meanwhile and given back whatever happens.
+        annotator is held meanwhile and given back whatever happens. If the annotator is shared, each batch is worked
+        on by one worker, and this returns when every batch was seen to its end by one of them.
 
         Args:
             annotate_fn: Async or plain function from a ``DataItem`` to an ``Annotation``, or an ``Annotator``.
             max_concurrency: Calls at once, at most.
             batch: Only this batch.
             batches: Only these batches.
-            max_batches: Stop after so many batches in which there was something to do.
+            max_batches: Stop after so many batches in which there was something to do for this worker.
             streaming_configs: How results are cut into chunks.
             timeout_seconds: For each row.
             max_errors: Failed rows that are tolerated; default: any number.
@@ -127,7 +134,7 @@ class AnnotationView:
             progress: Called a few times a second.
 
         Raises:
-            AnnotationLockError: A live worker holds the annotator; nothing was read.
+            AnnotationLockError: A live worker holds the annotator, and does not share it; nothing was read.
             LimitExceededError: More rows failed than is tolerated.
             LeaseLostError: The lease could not be renewed; work was stopped before it ran out.
             UsageError: There is no such batch in the view, or a number cannot be used.
@@ -140,7 +147,7 @@ class AnnotationView:
             timeout_seconds=timeout_seconds,
             max_errors=max_errors,
             max_error_share=max_error_share,
-            **({} if streaming_configs is None else {"chunk_size": streaming_configs.chunk_size}),
+            chunk_size=self._options.chunk_size if streaming_configs is None else streaming_configs.chunk_size,
         )
         job = AnnotationJob(self.dataset, self.annotator, self._chosen(batch, batches))
         return await annotate(self._store, job, rows=self, function=annotate_fn, options=options, progress=progress)

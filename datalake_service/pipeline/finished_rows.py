@@ -24,8 +24,8 @@ _AT_ONCE = 256
 class FinishedRows:
     """The finished rows of one annotator.
 
-    The chunks are read when this is made, a merged object when its batch is asked for. In this order a merge that
-    runs meanwhile hides nothing: what it takes out of the chunks is in the merged object by then.
+    The chunks are read when this is made (and by ``look_again``), a merged object when its batch is asked for. In this
+    order a merge that runs meanwhile hides nothing: what it takes out of the chunks is in the merged object by then.
     """
 
     def __init__(self, store: ObjectStore, dataset: str, annotator: str) -> None:
@@ -38,8 +38,20 @@ class FinishedRows:
         self._dataset = dataset
         self._annotator = annotator
         self._unmerged: dict[str, IdPile] = {}
-        prefix = layout.annotator_temp_prefix(dataset, annotator)
-        keys = [meta.key for meta in store.list(prefix) if layout.parse_chunk(meta.key.removeprefix(prefix))]
+        self._seen: set[str] = set()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Read the chunks that came since. What was read before stays true: finished rows stay finished.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        prefix = layout.annotator_temp_prefix(self._dataset, self._annotator)
+        listed = (meta.key for meta in self._store.list(prefix))
+        chunks = {key for key in listed if layout.parse_chunk(key.removeprefix(prefix))}
+        keys = sorted(chunks - self._seen)
+        self._seen = chunks  # a name is never used again
         with ThreadPoolExecutor(_READERS, thread_name_prefix="finished") as pool:
             for start in range(0, len(keys), _AT_ONCE):  # readers are faster than what packs the ids
                 for found in pool.map(self._read_chunk, keys[start : start + _AT_ONCE]):

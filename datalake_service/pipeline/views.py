@@ -65,6 +65,7 @@ class DatasetView:
             StoreError: The lake cannot be read.
         """
         self._store = store
+        self._request = request
         self._limits = limits or EngineLimits()
         self._planner = ViewPlanner(store, request, limits=self._limits)
         self._plan = self._planner.plan()
@@ -117,6 +118,19 @@ class DatasetView:
         chosen = [planned for planned in self._plan.batches if planned.name == batch]
         for rows in self._rows_of(chosen, leave_out=leave_out):
             yield [DataItem(row, row["id"], batch) for row in rows]
+
+    def selection(self, batch: str) -> str:
+        """What names the selected rows of one batch: views that say the same select the same rows."""
+        from hashlib import blake2b
+
+        request = self._request
+        filters = (request.filter, request.base_filter, sorted((request.annotator_filters or {}).items()))
+        versions = [
+            (batch, planned.base.meta.etag, sorted((name, one.meta.etag) for name, one in planned.annotations.items()))
+            for planned in self._plan.batches
+            if planned.name == batch
+        ]
+        return blake2b(repr((filters, self._plan.fraction, versions)).encode(), digest_size=16).hexdigest()
 
     def count(self) -> int:
         """How many rows are selected; reads only the columns that the filters need."""

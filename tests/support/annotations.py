@@ -49,6 +49,9 @@ class ListRows:
     """Batches that were asked for, in order."""
     closed: int = 0
 
+    def selection(self, batch: str) -> str:
+        return ",".join(self.batches[batch])
+
     def read(self, batch: str, *, leave_out: Collection[str]) -> Iterator[list[DataItem]]:
         self.read_batches.append(batch)
         left = [name for name in self.batches[batch] if name not in leave_out]
