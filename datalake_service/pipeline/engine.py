@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from datalake_service.aws.clients import AwsClients
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
+from datalake_service.pipeline.outputs import Elsewhere, RejectionsPlace, VectorStep
 from datalake_service.storage.base import ObjectStore
 
 HANDLER_LOGGER = "datalake.handler"
@@ -35,20 +36,39 @@ class HandlerSpec:
 class FileInput:
     """One object, read record by record with a ``SingleFileParser``."""
 
+    ends: ClassVar[bool] = True
+    """Whether a task that has read it to its end is done for good."""
     store: ObjectStore
     name: str
     """The manifest's line; the parser may resolve it to another key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineInput:
+    """One object or several, read step by step with a state-machine reader."""
+
+    store: ObjectStore
+    files: Mapping[str, str]
+    """Names by file type; for a ``SingleFileStateMachineReader``, which says the type itself, one of type ``""``."""
+    parsers: Mapping[str, str] = field(default_factory=dict)
+    """Parsers by file type, as ``module.Class``; those that the reader does not bring itself."""
+    prefix: str = ""
+    """Before the resolved name of a file it makes the file's stable name."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInput:
     """The rows that a ``Generator`` yields."""
 
+    ends: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueInput:
     """The messages of a queue, through a ``QueueMessageReader``."""
 
+    ends: ClassVar[bool] = False
+    """An empty queue may fill again."""
     clients: AwsClients
     queue: str
     """Its name."""
@@ -56,7 +76,7 @@ class QueueInput:
     """After so many receives in a row that got nothing the task is completed; ``None``: it does not end by itself."""
 
 
-Input = FileInput | GeneratorInput | QueueInput
+Input = FileInput | MachineInput | GeneratorInput | QueueInput
 """What is read."""
 
 
@@ -71,7 +91,7 @@ class LakeOutput:
     that have no time: the batch of the task."""
 
 
-Output = LakeOutput
+Output = LakeOutput | Elsewhere
 """Where rows go."""
 
 
@@ -92,6 +112,10 @@ class TaskJob:
     batch: str
     """Of the rows whose records have no time, and of the rejections."""
     on_error: OnError = field(default_factory=OnError)
+    vectors: VectorStep | None = None
+    """Between the handler and the destination; ``None``: nothing is."""
+    rejections: RejectionsPlace | None = None
+    """Where rejections go; ``None``: beside the batch."""
     log_level: str = "WARNING"
     """What the handler logs at this level and above is kept."""
 

@@ -12,7 +12,7 @@ from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.apply import Outcome, Skip
-from datalake_service.handling.rows import derived_id, derived_ids, flat_row
+from datalake_service.handling.rows import derived_id, derived_ids, flat_row, own_id_first
 from datalake_service.handling.telling import one_line, told
 from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob
 from datalake_service.pipeline.feed import InputFailedError
@@ -176,7 +176,8 @@ class GeneratedRows:
 
 def _plain(row: object) -> dict[str, Any]:
     if isinstance(row, Mapping):
-        return dict(row)
+        plain = dict(row)
+        return own_id_first(plain) if "id" in plain else plain
     raise TypeError(f"generate yielded a {type(row).__name__}; yield dicts or Documents")
 
 
