@@ -17,7 +17,9 @@
         ├── ObjectNotFoundError        … the key does not exist (also a KeyError)
         ├── AlreadyExistsError         … create-if-absent lost: somebody else's object stands there
         ├── PreconditionFailedError    … replace-if-ETag lost: the object changed since it was read
-        ├── AccessDeniedError          … credentials or permissions
+        ├── AccessDeniedError          … permissions
+        │   └── NotAuthenticatedError  … keys, session or the clock of this machine
+        ├── NotSupportedError          … it does not know this kind of request: take another store
         ├── StoreUnavailableError      … retry later: the store did not answer or asked to slow down
         └── OutcomeUnknownError        … a write may or may not have been applied; never delete after it
 
@@ -152,6 +154,18 @@ class AccessDeniedError(StoreError):
     """Credentials are missing or wrong, or do not allow this operation."""
 
     kind = "access_denied"
+
+
+class NotAuthenticatedError(AccessDeniedError):
+    """The store does not accept who is asking: keys, session token, or the time that the request was signed with."""
+
+    kind = "not_authenticated"
+
+
+class NotSupportedError(StoreError):
+    """The store does not know this kind of request, for instance a conditional write; nothing was applied."""
+
+    kind = "not_supported"
 
 
 class StoreUnavailableError(StoreError):

@@ -16,6 +16,8 @@ from urllib3.exceptions import HTTPError
 
 from datalake_service.errors import (
     AccessDeniedError,
+    NotAuthenticatedError,
+    NotSupportedError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
@@ -29,12 +31,15 @@ _DENIED = {
     "AccessDenied": "the credentials do not allow {action}; add it to their policy"
     " (without s3:ListBucket a missing key is refused as well)",
     "AllAccessDisabled": "all access to the bucket is disabled",
+}
+_NOT_AUTHENTICATED = {
     "AuthFailure": "the credentials were not accepted; check the access key and the secret key",
     "ExpiredToken": "the session token has expired; get new credentials",
     "InvalidAccessKeyId": "the store does not know the access key; check it, and that the endpoint is the right one",
     "InvalidToken": "the session token is not valid; get new credentials",
     "RequestExpired": "the request came too late; check the clock of this machine",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
+    "RequestTimeTooSkewed": "the clock of this machine differs from that of the store by more than it allows (S3: 15"
+    " minutes); set it",
     "SignatureDoesNotMatch": "the signature was not accepted; check the secret key and the region",
     "TokenRefreshRequired": "the session token has expired; get new credentials",
     "Unauthorized": "the credentials were not accepted; check the access key and the secret key",
@@ -49,6 +54,11 @@ _REFUSED = {
     "QuotaExceeded": "no space left: the quota of the bucket is used up",
     "XMinioStorageFull": "no space left on the store",
 }
+_FINAL: tuple[tuple[dict[str, str], type[StoreError]], ...] = (
+    (_REFUSED, StoreError),
+    (_DENIED, AccessDeniedError),
+    (_NOT_AUTHENTICATED, NotAuthenticatedError),
+)
 _THROTTLED = {"429", "503", "ServiceUnavailable", "SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling",
               "ThrottlingException", "TooManyRequests", "TooManyRequestsException", "RequestLimitExceeded",
               "BandwidthLimitExceeded"}  # fmt: skip
@@ -108,6 +118,8 @@ def judge(error: Exception) -> Verdict:  # noqa: PLR0911 - one line for each mea
             return Verdict.THROTTLED
         if status == HTTPStatus.PRECONDITION_FAILED or code == "NoSuchKey":
             return Verdict.REFUSED
+        if code == "NotImplemented" or status == HTTPStatus.NOT_IMPLEMENTED:
+            return Verdict.FATAL
         if code == "NoSuchUpload":  # aborted, or joined by a request whose answer was lost
             return Verdict.CONFLICT
         if status == HTTPStatus.CONFLICT and code not in {"OperationAborted", "BucketNotEmpty"}:
@@ -136,7 +148,7 @@ def translate(error: Exception, place: Place, *, action: str, key: str = "") -> 
     if isinstance(error, botocore.ClientError):
         return _translate_answer(error, place, action=action, what=what)
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessDeniedError(f"no usable credentials for {what} at {place.endpoint}: give an access key and a"
+        return NotAuthenticatedError(f"no usable credentials for {what} at {place.endpoint}: give an access key and a"
                                  " secret key, or configure the default chain of AWS")  # fmt: skip
     if _bad_certificate(error):
         return StoreError(
@@ -154,10 +166,14 @@ def _translate_answer(  # noqa: PLR0911 - one line for each meaning
     error: Exception, place: Place, *, action: str, what: str
 ) -> StoreError:
     code, status = code_of(error), status_of(error)
-    if code in _REFUSED:
-        return StoreError(f"{what} at {place.endpoint}: {_REFUSED[code].format(bucket=place.bucket)}")
-    if code in _DENIED:
-        return AccessDeniedError(f"{what} at {place.endpoint}: {_DENIED[code].format(action=action)}")
+    for codes, kind in _FINAL:
+        if code in codes:
+            return kind(f"{what} at {place.endpoint}: {codes[code].format(action=action, bucket=place.bucket)}")
+    if code == "NotImplemented" or status == HTTPStatus.NOT_IMPLEMENTED:
+        return NotSupportedError(
+            f"{what} at {place.endpoint}: the store does not know this kind of request ({_message(error) or code});"
+            " use a newer version of it, or another store"
+        )
     if code == "NoSuchUpload":
         return StoreUnavailableError(
             f"the upload of {what} to {place.endpoint} was aborted by something else; try again"

@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from datalake_service.catalog.datasets import list_datasets
 from datalake_service.errors import AccessDeniedError, StoreError
-from datalake_service.storage.base import CreateOnly, IfMatch, ObjectStore, Overwrite
+from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite, PutMode
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.probe import RECORD_KEY, SCRATCH_PREFIX, Honours, probe, require_conditions
 from datalake_service.storage.s3 import S3Store
 from tests.support.careless_store import CarelessStore
+from tests.support.fault_proxy import Fault, fault_proxy
+from tests.support.policy_proxy import CONDITIONS, PolicyProxy, policy_proxy
+from tests.support.servers import S3Server
 
 CREATE, REPLACE = "create-if-absent (If-None-Match)", "replace-if-ETag (If-Match)"
 
@@ -102,3 +107,95 @@ def test_what_a_dead_probe_left_is_removed(folder_store: FolderStore) -> None:
     os.utime(path, (1, 1))
     probe(folder_store)
     assert list(folder_store.list("")) == []
+
+
+# Over HTTP --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[PolicyProxy]:
+    """A server that can be told what to deny and to ignore."""
+    with policy_proxy(s3_server) as running:
+        yield running
+
+
+def through(proxy: PolicyProxy) -> S3Store:
+    """A store whose requests go through the proxy."""
+    return proxy.server.store_in(proxy.target.make_bucket(), "lake")
+
+
+WRITE, LIST, DELETE = (
+    "write objects (s3:PutObject)",
+    "list the bucket (s3:ListBucket)",
+    "delete objects (s3:DeleteObject)",
+)
+
+
+@pytest.mark.parametrize(
+    ("denied", "named"),
+    [
+        (["s3:ListBucket"], [LIST]),
+        (["s3:DeleteObject"], [DELETE]),
+        (["s3:GetObject"], ["read objects (s3:GetObject)"]),
+        ([CONDITIONS], ["write objects under a condition (s3:PutObject with If-None-Match or If-Match)"]),
+        (["s3:PutObject"], [WRITE]),
+        (["s3:PutObject", "s3:DeleteObject"], [WRITE, DELETE]),
+        (["s3:PutObject", "s3:DeleteObject", "s3:ListBucket"], [WRITE, LIST, DELETE]),
+    ],
+)
+def test_every_permission_that_a_server_denies_is_named(
+    proxy: PolicyProxy, denied: list[str], named: list[str]
+) -> None:
+    """Exactly those, in one line; nothing is left if that can be helped."""
+    store = through(proxy)
+    proxy.denied = denied
+    with pytest.raises(AccessDeniedError) as caught:
+        require_conditions(store)
+    assert str(caught.value).startswith(f"{store.uri}: the credentials may not {'; '.join(named)}: allow it in")
+    assert "\n" not in str(caught.value)
+    proxy.denied = []
+    left = [meta.key for meta in store.list("")]
+    assert len(left) == (1 if denied == ["s3:DeleteObject"] else 0)
+    require_conditions(store)
+
+
+@pytest.mark.parametrize("conditions", ["unknown", "ignores_conditions"])
+def test_a_server_without_conditions_is_refused(proxy: PolicyProxy, conditions: str) -> None:
+    """Whether it says that it does not know them, or says nothing."""
+    store = through(proxy)
+    setattr(proxy, conditions, [CONDITIONS])
+    with pytest.raises(StoreError, match=r"the store ignores create-if-absent .* and replace-if-ETag .*are refused"):
+        require_conditions(store)
+    assert list(store.list("")) == []
+
+
+def test_a_server_that_creates_what_it_should_replace_is_refused(folder_store: FolderStore) -> None:
+    """Older versions of MinIO honour If-Match only where something stands."""
+
+    class Creates(CarelessStore):
+        def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
+            lacking = isinstance(mode, IfMatch) and not (folder_store.root / key).exists()
+            return super().put(key, body, mode=Overwrite() if lacking else mode)
+
+    with pytest.raises(StoreError, match=r"ignores replace-if-ETag of what is not there \(If-Match\), so"):
+        require_conditions(Creates(folder_store))
+    assert list(folder_store.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("RequestTimeTooSkewed", "the clock of this machine differs from that of the store by more than it allows"),
+        ("SignatureDoesNotMatch", "the signature was not accepted; check the secret key and the region"),
+        ("ExpiredToken", "the session token has expired"),
+    ],
+)
+def test_who_is_not_known_lacks_no_permission(s3_server: S3Server, code: str, says: str) -> None:
+    """Every request is refused then, and no policy would help: the message names the clock, or the key."""
+    with fault_proxy(s3_server) as proxy:
+        store = proxy.server.store_in(s3_server.make_bucket(), "lake")
+        proxy.plan(*(Fault("answer_only", verb, times=99, status=403, code=code) for verb in ("GET", "PUT", "DELETE")))
+        with pytest.raises(AccessDeniedError, match=says) as caught:
+            require_conditions(store)
+    assert "\n" not in str(caught.value)
+    assert "policy" not in str(caught.value)
