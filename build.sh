@@ -78,7 +78,8 @@ environment() {
         mkdir -p "$folder"
         touch "$folder/made-by-build.sh"
         "$PYTHON" -m venv "$folder" || die "no virtual environment could be made (on Debian and Ubuntu: install python3-venv)"
-        pip_install "$folder" --require-hashes -r "$lock"
+        # A lock is complete, and was resolved with overrides that pip knows nothing of.
+        pip_install "$folder" --require-hashes --no-deps -r "$lock"
         pip_install "$folder" --no-deps --no-build-isolation -e "$ROOT"
         printf '%s\n' "$wanted" >"$folder/stamp"
     fi
@@ -191,13 +192,16 @@ compile() {
     local uv=$1 file=$2
     shift 2
     printf 'setuptools>=77\n' >.build-requirements.in
+    # ministack, a server for tests, insists on one version of the library that the product itself is built on.
+    printf 'botocore>=1.44\n' >.build-overrides.in
     env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
         "$uv" pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header \
-        --output-file "$file" pyproject.toml .build-requirements.in "$@" >/dev/null
-    rm -f .build-requirements.in
+        --override .build-overrides.in --output-file "$file" pyproject.toml .build-requirements.in "$@" >/dev/null
+    rm -f .build-requirements.in .build-overrides.in
     {
         printf '# Made by "./build.sh lock" from pyproject.toml; do not edit.\n'
-        sed -e '/^--/d' -e '/^#/d' -e 's/ (pyproject.toml)$//' -e 's/-r \.build-requirements\.in/pyproject.toml (build)/' "$file"
+        sed -e '/^--/d' -e '/^#/d' -e 's/ (pyproject.toml)$//' -e 's/-r \.build-requirements\.in/pyproject.toml (build)/' \
+            -e '/--override \.build-overrides\.in$/d' "$file"
     } >"$file.new"
     mv "$file.new" "$file"
     if grep -nE '://|^-|file:' "$file"; then die "$file names a place to download from (see above)"; fi
