@@ -50,7 +50,8 @@ class TaskEvent(StrEnum):
 
     START = "start"
     """A worker takes it. Allowed while it is running: the worker before may be dead, and if it is not, its next
-    checkpoint finds another version of the state and it gives up."""
+    checkpoint finds another version of the state and it gives up. Allowed when it is completed for sources that may
+    have more by now."""
     CHECKPOINT = "checkpoint"
     """Everything up to the checkpoint is durable."""
     COMPLETE = "complete"
@@ -75,6 +76,7 @@ TRANSITIONS: Mapping[tuple[TaskStatus, TaskEvent], TaskStatus] = MappingProxyTyp
         (TaskStatus.STOPPED, TaskEvent.RESET): TaskStatus.CREATED,
         (TaskStatus.FAILED, TaskEvent.START): TaskStatus.RUNNING,
         (TaskStatus.FAILED, TaskEvent.RESET): TaskStatus.CREATED,
+        (TaskStatus.COMPLETED, TaskEvent.START): TaskStatus.RUNNING,
         (TaskStatus.COMPLETED, TaskEvent.RESET): TaskStatus.CREATED,
     }
 )

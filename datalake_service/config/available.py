@@ -13,7 +13,7 @@ from datalake_service.config.version import SHORT_VERSION
 from datalake_service.config.write import Destination, ErrorDestination, S3ErrorConnector
 from datalake_service.errors import ConfigError
 
-SOURCES: Final = (Source.S3, Source.FOLDER, Source.GENERATOR)
+SOURCES: Final = (Source.S3, Source.FOLDER, Source.GENERATOR, Source.SQS)
 """Sources with a reader."""
 READER_TYPES: Final = (FileReaderType.SINGLE_FILE,)
 """Ways to read files."""
@@ -24,6 +24,16 @@ DESTINATIONS: Final = (Destination.DATALAKE,)
 ENGINES: Final = (Engine.LOCAL,)
 """Engines with an adapter."""
 _PARSER: Final = "singleFileParserImplementationClassName"
+_RECORD_READERS: Final = {
+    Source.SQS: ("queue_message_reader_implementation_class_name", "QueueMessageReader"),
+    Source.KINESIS: ("kinesis_record_reader_implementation_class_name", "KinesisRecordReader"),
+    Source.DYNAMODB_STREAMS: (
+        "dynamo_db_streams_record_reader_implementation_class_name",
+        "DynamoDBStreamsRecordReader",
+    ),
+    Source.DYNAMODB: ("dynamo_db_table_item_reader_implementation_class_name", "DynamoDBTableItemReader"),
+}
+"""The handlers of sources that are no files: field and interface. The original finds them by their names."""
 
 
 def check_available(config: DatasetConfig, *, name: str = "dataset") -> None:
@@ -39,6 +49,7 @@ def check_available(config: DatasetConfig, *, name: str = "dataset") -> None:
             ("readConnector", "artifactImplementationLanguage"), connector.artifact_implementation_language, LANGUAGES
         ),
         *_files_problems(config),
+        *_reader_problems(config),
         *_unavailable(
             ("writeConnector", "connectorDestination"), config.write_connector.connector_destination, DESTINATIONS
         ),
@@ -57,6 +68,15 @@ def _files_problems(config: DatasetConfig) -> list[str]:
     if not problems and connector.single_file_parser_implementation_class_name is None:
         problems = [f"{json_path(('readConnector', _PARSER))}: missing; the parser, as module.Class"]
     return problems
+
+
+def _reader_problems(config: DatasetConfig) -> list[str]:
+    connector = config.read_connector
+    field, interface = _RECORD_READERS.get(connector.connector_destination, ("", ""))
+    if not field or getattr(connector, field) is not None:
+        return []
+    path = json_path(("readConnector", f"{interface[0].lower()}{interface[1:]}ImplementationClassName"))
+    return [f"{path}: missing; the {interface}, as module.Class"]
 
 
 def _error_connector_problems(config: DatasetConfig) -> list[str]:

@@ -27,6 +27,11 @@ def batch_name(template: str, now: datetime) -> str:
     return _PLACEHOLDER.sub(lambda match: moment.strftime(match["format"] or _DAY), template)
 
 
+def has_placeholder(template: str) -> bool:
+    """Whether the name depends on the time."""
+    return _PLACEHOLDER.search(template) is not None
+
+
 def check_template(template: str) -> str:
     """Return ``template`` if every date makes a batch name of it.
 

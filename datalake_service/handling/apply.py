@@ -155,18 +155,18 @@ class FileHandler:
     def _settled(self, answer: object, source: str, offset: int, data: bytes) -> Outcome:
         document = settle(answer, method="parse_document")
         if isinstance(document, SkipDoc):
-            return Skip(_optional_text(document.skip_message))
+            return Skip(optional_text(document.skip_message))
         if not isinstance(document, ErrorDoc):
             return flat_row(document)
         # What the handler left out is filled in here.
-        message = _optional_text(document.error_message) or "the handler answered with an error document"
+        message = optional_text(document.error_message) or "the handler answered with an error document"
         return replace(
             _rejection(source, offset, data, RejectionKind.PARSE, message),
             start_offset=self._own_offset(document.error_start_offset_map) or str(offset),
             end_offset=self._own_offset(document.error_end_offset_map) or str(offset + len(data)),
-            record_type=_optional_text(document.record_type),
-            document_id=_optional_text(document.document_id),
-            document=_understood(document),
+            record_type=optional_text(document.record_type),
+            document_id=optional_text(document.document_id),
+            document=understood(document),
         )
 
     def _reason(self, error: Exception) -> str:
@@ -216,12 +216,14 @@ def _rejection(source: str, offset: int, data: bytes, kind: RejectionKind, messa
     )
 
 
-def _understood(document: ErrorDoc) -> dict[str, Any] | None:
+def understood(document: ErrorDoc) -> dict[str, Any] | None:
+    """What an error document says of its record, as it would have been written; ``None``: nothing."""
     try:
         return flat_row(document) or None
     except AnswerError:  # its own message says more than that its payload is no mapping
         return None
 
 
-def _optional_text(value: object) -> str | None:
+def optional_text(value: object) -> str | None:
+    """Text of whatever a handler put where text belongs."""
     return None if value is None else str(value)

@@ -23,6 +23,7 @@ from datalake_service.pipeline.engine import Engine, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
 from datalake_service.pipeline.run_items import OpenStore
+from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep, TaskWatch
 from datalake_service.pipeline.run_record import RunRecord
@@ -34,6 +35,7 @@ from datalake_service.pipeline.run_report import (
     TaskTotals,
     in_groups,
 )
+from datalake_service.pipeline.waiting import batches_to_merge
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.probe import require_conditions
@@ -198,7 +200,7 @@ class _Run:
 
     def _merge(self, record: RunRecord) -> Iterable[MergedBatch]:
         """Merge what was written to; one batch that cannot be merged does not keep the others from it."""
-        for batch in record.unmerged:
+        for batch in self._waiting(record):
             self._tell(RunProgress(step=RunStep.MERGE, name=batch))
             try:
                 outcome = MergedBatch(batch, merge_batch(self._store, self._config.dataset_name, batch))
@@ -206,6 +208,13 @@ class _Run:
                 outcome = MergedBatch(batch, None, str(error) or type(error).__name__)
             record.merged([outcome])
             yield outcome
+
+    def _waiting(self, record: RunRecord) -> Iterable[str]:
+        """The batches to merge; those that only the time of a record named are found by looking."""
+        if not has_batches_by_time(self._config):
+            return record.unmerged
+        dataset = self._config.dataset_name
+        return sorted({*record.unmerged, *batches_to_merge(self._store, dataset)})
 
     def _annotate(self, record: RunRecord) -> Iterable[AnnotatorOutcome]:
         if not any(record.rows.values()):

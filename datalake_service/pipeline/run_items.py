@@ -8,11 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datalake_service.aws.clients import AwsClients
+from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.config.manifest import GlobManifest, LinkManifest, TextManifest
-from datalake_service.config.read import FilesSection, FolderReadConnector, GeneratorReadConnector, S3ReadConnector
+from datalake_service.config.manifest import GlobManifest, LinkManifest, SqsManifest, SqsStop, TextManifest
+from datalake_service.config.read import (
+    FilesSection,
+    FolderReadConnector,
+    GeneratorReadConnector,
+    S3ReadConnector,
+    SqsReadConnector,
+)
+from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ConfigError, ObjectNotFoundError
-from datalake_service.pipeline.engine import FileInput, GeneratorInput, HandlerSpec
+from datalake_service.pipeline.engine import FileInput, GeneratorInput, HandlerSpec, Input, QueueInput
 from datalake_service.plan.globs import Glob, listing_prefixes
 from datalake_service.plan.manifest import Plan, decode_lines, plan_globs, plan_lines, task_id
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -31,7 +40,7 @@ class Item:
     """The manifest's line, for people."""
     source: str
     """The stable name that ids of rows are derived from."""
-    input: FileInput | GeneratorInput
+    input: Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> I
     connector = config.read_connector
     if isinstance(connector, GeneratorReadConnector):
         return _generator(config, connector, batch)
+    if isinstance(connector, SqsReadConnector):
+        return _queue(config, connector)
     assert isinstance(connector, FilesSection)  # noqa: S101 - check_available
     reference = connector.single_file_parser_implementation_class_name
     assert reference is not None  # noqa: S101 - check_available
@@ -75,6 +86,33 @@ def _generator(config: DatasetConfig, connector: GeneratorReadConnector, batch: 
     return Items((item,), HandlerSpec(reference, config.folder, connector.parameters))
 
 
+def destination_of(config: DatasetConfig) -> str:
+    """What names the destination in the ids of tasks: the same items can be read for several."""
+    write = config.write_connector
+    if isinstance(write, DatalakeWriteConnector):
+        return write.batch
+    fields = ("bucket_name", "prefix", "path", "stream_arn", "queue_name", "table_name")
+    names = [str(getattr(write, field)) for field in fields if getattr(write, field, None)]
+    return " ".join((str(write.connector_destination), *names))
+
+
+def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
+    """As many readers as the engine is to run at once; which of them gets a message makes no difference to its row."""
+    reference = connector.queue_message_reader_implementation_class_name
+    assert reference is not None  # noqa: S101 - check_available
+    manifest, engine = config.manifest_file, config.compute_engine
+    assert isinstance(manifest, SqsManifest)  # noqa: S101 - each source has its manifest
+    drains = manifest.sqs_reader_task_stop_condition is SqsStop.DRAIN_QUEUES
+    receives = manifest.sqs_reader_task_stop_after_consecutive_empty_receives if drains else None
+    readers = (engine.concurrency if isinstance(engine, LocalEngine) else None) or 1
+    source = f"sqs://{connector.queue_name}"
+    queue = QueueInput(clients=AwsClients(region=config.region), queue=connector.queue_name, empty_receives=receives)
+    batch = f"{source}\n{destination_of(config)}"
+    names = [f"{connector.queue_name}#{number}" for number in range(readers)]
+    items = tuple(Item(task_id(name, batch=batch), name, source, queue) for name in names)
+    return Items(items, HandlerSpec(reference, config.folder, connector.parameters))
+
+
 def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -> Items:
     connector = config.read_connector
     if isinstance(connector, S3ReadConnector):
@@ -86,7 +124,7 @@ def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -
         if not connector.path.is_dir():
             raise ConfigError(f"readConnector.path: there is no folder {connector.path}")
         store, prefix = open_store(str(connector.path)), ""
-    batch = f"{prefix}\n{getattr(config.write_connector, 'batch', '')}"
+    batch = f"{prefix}\n{destination_of(config)}"
     plan, listed = _planned(config, store, batch, open_store)
     items = (Item(task.id, task.item, prefix + task.item, FileInput(store, task.item)) for task in plan.tasks)
     return Items(tuple(items), handler, plan.notes, listed)

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from datalake_service.catalog.tasks import StoredTask, TaskState, TaskStatus, create_tasks, load_tasks, reset, save_task
+from datalake_service.config.batch import DEFAULT_BATCH, batch_name
 from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
 from datalake_service.handling.policy import OnError
-from datalake_service.pipeline.engine import FileInput, LakeOutput, TaskJob
+from datalake_service.pipeline.engine import FileInput, TaskJob
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
+from datalake_service.pipeline.run_outputs import output_of
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 _THREADS = 16
@@ -56,15 +58,15 @@ def plan_run(config: DatasetConfig, *, store: ObjectStore, open_store: OpenStore
         StoreError: The source or the lake cannot be read.
     """
     write = config.write_connector
-    assert isinstance(write, DatalakeWriteConnector)  # noqa: S101 - check_available
-    batch = write.batch_name(now)
+    # Where rows go elsewhere, the batch is that of the rejections.
+    batch = write.batch_name(now) if isinstance(write, DatalakeWriteConnector) else batch_name(DEFAULT_BATCH, now)
     found = find_items(config, batch=batch, open_store=open_store)
     stored = _with_new_tasks(store, config.dataset_name, found.items, batch=batch, now=now)
     stored, notes = _with_changed_reset(store, config.dataset_name, found, stored)
     jobs = [
-        _job(config, write, found, item, store=store, batch=stored[item.task].state.batch)
+        _job(config, found, item, store=store, batch=stored[item.task].state.batch)
         for item in found.items
-        if stored[item.task].state.status is not TaskStatus.COMPLETED
+        if stored[item.task].state.status is not TaskStatus.COMPLETED or not item.input.ends
     ]
     names = {item.task: item.name for item in found.items}
     sizes = {job.task: found.listed[names[job.task]].size for job in jobs if names[job.task] in found.listed}
@@ -130,15 +132,13 @@ def _reset(store: ObjectStore, dataset: str, stored: StoredTask) -> StoredTask:
         return stored  # another run was faster, and has it
 
 
-def _job(
-    config: DatasetConfig, write: DatalakeWriteConnector, found: Items, item: Item, *, store: ObjectStore, batch: str
-) -> TaskJob:
+def _job(config: DatasetConfig, found: Items, item: Item, *, store: ObjectStore, batch: str) -> TaskJob:
     engine = config.compute_engine
     return TaskJob(
         task=item.task,
         source=item.source,
         input=item.input,
-        output=LakeOutput(chunk_size=write.chunk_size, deduplicate_on=write.deduplicate_on or None),
+        output=output_of(config),
         handler=found.handler,
         store=store,
         dataset=config.dataset_name,

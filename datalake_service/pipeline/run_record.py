@@ -10,7 +10,7 @@ from typing import Any
 
 from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.config.read import FilesSection, GeneratorReadConnector
+from datalake_service.config.read import FilesSection, GeneratorReadConnector, SqsReadConnector
 from datalake_service.errors import ConfigError
 from datalake_service.pipeline.run_report import MergedBatch, RunReport
 from datalake_service.storage.base import ObjectStore
@@ -115,6 +115,10 @@ def reading_of(config: DatasetConfig) -> dict[str, str]:
         )
     elif isinstance(connector, GeneratorReadConnector):
         reading["generatorImplementationClassName"] = connector.generator_implementation_class_name
+    elif isinstance(connector, SqsReadConnector):
+        reading["queueMessageReaderImplementationClassName"] = (
+            connector.queue_message_reader_implementation_class_name or ""
+        )
     return reading
 
 

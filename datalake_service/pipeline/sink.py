@@ -1,7 +1,7 @@
 """Where a task's rows go, and what becomes of those that the destination refuses. The port; no implementation.
 
-``lake_sink.py`` writes chunks; the sinks of other destinations are built from ``writers/``. ``sinks.py`` chooses. A sink
-knows nothing of handlers, rejection files or checkpoints.
+``lake_sink.py`` writes chunks; the sinks of other destinations are built from ``writers/``; ``sinks.py`` chooses. A
+sink knows nothing of handlers, rejection files or checkpoints.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One task: read, handle, store, checkpoint, until its input ends or something stops it.
 
 The order of writes is what makes it safe: rows, then rejections, then the task's object; then the source may forget.
-See ``docs/design/008-tasks.md`` and ``013-sources.md``. Knows neither how records are read (``feeds.py``) nor where rows
-go (``sinks.py``), nor which process it runs in.
+See ``docs/design/008-tasks.md`` and ``013-sources.md``. Knows neither how records are read (``feeds.py``), nor where
+rows go (``sinks.py``), nor which process it runs in.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Attempt:
 
     def run(self) -> TaskResult:
         """Take the task, read its input, end it."""
-        if self._stored.state.status is TaskStatus.COMPLETED:
+        if self._stored.state.status is TaskStatus.COMPLETED and self._job.input.ends:
             return result_of(self._stored.state)
         feed = make_feed(self._job, clock=self._clock)
         try:
@@ -264,6 +264,8 @@ class _Attempt:
                 if (ending := self._take_refusals(feed, sink)) is not None:
                     return ending
                 self._keep(feed, sink, _Ending(TaskEvent.CHECKPOINT))
+            else:
+                feed.kept()  # perhaps it has not been able to tell its source
             self._saved_at, age = self._clock.monotonic(), 0.0
         self._seam_wanted = age >= CHECKPOINT_SECONDS
         return _Ending(TaskEvent.STOP) if self._stop() else None
