@@ -118,14 +118,17 @@ class Contents:
             self._write(self._bucket(bucket), key, version, headers)
         return version
 
-    def delete(self, bucket: str, keys: list[str]) -> None:
-        """Remove objects; those that are not there as well."""
+    def delete(self, bucket: str, keys: list[str], headers: Mapping[str, str] | None = None) -> None:
+        """Remove objects, if the condition holds; those that are not there as well."""
+        wanted = (headers or {}).get("if-match")
         with self._lock:
             objects = self._bucket(bucket).objects
             for key in keys:
+                if wanted is not None and key in objects and not _names(wanted, objects[key]):
+                    raise Refusal(412, "PreconditionFailed")
                 objects.pop(key, None)
 
-    def list(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
+    def page(self, bucket: str, *, prefix: str, delimiter: str, after: str, limit: int) -> Page:
         """A page of what begins with ``prefix`` and comes behind ``after``, in the order of UTF-8 bytes."""
         limit = min(limit, self._page_size)
         page = Page([], [], None)

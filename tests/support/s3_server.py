@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.contents.drop_upload(self.bucket, upload)
                 self._send(204)
             case "DELETE":
-                self.contents.delete(self.bucket, [self.key])
+                self.contents.delete(self.bucket, [self.key], self.given)
                 self._send(204)
             case _:
                 raise Refusal(501, "NotImplemented")
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         after = self.query.get("start-after", "") if token is None else unquote(token)
         prefix, delimiter = self.query.get("prefix", ""), self.query.get("delimiter", "")
         limit = int(self.query.get("max-keys", 1_000))
-        page = self.contents.list(self.bucket, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
+        page = self.contents.page(self.bucket, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
         text = "".join(
             f"<Contents><Key>{self._text(key)}</Key><LastModified>{version.written:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
             f"<ETag>&quot;{version.etag}&quot;</ETag><Size>{len(version.body)}</Size></Contents>"
