@@ -14,7 +14,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.rejections import MAX_KEPT_BYTES, Rejection, RejectionKind
 from datalake_service.chunks.inventory import Inventory, Source
 from datalake_service.chunks.reader import BadLine
-from datalake_service.errors import MergeError, ObjectNotFoundError
+from datalake_service.errors import MergeError, PreconditionFailedError
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.tables.values import dump_json
 
@@ -129,22 +129,16 @@ def local_failure(error: OSError, path: Path) -> MergeError:
 def delete_contained(store: ObjectStore, sources: Iterable[Source]) -> None:
     """Remove files whose rows a confirmed commit holds.
 
-    A chunk is immutable. A foreign file may have been replaced by its owner since it was listed: it stays then
-    (but for the moment between looking and deleting, which no store lets us close).
+    A chunk is immutable. A foreign file may have been replaced by its owner since it was listed: it stays then.
     """
     gone = []
     for source in sources:
-        if source.origin.chunk is None and not _is_unchanged(store, source):
+        if source.origin.chunk is not None:
+            gone.append(source.meta.key)
             continue
-        gone.append(source.meta.key)
+        with contextlib.suppress(PreconditionFailedError):
+            store.delete(source.meta.key, etag=source.meta.etag)
     store.delete_many(gone)
-
-
-def _is_unchanged(store: ObjectStore, source: Source) -> bool:
-    try:
-        return store.head(source.meta.key).etag == source.meta.etag
-    except ObjectNotFoundError:
-        return False
 
 
 def delete_finished_manifests(store: ObjectStore, inventory: Inventory, *, staying: Iterable[Source] = ()) -> None:

@@ -119,10 +119,15 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         """Remove the object, durably. A key that does not exist is no error.
 
-        Unconditional: whoever deletes must know that nobody writes a new version there meanwhile.
+        With ``etag``, only the version that it names is removed. A store that knows no such condition is looked at
+        right before; what is written in that moment is lost there. Without ``etag``, whoever deletes must know that
+        nobody writes a new version.
+
+        Raises:
+            PreconditionFailedError: ``etag`` is given and another version stands there; it stays.
         """
         ...
 

@@ -319,12 +319,15 @@ class FolderStore:
 
     # Removing ----------------------------------------------------------------------------------------
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         """Remove an object; see ``ObjectStore.delete``."""
-        self.delete_many((key,))
+        self._delete((key,), etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Remove objects; see ``ObjectStore.delete_many``. Waits for the disk once per folder."""
+        self._delete(keys, None)
+
+    def _delete(self, keys: Iterable[str], etag: str | None) -> None:
         folders = set()
         for key in keys:
             path = self._path(key)
@@ -332,6 +335,8 @@ class FolderStore:
                 if not os.path.lexists(path):
                     continue
                 with self._own.locked(path), contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    if etag is not None and _etag(os.stat(path)) != etag:
+                        raise PreconditionFailedError(f"{path} was replaced since it was looked at")
                     os.unlink(path)
                     folders.add(os.path.dirname(path))
             except OSError as error:

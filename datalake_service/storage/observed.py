@@ -148,10 +148,10 @@ class ObservedStore:
             call.bytes_written = meta.size
             return meta
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         """Remove an object; see ``ObjectStore.delete``."""
         with self._watch("delete", key):
-            self.inner.delete(key)
+            self.inner.delete(key, etag=etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Remove objects; see ``ObjectStore.delete_many``."""

@@ -83,9 +83,9 @@ class RetryingStore:
         """Open a stream; see ``ObjectStore.open``. Once open, the stream resumes by itself."""
         return self._call(lambda: self.inner.open(key, start=start, end=end, etag=etag))
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         """Remove an object; see ``ObjectStore.delete``."""
-        self._call(lambda: self.inner.delete(key))
+        self._call(lambda: self.inner.delete(key, etag=etag))
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Remove objects; see ``ObjectStore.delete_many``."""

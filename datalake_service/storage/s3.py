@@ -15,7 +15,13 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datalake_service.errors import AccessDeniedError, ObjectNotFoundError, StoreError
+from datalake_service.errors import (
+    AccessDeniedError,
+    NotSupportedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+)
 from datalake_service.storage.base import ObjectMeta, PutMode
 from datalake_service.storage.files import in_words
 from datalake_service.storage.keys import check_key, check_prefix
@@ -174,10 +180,20 @@ class S3Store:
                 return put.single(file, size)
         return put.multipart(body, size, part_size=self._part_size, check=self._join_check)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         """Remove an object; see ``ObjectStore.delete``."""
+        full = self._full(key)
         with contextlib.suppress(ObjectNotFoundError):
-            self._bucket.send("delete_object", action="s3:DeleteObject", key=self._full(key))
+            if etag is not None:
+                # Many servers ignore the condition of a deletion without a word, so the object is looked at anyway.
+                if meta_of(key, self._bucket.send("head_object", action=READ, key=full)).etag != etag:
+                    raise PreconditionFailedError(
+                        f"s3://{self._bucket.name}/{full} was replaced since it was looked at"
+                    )
+                with contextlib.suppress(NotSupportedError):
+                    self._bucket.send("delete_object", action="s3:DeleteObject", key=full, **_pinned(etag))
+                    return
+            self._bucket.send("delete_object", action="s3:DeleteObject", key=full)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         """Remove objects, 1,000 with a request; see ``ObjectStore.delete_many``."""

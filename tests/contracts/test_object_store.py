@@ -452,6 +452,18 @@ def test_delete_removes_only_its_key(lake: Lake) -> None:
     assert lake.side.keys() == {"d/ab", "d/a.b", "e"}
 
 
+def test_only_the_version_that_is_meant_is_deleted(lake: Lake) -> None:
+    """Another one stays; what is gone already is no error."""
+    first = lake.store.put("d/a", b"1", mode=CreateOnly())
+    second = lake.store.put("d/a", b"2", mode=Overwrite())
+    with pytest.raises(PreconditionFailedError):
+        lake.store.delete("d/a", etag=first.etag)
+    assert lake.side.read("d/a") == b"2"
+    lake.store.delete("d/a", etag=second.etag)
+    lake.store.delete("d/a", etag=second.etag)
+    assert lake.side.keys() == set()
+
+
 def test_delete_many_removes_all_of_them(lake: Lake) -> None:
     """Many keys are removed at once, whether they are there or not."""
     keys = [f"d/{number} +%ü" for number in range(20)]

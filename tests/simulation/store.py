@@ -63,8 +63,10 @@ class Bucket:
         self.observer(key, data)
         return meta
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: Iterable[str], etag: str | None = None) -> None:
         for key in keys:
+            if etag is not None and key in self.objects and self.objects[key][1].etag != etag:
+                raise PreconditionFailedError(f"{key} is another version")
             if self.objects.pop(key, None) is not None:
                 self.observer(key, None)
 
@@ -130,8 +132,8 @@ class SimClient:
         data = body if isinstance(body, bytes) else body.read_bytes()
         return self._do("put", key, lambda: self._bucket.put(key, data, mode), writes=True)
 
-    def delete(self, key: str) -> None:
-        self._do("delete", key, lambda: self._bucket.delete([key]), writes=True)
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        self._do("delete", key, lambda: self._bucket.delete([key], etag), writes=True)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         doomed = tuple(keys)

@@ -43,9 +43,9 @@ class CarelessStore:
         self._ask("put")
         return self.inner.put(key, body, mode=Overwrite() if isinstance(mode, self._ignores) else mode)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         self._ask("delete")
-        self.inner.delete(key)
+        self.inner.delete(key, etag=etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         self._ask("delete")

@@ -133,8 +133,8 @@ class FaultyStore:
     def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
         return self._do("put", key, lambda: self.inner.put(key, body, mode=mode))
 
-    def delete(self, key: str) -> None:
-        self._do("delete", key, lambda: self.inner.delete(key))
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        self._do("delete", key, lambda: self.inner.delete(key, etag=etag))
 
     def delete_many(self, keys: Iterable[str]) -> None:
         doomed = tuple(keys)

@@ -40,8 +40,8 @@ class RemoteStore:
     def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
         return self._behind.put(key, body, mode=mode)
 
-    def delete(self, key: str) -> None:
-        self._behind.delete(key)
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        self._behind.delete(key, etag=etag)
 
     def delete_many(self, keys: Iterable[str]) -> None:
         self._behind.delete_many(keys)

@@ -280,9 +280,9 @@ class ReplacingStore(FaultyStore):
         self._replace("get", key)
         return super().get(key, etag=etag)
 
-    def head(self, key: str) -> ObjectMeta:
-        self._replace("head", key)
-        return super().head(key)
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        self._replace("delete", key)
+        super().delete(key, etag=etag)
 
     def open(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> BinaryIO:
         self._replace("open", key)
@@ -299,7 +299,7 @@ def test_a_file_that_is_replaced_while_it_is_merged_is_merged_as_it_is_now(folde
 def test_a_file_that_is_replaced_after_its_merge_is_not_deleted(folder_store: FolderStore) -> None:
     """The new version waits for the next merge."""
     foreign(folder_store, "mine", {"n": 1})
-    merge_batch(ReplacingStore(folder_store, f"{PREFIX}mine.jsonl", b'{"n":2}', verb="head"), "d", "b")
+    merge_batch(ReplacingStore(folder_store, f"{PREFIX}mine.jsonl", b'{"n":2}', verb="delete"), "d", "b")
     assert column(folder_store, "n") == [1]
     merge_batch(folder_store, "d", "b")
     assert column(folder_store, "n") == [1, 2]
