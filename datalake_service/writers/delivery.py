@@ -118,7 +118,7 @@ class _Ready:
 
 
 class Delivery:
-    """Delivers parcels; each is accepted or refused once, or an error is raised. One thread calls it.
+    """Delivers parcels; each is accepted or refused once, or an error is raised, now and for ever. One thread calls it.
 
     Guarantee: after ``flush`` returned, the service has every parcel that was added, or it is in ``refused()``.
     """
@@ -147,6 +147,7 @@ class Delivery:
         self._waiting_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
         self._given_up = Event()
+        self._failure: BaseException | None = None
         self.waiting = 0
         """Parcels that were added and are not answered for."""
         self.accepted = 0
@@ -168,6 +169,7 @@ class Delivery:
         Raises:
             StoreError: The service failed for an earlier batch.
         """
+        self._check()
         self.waiting += 1
         self._waiting_bytes += parcel.size
         if parcel.lane is not None:
@@ -187,6 +189,7 @@ class Delivery:
         Raises:
             StoreError: The service failed.
         """
+        self._check()
         while self.saturated:
             self._send(partial=not self._running)
             self._collect(block=True)
@@ -197,6 +200,7 @@ class Delivery:
         Raises:
             StoreError: The service failed; what is not answered for has to be added again, to another delivery.
         """
+        self._check()
         while self.waiting:
             self._send(partial=True)
             self._collect(block=True)
@@ -211,6 +215,11 @@ class Delivery:
         self._given_up.set()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _check(self) -> None:
+        """After a failure nothing goes any more: its records are nobody's."""
+        if self._failure is not None:
+            raise self._failure
 
     def _send(self, *, partial: bool) -> None:
         """Put batches on their way: full ones, or whatever there is."""
@@ -227,16 +236,14 @@ class Delivery:
         """Take in what was answered; the first failure is raised here, after the others were taken in."""
         if block and self._running:
             wait(self._running, return_when=FIRST_COMPLETED)
-        failure: BaseException | None = None
         for future in [future for future in self._running if future.done()]:
             batch = self._running.pop(future)
             failed = future.exception()
             if failed is not None:
-                failure = failure or failed
+                self._failure = self._failure or failed
             else:
                 self._settle(batch, future.result())
-        if failure is not None:
-            raise failure
+        self._check()
 
     def _settle(self, batch: list[Parcel], refused: list[tuple[Parcel, str]]) -> None:
         self.waiting -= len(batch)

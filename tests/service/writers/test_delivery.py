@@ -131,7 +131,9 @@ def test_each_record_is_accepted_or_refused_once_within_limits(
     assert all(tags == sorted(tags) for tags in lanes.values())
 
 
-def _delivery(send: Callable[[Sequence[Parcel]], Sequence[Answer]], *, records: int = 2) -> tuple[Delivery, ManualClock]:
+def _delivery(
+    send: Callable[[Sequence[Parcel]], Sequence[Answer]], *, records: int = 2
+) -> tuple[Delivery, ManualClock]:
     class Scripted:
         limits = Limits(records, 1_000)
 
@@ -179,8 +181,11 @@ def test_an_error_of_the_whole_request_is_raised_and_counts_nothing() -> None:
 
     delivery, _ = _delivery(send)
     delivery.add(Parcel("", 1))
+    for _ in range(2):
+        with pytest.raises(AccessDeniedError, match="not allowed"):
+            delivery.flush()
     with pytest.raises(AccessDeniedError, match="not allowed"):
-        delivery.flush()
+        delivery.add(Parcel("", 1))
     delivery.close()
     assert delivery.refused() == []
     assert delivery.accepted == 0
