@@ -16,6 +16,7 @@ from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.outputs import Elsewhere, RejectionsPlace, VectorStep
 from datalake_service.storage.base import ObjectStore
+from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput
 
 HANDLER_LOGGER = "datalake.handler"
 """The logger that handlers are given."""
@@ -76,7 +77,7 @@ class QueueInput:
     """After so many receives in a row that got nothing the task is completed; ``None``: it does not end by itself."""
 
 
-Input = FileInput | MachineInput | GeneratorInput | QueueInput
+Input = FileInput | MachineInput | GeneratorInput | QueueInput | ShardInput | SegmentInput
 """What is read."""
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from datalake_interfaces import Generator, QueueMessageReader, SingleFileParser
+from datalake_interfaces import (
+    DynamoDBStreamsRecordReader,
+    DynamoDBTableItemReader,
+    Generator,
+    KinesisRecordReader,
+    QueueMessageReader,
+    SingleFileParser,
+)
 from datalake_service.handling.load import load_handler
-from datalake_service.pipeline.engine import GeneratorInput, QueueInput, TaskJob
+from datalake_service.pipeline.engine import GeneratorInput, MachineInput, QueueInput, TaskJob
 from datalake_service.pipeline.feed import Feed
 from datalake_service.pipeline.files import FileRecords
 from datalake_service.pipeline.generated import GeneratedRows
+from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput, StreamService
 from datalake_utils.clock import Clock
 
 T = TypeVar("T")
@@ -27,7 +35,25 @@ def make_feed(job: TaskJob, *, clock: Clock) -> Feed:
         from datalake_service.pipeline.queue_feed import QueueMessages
 
         return QueueMessages(_load(job, QueueMessageReader), job, job.input, clock=clock)  # type: ignore[type-abstract]
+    if isinstance(job.input, MachineInput):
+        from datalake_service.pipeline.machines import MachineSteps, load_machine
+
+        return MachineSteps(load_machine(job, job.input), job, job.input)
+    if isinstance(job.input, ShardInput):
+        return _shard(job, job.input, clock)
+    if isinstance(job.input, SegmentInput):
+        from datalake_service.pipeline.segment_feed import SegmentItems
+
+        return SegmentItems(_load(job, DynamoDBTableItemReader), job, job.input, clock=clock)  # type: ignore[type-abstract]
     return FileRecords(_load(job, SingleFileParser), job, job.input)  # type: ignore[type-abstract]
+
+
+def _shard(job: TaskJob, shard: ShardInput, clock: Clock) -> Feed:
+    from datalake_service.pipeline.shard_feed import ShardRecords
+
+    if shard.service is StreamService.KINESIS:
+        return ShardRecords(_load(job, KinesisRecordReader), job, shard, clock=clock)  # type: ignore[type-abstract]
+    return ShardRecords(_load(job, DynamoDBStreamsRecordReader), job, shard, clock=clock)  # type: ignore[type-abstract]
 
 
 def _load(job: TaskJob, interface: type[T]) -> T:

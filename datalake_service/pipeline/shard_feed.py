@@ -1,0 +1,155 @@
+"""The records of one shard of a stream through a handler, as outcomes; see ``feed.py`` for what a feed is.
+
+Where it stands is the sequence number of the record handled last. See ``docs/design/013-sources.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from datalake_service.errors import StoreError, StoreUnavailableError
+from datalake_service.handling.apply import Outcome
+from datalake_service.handling.records import Handler
+from datalake_service.pipeline.engine import TaskJob
+from datalake_service.pipeline.feed import FeedOutcome, Idle, InputFailedError
+from datalake_service.pipeline.patience import Patience
+from datalake_service.pipeline.record_feed import RecordFeed
+from datalake_service.pipeline.shard_records import ChangeKind, Kind, KinesisKind, UnreadableError
+from datalake_service.pipeline.stream_inputs import ShardInput, StreamService
+from datalake_service.readers.shards import (
+    IteratorExpiredError,
+    KinesisStream,
+    Page,
+    Place,
+    RecordsTrimmedError,
+    Stream,
+    TableStream,
+)
+from datalake_utils.backoff import Backoff
+from datalake_utils.clock import Clock
+
+BUSY_SECONDS: Final = 0.2
+"""Between two requests that found nothing although there is more: a shard allows five a second."""
+_POLL: Final = Backoff(first=1.0, longest=60.0)
+"""Between two requests while there is nothing new: exponential, a minute at most."""
+_NEVER_SHORTER: Final = 23 * 3600.0
+"""No stream keeps records for less than a day; an hour for the difference of the clocks."""
+_METHODS: Final = {StreamService.KINESIS: "parse_message", StreamService.DYNAMODB: "parse_record"}
+
+
+class ShardRecords(RecordFeed):
+    """One shard of one stream.
+
+    Its position is ``{"sequence": …, "since": …, "until": …}``: the record handled last; where the shard began to be
+    read, if that was a time; and until when there was nothing more, both in seconds since 1970. ``{"oldest": true}``
+    is the oldest record there is.
+    """
+
+    def __init__(self, handler: Handler, job: TaskJob, source: ShardInput, *, clock: Clock) -> None:
+        """Take a constructed handler."""
+        super().__init__(handler, _METHODS[source.service], job)
+        self._source = source
+        self._clock = clock
+        self._patience = Patience(clock)
+        is_kinesis = source.service is StreamService.KINESIS
+        made = KinesisStream if is_kinesis else TableStream
+        self._stream: Stream = made(source.clients, source.stream, clock=clock)
+        self._kind: Kind = KinesisKind(job.source, source) if is_kinesis else ChangeKind(job.source, source)
+        self._sequence: str | None = None
+        self._since = source.begin.since
+        self._until: float | None = None
+        self._from_oldest = False  # wherever the dataset file says that reading begins
+        self._quiet = 0  # requests in a row that found nothing and nothing newer
+
+    def open(self, *, checkpoint: object, version: Mapping[str, Any] | None) -> None:  # noqa: ARG002 - there is none
+        """Open the handler, and find the place; see ``Feed.open``."""
+        if isinstance(checkpoint, Mapping):
+            self.position = checkpoint
+            self._sequence, self._until = checkpoint.get("sequence"), checkpoint.get("until")
+            self._since = checkpoint.get("since")
+            self._from_oldest = bool(checkpoint.get("oldest"))
+        self.open_handler()
+
+    def outcomes(self) -> Iterator[FeedOutcome]:
+        """Yield what becomes of each record, until the shard is closed and at its end; see ``Feed.outcomes``."""
+        iterator: str | None = None
+        try:
+            self._refuse_if_lost()
+            while True:
+                try:
+                    iterator = iterator or self._stream.iterator(self._source.shard, self._place())
+                    page = self._stream.read(iterator)
+                except StoreUnavailableError as error:
+                    yield Idle(self._patience.after(error))
+                    continue
+                except IteratorExpiredError:
+                    iterator = None  # the handler took minutes for a page
+                    continue
+                self._patience.rewarded()
+                self._quiet = 0 if page.records else self._quiet
+                yield from self._handled(page)
+                if page.iterator is None:
+                    return
+                iterator = page.iterator
+                if not page.records:
+                    yield Idle(self._pause(page))
+        except RecordsTrimmedError as error:
+            raise self._lost("older than the stream keeps them") from error
+        except StoreError as error:
+            raise InputFailedError(str(error)) from error
+
+    def _place(self) -> Place:
+        if self._sequence is not None:
+            return Place(after=self._sequence)
+        if self._since is not None or self._from_oldest:
+            return Place(since=self._since)
+        return self._source.begin
+
+    def _handled(self, page: Page) -> Iterator[Outcome]:
+        for raw in page.records:
+            seconds = self._kind.seconds(raw)
+            self._sequence, self._until = self._kind.sequence(raw), seconds
+            # A shard of a table's stream cannot be entered at a time; whole seconds are all that its records know.
+            if self._since is not None and seconds < int(self._since):
+                self.position = self._here()
+                continue
+            try:
+                record = self._kind.record(raw)
+            except UnreadableError as error:
+                yield self.refuse(self._kind.unread(raw), str(error), position=self._here())
+            else:
+                yield self.handle(record, position=self._here())
+        if page.up_to_date and page.at is not None:
+            self._until = page.at
+            self.position = self._here()
+
+    def _here(self) -> dict[str, object]:
+        place = {"sequence": self._sequence, "since": self._since, "until": self._until, "oldest": self._from_oldest}
+        return {name: value for name, value in place.items() if value}
+
+    def _pause(self, page: Page) -> float:
+        if not page.up_to_date:
+            return BUSY_SECONDS
+        self._quiet += 1
+        return _POLL.seconds(self._quiet)
+
+    def _refuse_if_lost(self) -> None:
+        """Fail, once, if the place is so old that records behind it may not exist any more."""
+        if self._until is None or self._clock.now().timestamp() - self._until < _NEVER_SHORTER:
+            return
+        keeps = self._stream.keeps_seconds()
+        if keeps is not None and self._clock.now().timestamp() - self._until > keeps:
+            raise self._lost(f"it keeps records for {keeps / 3600:g} hours")
+
+    def _lost(self, why: str) -> InputFailedError:
+        """The error; behind it the place is the oldest record that there still is."""
+        where = f"the shard {self._source.shard} of {self._source.stream}"
+        until = "its beginning" if self._until is None else datetime.fromtimestamp(self._until, UTC).isoformat()
+        self._sequence = self._until = self._since = None
+        self.position = {"oldest": True}
+        return InputFailedError(
+            f"{where} was read until {until}, and records behind that are gone ({why}); run it again to go on with the "
+            "oldest that are left"
+        )
