@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -42,6 +42,43 @@ def load_handler(reference: str, *, folder: Path, interface: type[T], parameters
         return found(**parameters)
     except (Exception, SystemExit) as error:
         raise HandlerLoadError(f"{reference}: the constructor raised {told(error, folder.resolve())}") from error
+
+
+def load_together(wanted: Sequence[tuple[str, type[Any]]], *, folder: Path, parameters: Mapping[str, Any]) -> list[Any]:
+    """Find classes that share the parameters of the dataset file: each is constructed with those that it names.
+
+    Args:
+        wanted: References, each with the interface that it has to implement; one may occur several times.
+        folder: Where the dataset file is.
+        parameters: Its ``parameters``; one that none of the classes names is an error.
+
+    Raises:
+        HandlerLoadError: One line that says what to change.
+    """
+    classes = [
+        (reference, load_class(reference, folder=folder, interface=interface)) for reference, interface in wanted
+    ]
+    shares = [_named(found, parameters) for _, found in classes]
+    unknown = sorted(set(parameters).difference(*shares))
+    if unknown:
+        named = ", ".join(dict.fromkeys(reference for reference, _ in classes))
+        raise HandlerLoadError(f"no constructor of {named} takes the parameter {unknown[0]!r}")
+    return [
+        load_handler(reference, folder=folder, interface=interface, parameters=share)
+        for (reference, interface), share in zip(wanted, shares, strict=True)
+    ]
+
+
+def _named(found: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a constructor names, or all of them if it takes any."""
+    try:
+        taken = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # as in _check_parameters
+        return dict(parameters)
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken):
+        return dict(parameters)
+    names = {parameter.name for parameter in taken}
+    return {name: value for name, value in parameters.items() if name in names}
 
 
 def load_class(reference: str, *, folder: Path, interface: type[T]) -> type[T]:

@@ -20,6 +20,8 @@ MAX_RECORD_BYTES: Final = 256 << 20
 """Default limit of a record: an end pattern that never comes must not eat the memory."""
 _KEPT_OF_OVERSIZE: Final = 64 << 10
 """How much of a record that is too large is kept to be looked at."""
+_NEEDLES: Final = 64
+"""So many patterns are remembered; a parser may make up a new one for every record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Framer:
         Raises:
             ValueError: With these hints, every record would be empty.
         """
+        self._needles: dict[bytes, Needle] = {}
+        self._hints: tuple[RecordParseHint | None, RecordParseHint | None] = (None, None)
         self._overlaps = end_is_next_start
         self._limit = max_record_bytes
         self._kept = min(_KEPT_OF_OVERSIZE, max_record_bytes)
@@ -92,8 +96,11 @@ class Framer:
         Raises:
             ValueError: With these hints, every record would be empty.
         """
-        self._start = Needle(start.pattern_bytes) if start.record_hint_type is RecordHintType.PATTERN else None
-        self._end = Needle(end.pattern_bytes) if end.record_hint_type is RecordHintType.PATTERN else None
+        if start is self._hints[0] and end is self._hints[1]:
+            return
+        self._hints = (start, end)
+        self._start = self._needle(start) if start.record_hint_type is RecordHintType.PATTERN else None
+        self._end = self._needle(end) if end.record_hint_type is RecordHintType.PATTERN else None
         self._start_offset = start.offset or 0 if self._start is None else 0
         self._end_offset = end.offset or 0
         self._gap = self._start_offset  # seeking by offset: bytes still to go
@@ -103,6 +110,16 @@ class Framer:
         # with a pattern of its own, has to be at least one byte longer, or it would be found again for ever.
         stuck = self._start is None and self._start_offset == 0 and self._overlaps
         self._lead = self._start.size if self._start is not None else int(stuck)
+
+    def _needle(self, hint: RecordParseHint) -> Needle:
+        """A pattern to look for; those that come again know already which of their bytes is rare."""
+        pattern = hint.pattern_bytes
+        found = self._needles.get(pattern)
+        if found is None:
+            if len(self._needles) >= _NEEDLES:
+                self._needles.clear()
+            found = self._needles[pattern] = Needle(pattern)
+        return found
 
     @property
     def skipped(self) -> int:
@@ -117,10 +134,13 @@ class Framer:
         self._block, self._at = block, 0
 
     def take(self, limit: int | None = None) -> list[Frame]:
-        """Return the records that end in what was pushed, at most ``limit`` of them, in order."""
+        """Return the records that end in what was pushed, in order.
+
+        With a ``limit``, at most so many, those in ``oversize`` counted.
+        """
         frames: list[Frame] = []
         more = True
-        while more and (limit is None or len(frames) < limit):
+        while more and (limit is None or len(frames) + len(self.oversize) < limit):
             if self._pieces is not None:
                 more = self._close(frames)
             elif self._carry:
@@ -148,7 +168,7 @@ class Framer:
         """Take records that lie in the block; ``False`` when it is used up."""
         block, base, size = self._block, self._base, len(self._block)
         start, end = self._start, self._end
-        while len(frames) != limit:
+        while limit is None or len(frames) + len(self.oversize) < limit:
             if limit is None and start is not None and end is not None:
                 self._run(frames, start, end)
             at = self._at
