@@ -18,6 +18,7 @@ SHARED = ".shared"
 
 _CHUNK = re.compile(r"(?P<run>[0-9a-f]{6})_chunk_(?P<number>[0-9]{5,})\.jsonl")
 _MANIFEST = re.compile(r"(?P<run>[0-9a-f]{6})\.manifest\.json")
+_TASK_REJECTIONS = re.compile(r"task_(?P<task>.+)_(?P<number>[0-9]{5,})\.jsonl")
 MAX_RUN = 0xFFFFFF
 """Runs are named by six hexadecimal digits."""
 
@@ -147,6 +148,11 @@ def deletion_key(dataset: str) -> str:
     return f"{dataset}/{STATE}/deleted.json"
 
 
+def stop_key(dataset: str) -> str:
+    """Requests to stop the dataset, or one of its tasks."""
+    return f"{dataset}/{STATE}/stop.json"
+
+
 def tasks_prefix(dataset: str) -> str:
     """The states of all tasks of a dataset."""
     return f"{dataset}/{STATE}/tasks/"
@@ -175,6 +181,20 @@ def parse_run_manifest(name: str) -> str | None:
     """The run of a run manifest's file name; ``None`` if it is something else."""
     match = _MANIFEST.fullmatch(name)
     return match["run"] if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRejectionsName:
+    """The parsed last segment of the key of a task's rejections."""
+
+    task: str
+    number: int
+
+
+def parse_task_rejections(name: str) -> TaskRejectionsName | None:
+    """Parse the last segment of a key; ``None`` if it does not name rejections of a task."""
+    match = _TASK_REJECTIONS.fullmatch(name)
+    return TaskRejectionsName(match["task"], int(match["number"])) if match else None
 
 
 @dataclass(frozen=True, slots=True)

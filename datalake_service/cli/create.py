@@ -13,6 +13,8 @@ from datalake_service.cli.session import Session, common_options
 if TYPE_CHECKING:
     from datalake_service.config.dataset import DatasetConfig
     from datalake_service.pipeline.engine import Engine
+    from datalake_service.pipeline.run_choice import TaskChoice
+    from datalake_service.pipeline.run_report import RunReport
 
 
 @click.command("create")
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 @common_options
 def create_command(session: Session, config_file: str) -> None:
     """Run a dataset file: read, merge, annotate, report. Running it again does what is not done yet."""
+    run_dataset_file(session, config_file)
+
+
+def run_dataset_file(session: Session, config_file: str, *, choice: TaskChoice | None = None) -> None:
+    """Run a dataset file, or the chosen ones of its tasks; shows the report, and ends with its exit status."""
     from datalake_service.catalog.datasets import RunStatus
     from datalake_service.config.available import check_available
     from datalake_service.config.load import load_dataset_file
@@ -31,12 +38,19 @@ def create_command(session: Session, config_file: str) -> None:
     check_available(config, name=config_file)
     settings = session.settings(file_uri=_file_uri(config))
     with RunLine(shown=session.output.errors_to_terminal) as line:
-        report = create_dataset(config, settings=settings, engine=_engine(config), observer=line.show)
+        report = create_dataset(config, settings=settings, engine=_engine(config), choice=choice, observer=line.show)
     session.output.show(report.to_dict(), report.lines)
-    if report.status is RunStatus.STOPPED:
+    if report.status is RunStatus.STOPPED and not report.stop_requested:
         raise KeyboardInterrupt
-    if not report.succeeded:
+    if not (report.succeeded or _ended_as_meant(config, report)):
         click.get_current_context().exit(1)
+
+
+def _ended_as_meant(config: DatasetConfig, report: RunReport) -> bool:
+    """Whether the run was stopped on request, and there is no other way for it to end."""
+    from datalake_service.pipeline.run_outputs import is_continuous
+
+    return report.stop_requested and not report.failures and is_continuous(config)
 
 
 def _file_uri(config: DatasetConfig) -> str | None:

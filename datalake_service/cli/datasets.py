@@ -1,4 +1,4 @@
-"""``datalake datasets``: create them, look at them, delete and restore them."""
+"""``datalake datasets``: create them, look at them, stop them, run again what failed, delete and restore them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import click
 
 from datalake_service import events
 from datalake_service.cli.asking import confirm
-from datalake_service.cli.create import create_command
+from datalake_service.cli.create import create_command, run_dataset_file
 from datalake_service.cli.output import printable, table
 from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.overview import DatasetOverview, DatasetSummary
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group("datasets")
 def datasets_group() -> None:
-    """Create, look at, delete and restore datasets."""
+    """Create, look at, stop, redrive, delete and restore datasets."""
 
 
 datasets_group.add_command(create_command)
@@ -47,6 +48,45 @@ def view_command(session: Session, dataset: str) -> None:
 
     view = view_dataset(session.open_lake(), dataset)
     session.output.show(view.to_dict(), lambda: _view(view))
+
+
+@datasets_group.command("stop")
+@dataset_option
+@common_options
+def stop_command(session: Session, dataset: str) -> None:
+    """Ask every run of a dataset to stop, on whatever machine. What is done is kept; the next create goes on."""
+    from datalake_service.catalog.stops import request_stop
+    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.stopping import running_runs
+
+    store = session.open_lake()
+    require_dataset(store, dataset)
+    request_stop(store, dataset, now=SystemClock().now())
+    events.emit(events.DATASET_STOP_REQUESTED, dataset=dataset)
+    runs = running_runs(store, dataset)
+    value = {"datasetName": dataset, "runs": [run.to_dict() for run in runs]}
+    session.output.show(value, lambda: [_asked(dataset, len(runs))])
+
+
+def _asked(dataset: str, runs: int) -> str:
+    if not runs:
+        return f"{dataset}: no run of it is known to be running; whoever works on it was asked to stop"
+    return f"{dataset}: asked {runs} {'run' if runs == 1 else 'runs'} to stop, within seconds"
+
+
+@datasets_group.command("redrive")
+@click.option(
+    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
+)
+@common_options
+def redrive_command(session: Session, config_file: str) -> None:
+    """Run again what failed, and read again from the beginning what has rejections; then merge and annotate.
+
+    For a handler that knows better now. Rows that are published already stay as they are.
+    """
+    from datalake_service.pipeline.run_choice import TaskChoice
+
+    run_dataset_file(session, config_file, choice=TaskChoice(rejected=True))
 
 
 @datasets_group.command("delete")

@@ -10,8 +10,16 @@ from typing import Final
 from datalake_service.catalog import deletions, layout
 from datalake_service.catalog.datasets import list_datasets
 from datalake_service.catalog.deletions import Deletion, DeletionStatus
+from datalake_service.catalog.tasks import TaskState, load_task
 from datalake_service.config.names import check_name
-from datalake_service.errors import DatalakeError, DatasetNotFoundError, PreconditionFailedError, StoreError
+from datalake_service.errors import (
+    DatalakeError,
+    DatasetNotFoundError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    UsageError,
+)
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_utils.clock import Clock, SystemClock
 
@@ -61,6 +69,23 @@ def require_dataset(store: ObjectStore, dataset: str) -> None:
     check_name(dataset, what="dataset")
     if next(store.list(layout.dataset_prefix(dataset)), None) is None:
         raise DatasetNotFoundError(f"no dataset {dataset!r} in {store.uri}; see: datalake datasets list")
+
+
+def require_task(store: ObjectStore, dataset: str, task: str) -> TaskState:
+    """Return one task of a dataset.
+
+    Raises:
+        DatasetNotFoundError: There is no such dataset.
+        UsageError: It has no such task.
+    """
+    require_dataset(store, dataset)
+    try:
+        if not task.isalnum():
+            raise ObjectNotFoundError(task)  # no id is like this, and it becomes a key
+        return load_task(store, dataset, task).state
+    except ObjectNotFoundError:
+        msg = f"dataset {dataset!r} has no task {task!r}; see: datalake tasks list --datasetName {dataset}"
+        raise UsageError(msg) from None
 
 
 def purge_deleted(

@@ -13,15 +13,18 @@ from logging import INFO, WARNING
 from datalake_service import events
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.deletions import require_not_deleted
+from datalake_service.catalog.stops import load_stops
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.config.available import check_available
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.settings import Settings
+from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import DatalakeError
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import Engine, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
+from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
@@ -35,6 +38,7 @@ from datalake_service.pipeline.run_report import (
     TaskTotals,
     in_groups,
 )
+from datalake_service.pipeline.stopping import RunStops
 from datalake_service.pipeline.waiting import batches_to_merge
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
@@ -47,6 +51,7 @@ def create_dataset(
     *,
     settings: Settings,
     engine: Engine,
+    choice: TaskChoice | None = None,
     observer: Observer | None = None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
@@ -60,6 +65,7 @@ def create_dataset(
         config: The dataset file.
         settings: Where the lake is, and the keys for lake and source.
         engine: Where tasks run.
+        choice: Which tasks to run; default: all that are not completed.
         observer: Told a few times a second how far it is, by the calling thread.
         stop: Set it to end the run in order; an interrupt while tasks run does that, too.
         clock: Time source.
@@ -75,8 +81,16 @@ def create_dataset(
     def opened(uri: str) -> ObjectStore:
         return open_store(uri, region=config.region, **settings.store_options())
 
+    store = opened(settings.uri)
     return run_dataset(
-        config, store=opened(settings.uri), opener=opened, engine=engine, observer=observer, stop=stop, clock=clock
+        config,
+        store=store,
+        opener=opened,
+        engine=engine,
+        choice=choice,
+        observer=observer,
+        stop=stop,
+        clock=clock,
     )
 
 
@@ -86,6 +100,7 @@ def run_dataset(
     store: ObjectStore,
     opener: OpenStore,
     engine: Engine,
+    choice: TaskChoice | None = None,
     observer: Observer | None = None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
@@ -97,12 +112,14 @@ def run_dataset(
     require_not_deleted(store, config.dataset_name)
     clock = clock or SystemClock()
     started, began = clock.now(), clock.monotonic()
+    stops = load_stops(store, config.dataset_name)  # those that come later are for this run
     if observer is not None:
         observer(RunProgress(step=RunStep.PLAN))
     record = RunRecord.begin(store, config, now=started)
     try:
-        plan = plan_run(config, store=store, open_store=opener, now=started)
-        record.will_write_to(plan.batches)
+        plan = plan_run(config, store=store, open_store=opener, now=started, stops=stops, choice=choice)
+        if isinstance(config.write_connector, DatalakeWriteConnector):
+            record.will_write_to(plan.batches)
         run = _Run(config, store, engine, observer, stop or threading.Event(), clock)
         report = run.run(plan, record)
     except KeyboardInterrupt:
@@ -125,6 +142,8 @@ class _Tasks:
     failures: tuple[FailedTask, ...]
     notes: tuple[str, ...]
     limit: str | None
+    stop_requested: bool
+    """Whether somebody's request stopped some of them, or all."""
 
 
 class _Run:
@@ -163,6 +182,7 @@ class _Run:
             failures=tasks.failures,
             notes=(*plan.notes, *in_groups(tasks.notes)),
             limit=tasks.limit,
+            stop_requested=tasks.stop_requested,
             merged=merged,
             annotators=annotators,
             rows=record.rows,
@@ -180,7 +200,9 @@ class _Run:
             if isinstance(event, TaskResult):
                 _tell_task(self._config.dataset_name, plan.before[event.task].item, event)
 
-        results = self._engine.run(plan.jobs, on_event=hear, stop=self._stop)
+        requests = RunStops(self._store, self._config.dataset_name, since=plan.stops, stop=self._stop)
+        with requests.watching():
+            results = self._engine.run(plan.jobs, on_event=hear, stop=self._stop)
         counts = watch.end()
         by_status = {status: [result for result in results if result.status is status] for status in TaskStatus}
         completed, failed = by_status[TaskStatus.COMPLETED], by_status[TaskStatus.FAILED]
@@ -196,7 +218,8 @@ class _Run:
         lost = [result for result in by_status[TaskStatus.RUNNING] if result.error and not self._stop.is_set()]
         notes = [note for result in results for note in result.notes]
         notes += [f"{plan.before[result.task].item}: {result.error}" for result in lost]
-        return _Tasks(totals, tuple(failures), tuple(notes), watch.limit)
+        alone = bool(by_status[TaskStatus.STOPPED]) and not self._stop.is_set()
+        return _Tasks(totals, tuple(failures), tuple(notes), watch.limit, requests.asked or alone)
 
     def _merge(self, record: RunRecord) -> Iterable[MergedBatch]:
         """Merge what was written to; one batch that cannot be merged does not keep the others from it."""
@@ -234,7 +257,7 @@ class _Run:
         errors = [tasks.limit, *(batch.error for batch in merged), *(outcome.error for outcome in annotators)]
         if tasks.totals.failed or any(errors):
             return RunStatus.FAILED
-        if self._stop.is_set():
+        if self._stop.is_set() or tasks.stop_requested:
             return RunStatus.STOPPED
         # Tasks that are left without a stop belong to another run by now; this one cannot say how they end.
         return RunStatus.FAILED if tasks.totals.stopped else RunStatus.COMPLETED

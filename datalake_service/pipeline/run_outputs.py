@@ -7,13 +7,25 @@ from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.read import Source
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.pipeline.engine import LakeOutput, Output
+from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of
 
 _TIMED = (Source.SQS, Source.KINESIS, Source.DYNAMODB_STREAMS)
 """Sources whose records have a time."""
 
+_CONDITIONS = (
+    "sqs_reader_task_stop_condition",
+    "kinesis_reader_task_stop_condition",
+    "stop_condition",
+    "completion_mode",
+)
+"""What manifests call the condition under which a task ends."""
 
-def output_of(config: DatasetConfig) -> Output:
+
+def output_of(config: DatasetConfig, *, open_store: OpenStore) -> Output:
     """Return where rows go."""
+    elsewhere = elsewhere_of(config, open_store=open_store)
+    if elsewhere is not None:
+        return elsewhere
     write = config.write_connector
     assert isinstance(write, DatalakeWriteConnector)  # noqa: S101 - check_available
     return LakeOutput(
@@ -28,3 +40,9 @@ def has_batches_by_time(config: DatasetConfig) -> bool:
     write = config.write_connector
     timed = config.read_connector.connector_destination in _TIMED
     return timed and isinstance(write, DatalakeWriteConnector) and has_placeholder(write.batch)
+
+
+def is_continuous(config: DatasetConfig) -> bool:
+    """Whether the source is read until somebody stops that."""
+    manifest = config.manifest_file
+    return any(str(getattr(manifest, name, "")) == "Continuous" for name in _CONDITIONS)

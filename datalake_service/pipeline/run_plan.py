@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from datalake_service.catalog.stops import StopRequests
 from datalake_service.catalog.tasks import StoredTask, TaskState, TaskStatus, create_tasks, load_tasks, reset, save_task
 from datalake_service.config.batch import DEFAULT_BATCH, batch_name
 from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
 from datalake_service.config.write import DatalakeWriteConnector
-from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
+from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from datalake_service.handling.policy import OnError
-from datalake_service.pipeline.engine import FileInput, TaskJob
+from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob
+from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
 from datalake_service.pipeline.run_outputs import output_of
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -37,6 +40,8 @@ class PlannedRun:
     notes: tuple[str, ...]
     sizes: Mapping[str, int]
     """Bytes of the inputs of jobs, by task, as far as a listing told them."""
+    stops: StopRequests = field(default_factory=StopRequests)
+    """Requests to stop that are older than this run."""
 
     @property
     def batches(self) -> tuple[str, ...]:
@@ -44,7 +49,15 @@ class PlannedRun:
         return tuple(sorted({job.batch for job in self.jobs}))
 
 
-def plan_run(config: DatasetConfig, *, store: ObjectStore, open_store: OpenStore, now: datetime) -> PlannedRun:
+def plan_run(
+    config: DatasetConfig,
+    *,
+    store: ObjectStore,
+    open_store: OpenStore,
+    now: datetime,
+    stops: StopRequests | None = None,
+    choice: TaskChoice | None = None,
+) -> PlannedRun:
     """Plan a run: create the tasks that do not exist yet, reset those whose input changed, and say which to run.
 
     Args:
@@ -52,26 +65,31 @@ def plan_run(config: DatasetConfig, *, store: ObjectStore, open_store: OpenStore
         store: The lake.
         open_store: Opens the source.
         now: Fills in the batch of new tasks.
+        stops: Requests to stop that are older than this run.
+        choice: Which tasks to run; default: all that are not completed.
 
     Raises:
         ConfigError: The source or the manifest does not exist.
+        UsageError: A task was chosen that the dataset file does not name.
         StoreError: The source or the lake cannot be read.
     """
     write = config.write_connector
-    # Where rows go elsewhere, the batch is that of the rejections.
-    batch = write.batch_name(now) if isinstance(write, DatalakeWriteConnector) else batch_name(DEFAULT_BATCH, now)
+    batch = write.batch_name(now)
     found = find_items(config, batch=batch, open_store=open_store)
     stored = _with_new_tasks(store, config.dataset_name, found.items, batch=batch, now=now)
-    stored, notes = _with_changed_reset(store, config.dataset_name, found, stored)
-    jobs = [
-        _job(config, found, item, store=store, batch=stored[item.task].state.batch)
-        for item in found.items
-        if stored[item.task].state.status is not TaskStatus.COMPLETED or not item.input.ends
-    ]
+    if choice is None:
+        stored, notes = _with_changed_reset(store, config.dataset_name, found, stored)
+        chosen = [item for item in found.items if not item.input.ends or not _is_done(stored[item.task].state)]
+    else:
+        _check_known(choice, stored)
+        chosen = [item for item in found.items if choice.takes(stored[item.task].state)]
+        stored, notes = _with_chosen_reset(store, config.dataset_name, choice, chosen, stored)
+    stops = stops or StopRequests()
+    jobs = [_job(config, found, item, store=store, batch=stored[item.task].state.batch, stops=stops) for item in chosen]
     names = {item.task: item.name for item in found.items}
     sizes = {job.task: found.listed[names[job.task]].size for job in jobs if names[job.task] in found.listed}
     before = {task: entry.state for task, entry in stored.items()}
-    return PlannedRun(tuple(jobs), before, (*found.notes, *notes), sizes)
+    return PlannedRun(tuple(jobs), before, (*found.notes, *notes), sizes, stops)
 
 
 def policy_of(config: DatasetConfig, *, share: bool) -> OnError:
@@ -111,18 +129,46 @@ def _with_changed_reset(
     return tasks, notes
 
 
+def _is_done(state: TaskState) -> bool:
+    return state.status is TaskStatus.COMPLETED
+
+
+def _check_known(choice: TaskChoice, stored: Mapping[str, StoredTask]) -> None:
+    unknown = sorted(set(choice.tasks or ()) - stored.keys())
+    if unknown:
+        raise UsageError(f"no task {', '.join(unknown)} in this dataset file; see: datalake tasks list")
+
+
+def _with_chosen_reset(
+    store: ObjectStore, dataset: str, choice: TaskChoice, chosen: Iterable[Item], stored: Mapping[str, StoredTask]
+) -> tuple[dict[str, StoredTask], list[str]]:
+    """Chosen tasks that were completed begin again, if their input is still there to be read."""
+    tasks, notes = dict(stored), []
+    for item in chosen:
+        if choice.starts_over(stored[item.task].state):
+            if item.input.ends:
+                tasks[item.task] = _reset(store, dataset, stored[item.task])
+            else:
+                notes.append(f"{item.name}: what was rejected is not in its source any more; see: datalake errors list")
+    return tasks, notes
+
+
 def _has_changed(item: Item, state: TaskState, listed: Mapping[str, ObjectMeta]) -> bool:
     """Whether the input is another version than the one that was read. One that is gone has not changed."""
-    if not isinstance(item.input, FileInput) or state.input is None:
+    if not isinstance(item.input, FileInput | MachineInput) or state.input is None:
         return False
-    key = str(state.input["key"])
-    meta = listed.get(key)
+    versions = state.input["files"].values() if isinstance(item.input, MachineInput) else [state.input]
+    return any(_is_another(item.input.store, version, listed) for version in versions)
+
+
+def _is_another(store: ObjectStore, version: Mapping[str, Any], listed: Mapping[str, ObjectMeta]) -> bool:
+    meta = listed.get(str(version["key"]))
     if meta is None:
         try:
-            meta = item.input.store.head(key)
+            meta = store.head(str(version["key"]))
         except ObjectNotFoundError:
             return False
-    return (meta.etag, meta.size) != (state.input["etag"], state.input["size"])
+    return (meta.etag, meta.size) != (version["etag"], version["size"])
 
 
 def _reset(store: ObjectStore, dataset: str, stored: StoredTask) -> StoredTask:
@@ -132,7 +178,9 @@ def _reset(store: ObjectStore, dataset: str, stored: StoredTask) -> StoredTask:
         return stored  # another run was faster, and has it
 
 
-def _job(config: DatasetConfig, found: Items, item: Item, *, store: ObjectStore, batch: str) -> TaskJob:
+def _job(
+    config: DatasetConfig, found: Items, item: Item, *, store: ObjectStore, batch: str, stops: StopRequests
+) -> TaskJob:
     engine = config.compute_engine
     return TaskJob(
         task=item.task,
@@ -145,5 +193,6 @@ def _job(config: DatasetConfig, found: Items, item: Item, *, store: ObjectStore,
         batch=batch,
         # A share is judged over the run: a small file of bad records is a small share of it.
         on_error=policy_of(config, share=False),
+        stops=stops,
         log_level=str(engine.log_level) if isinstance(engine, LocalEngine) else "WARN",
     )

@@ -126,6 +126,8 @@ class RunReport:
     """What somebody should know although it went on."""
     limit: str | None = None
     """The limit of rejections that was passed."""
+    stop_requested: bool = False
+    """Whether ``datasets stop`` or ``tasks stop`` ended tasks, and not an interrupt."""
     merged: tuple[MergedBatch, ...] = ()
     """Batches that this run merged."""
     annotators: tuple[AnnotatorOutcome, ...] = ()
@@ -181,6 +183,7 @@ class RunReport:
             "batches": [batch.to_dict() for batch in self.merged],
             "annotators": [outcome.to_dict() for outcome in self.annotators],
             "limit": self.limit,
+            "stopRequested": self.stop_requested,
             "failures": [failure.to_dict() for failure in self.failures],
             "notes": list(self.notes),
             "results": self.results(),
@@ -195,6 +198,8 @@ class RunReport:
         yield from _some("note", self.notes)
         if self.limit is not None:
             yield f"  {'limit':<12} {self.limit}"
+        if self.stop_requested:
+            yield f"  {'stopped':<12} on request; run the dataset file again to go on"
         for kind, places in self.results().items():
             yield from _some(kind, places)
         yield ""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from datalake_service.catalog.rejections import RejectionKind
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -29,6 +31,8 @@ class Refusal:
     row: Mapping[str, Any]
     message: str
     """One line that says what is wrong with the row, with the limit that it is over."""
+    kind: RejectionKind = RejectionKind.WRITE
+    """Which step could not use it."""
 
 
 class Sink(Protocol):

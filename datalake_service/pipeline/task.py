@@ -11,10 +11,9 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from datalake_service.catalog import layout
 from datalake_service.catalog.rejections import Rejection
 from datalake_service.catalog.tasks import (
     TRANSITIONS,
@@ -33,7 +32,8 @@ from datalake_service.pipeline.feed import Feed, Idle, InputChangedError, InputF
 from datalake_service.pipeline.feeds import make_feed
 from datalake_service.pipeline.sink import Sink
 from datalake_service.pipeline.sinks import make_sink
-from datalake_service.pipeline.task_rejections import RejectionFiles
+from datalake_service.pipeline.stopping import TaskStops
+from datalake_service.pipeline.task_rejections import rejection_files
 from datalake_utils.clock import Clock
 
 CHECKPOINT_SECONDS = 2.0
@@ -123,10 +123,6 @@ def _fail_if_possible(job: TaskJob, reason: str, clock: Clock) -> TaskResult:
         return TaskResult(job.task, TaskStatus.FAILED, error=reason)
 
 
-def _rejection_files(job: TaskJob) -> RejectionFiles:
-    return RejectionFiles(job.store, layout.rejected_prefix(job.dataset, job.batch), job.task)
-
-
 def _told(rejection: Rejection) -> str:
     """Why a task failed at its first rejection."""
     where = "" if rejection.start_offset is None else f" at {rejection.start_offset}"
@@ -142,7 +138,8 @@ class _Attempt:
         self._report = report
         self._clock = clock
         self._stored = load_task(job.store, job.dataset, job.task)
-        self._rejections = _rejection_files(job)
+        self._stops = TaskStops(job.store, job.dataset, job.task, since=job.stops, clock=clock)
+        self._rejections = rejection_files(job)
         self._sink: Sink | None = None
         self._base = self._stored.state.counts
         self._notes = self._stored.state.notes
@@ -171,7 +168,7 @@ class _Attempt:
     def forget(self) -> None:
         """Begin at the beginning: the input is another one now."""
         self._save(reset(self._stored.state))
-        self._rejections = _rejection_files(self._job)
+        self._rejections = rejection_files(self._job)
         self._base = self._stored.state.counts
         self._notes = self._stored.state.notes
 
@@ -268,7 +265,7 @@ class _Attempt:
                 feed.kept()  # perhaps it has not been able to tell its source
             self._saved_at, age = self._clock.monotonic(), 0.0
         self._seam_wanted = age >= CHECKPOINT_SECONDS
-        return _Ending(TaskEvent.STOP) if self._stop() else None
+        return _Ending(TaskEvent.STOP) if self._stop() or self._stops.asked(now) else None
 
     def _is_behind(self, feed: Feed) -> bool:
         """Whether a checkpoint would say anything new: a source that is waited for has nothing to be kept."""
@@ -286,7 +283,7 @@ class _Attempt:
         """Make rejections of the rows that their destination refused; returns how that ends the task, if it does."""
         refusals = sink.refused()
         for refusal in refusals:
-            self._rejections.add(rejection := feed.reject(refusal))
+            self._rejections.add(rejection := replace(feed.reject(refusal), kind=refusal.kind))
             if self._job.on_error.policy == "fail":
                 # The records behind it may be accepted already, and are written again by the next attempt.
                 return _Ending(TaskEvent.FAIL, _told(rejection), moves=False)

@@ -1,4 +1,4 @@
-"""Which batches have something to merge, by looking: for writers that do not know beforehand what they will write to."""
+"""Which batches have something to merge, by looking: for writers that do not know what they will write to."""
 
 from __future__ import annotations
 
