@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from datalake_service.aws.clients import AwsClients
+from datalake_service.catalog.stops import StopRequests
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.outputs import Elsewhere, RejectionsPlace, VectorStep
-from datalake_service.storage.base import ObjectStore
 from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput
+from datalake_service.storage.base import ObjectStore
 
 HANDLER_LOGGER = "datalake.handler"
 """The logger that handlers are given."""
@@ -39,6 +40,8 @@ class FileInput:
 
     ends: ClassVar[bool] = True
     """Whether a task that has read it to its end is done for good."""
+    endless: ClassVar[bool] = False
+    """Whether a task may never end by itself."""
     store: ObjectStore
     name: str
     """The manifest's line; the parser may resolve it to another key."""
@@ -48,6 +51,8 @@ class FileInput:
 class MachineInput:
     """One object or several, read step by step with a state-machine reader."""
 
+    ends: ClassVar[bool] = True
+    endless: ClassVar[bool] = False
     store: ObjectStore
     files: Mapping[str, str]
     """Names by file type; for a ``SingleFileStateMachineReader``, which says the type itself, one of type ``""``."""
@@ -62,6 +67,7 @@ class GeneratorInput:
     """The rows that a ``Generator`` yields."""
 
     ends: ClassVar[bool] = True
+    endless: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,11 @@ class QueueInput:
     """Its name."""
     empty_receives: int | None
     """After so many receives in a row that got nothing the task is completed; ``None``: it does not end by itself."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether the task does not end by itself."""
+        return self.empty_receives is None
 
 
 Input = FileInput | MachineInput | GeneratorInput | QueueInput | ShardInput | SegmentInput
@@ -117,6 +128,8 @@ class TaskJob:
     """Between the handler and the destination; ``None``: nothing is."""
     rejections: RejectionsPlace | None = None
     """Where rejections go; ``None``: beside the batch."""
+    stops: StopRequests = field(default_factory=StopRequests)
+    """Requests to stop that were there when the run began; a newer one stops the task."""
     log_level: str = "WARNING"
     """What the handler logs at this level and above is kept."""
 
@@ -150,9 +163,17 @@ class Engine(Protocol):
     """
 
     def run(
-        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+        self,
+        jobs: Sequence[TaskJob],
+        *,
+        on_event: Callable[[TaskProgress | TaskResult], None],
+        stop: threading.Event,
+        more: Callable[[TaskResult], Sequence[TaskJob]] | None = None,
     ) -> list[TaskResult]:
         """Run every job to its end; ``on_event`` is called by the thread that called this, as things happen.
+
+        ``more`` is asked by the same thread, after each result, for jobs that have become possible by it. Tasks whose
+        input is endless take turns if there are more of them than workers.
 
         An interrupt from the keyboard, or a request of the system to terminate, sets ``stop``; a second one gives up
         on what is running, and ``KeyboardInterrupt`` is raised.
