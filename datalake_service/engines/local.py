@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.engines.messages import Broken, Ended, Leave, Logged, Progress, Refused, Run, Stop
+from datalake_service.engines.messages import Broken, Ended, Leave, Logged, Progress, Refused, Run, Stop, Yield
 from datalake_service.engines.process import WorkerDiedError, WorkerProcess
 from datalake_service.errors import DatalakeError
 from datalake_service.events import FIELDS
@@ -29,8 +29,11 @@ from datalake_utils.clock import SystemClock
 
 MAX_DEATHS = 3
 """A task during which this many workers died is given up."""
+TURN_SECONDS = 10.0
+"""So long a task that does not end by itself may work while others wait for a worker."""
 _TICK_SECONDS = 0.2
 """How soon a ``stop`` that was set elsewhere is seen."""
+_CLOCK = SystemClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +59,37 @@ _Event = TaskProgress | TaskResult | _Interrupt | _Refusal | _SlotEnded
 class LocalEngine:
     """Runs tasks in spawned processes; see ``Engine``."""
 
-    def __init__(self, *, concurrency: int | None = None, max_deaths: int = MAX_DEATHS) -> None:
+    def __init__(
+        self, *, concurrency: int | None = None, max_deaths: int = MAX_DEATHS, turn_seconds: float = TURN_SECONDS
+    ) -> None:
         """Use at most ``concurrency`` processes (default: one for each core that this process may use)."""
         self._concurrency = concurrency or _cores()
         self._max_deaths = max_deaths
+        self._turn_seconds = turn_seconds
 
     def run(
-        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+        self,
+        jobs: Sequence[TaskJob],
+        *,
+        on_event: Callable[[TaskProgress | TaskResult], None],
+        stop: threading.Event,
+        more: Callable[[TaskResult], Sequence[TaskJob]] | None = None,
     ) -> list[TaskResult]:
         """Run every job to its end; see ``Engine.run``."""
         events: SimpleQueue[_Event] = SimpleQueue()
         queue = deque(jobs)
-        slots = [_Slot(queue, events, stop, self._max_deaths) for _ in range(min(self._concurrency, len(jobs)))]
+
+        def new_slot() -> _Slot:
+            return _Slot(queue, events, stop, self._max_deaths, self._turn_seconds)
+
+        watch = _Watch(queue, events, stop, on_event, more)
         with _signals_as_events(events):
-            for slot in slots:
-                slot.start()
             try:
-                results = _Watch(slots, events, stop, on_event).until_all_ended()
+                results = watch.until_all_ended(new_slot, most=self._concurrency)
             finally:  # also after an error in on_event
-                for slot in slots:
+                for slot in watch.slots:
                     slot.kill()
-                for slot in slots:
+                for slot in watch.slots:
                     slot.join()
         results += [TaskResult(job.task, TaskStatus.CREATED) for job in queue]
         return results
@@ -87,29 +100,33 @@ class _Watch:
 
     def __init__(
         self,
-        slots: Sequence[_Slot],
+        queue: deque[TaskJob],
         events: SimpleQueue[_Event],
         stop: threading.Event,
         on_event: Callable[[TaskProgress | TaskResult], None],
+        more: Callable[[TaskResult], Sequence[TaskJob]] | None,
     ) -> None:
-        self._slots = slots
+        self.slots: list[_Slot] = []
+        self._queue = queue
         self._events = events
         self._stop = stop
         self._on_event = on_event
+        self._more = more
         self._told = False
 
-    def until_all_ended(self) -> list[TaskResult]:
+    def until_all_ended(self, new_slot: Callable[[], _Slot], *, most: int) -> list[TaskResult]:
+        """Keep up to ``most`` slots at work while there are jobs; returns when the last one has ended."""
         results: list[TaskResult] = []
         refusal: Exception | None = None
-        interrupts = 0
-        running = len(self._slots)
-        while running:
+        running = interrupts = 0
+        while running or (self._queue and not self._stop.is_set()):
+            running += self._start(new_slot, room=most - running)
             match self._next():
                 case TaskProgress() as progress:
                     self._on_event(progress)
                 case TaskResult() as result:
                     results.append(result)
-                    self._on_event(result)
+                    self._heard(result)
                 case _Refusal(error):
                     refusal = refusal or error
                     self._stop.set()
@@ -127,6 +144,19 @@ class _Watch:
             raise refusal
         return results
 
+    def _start(self, new_slot: Callable[[], _Slot], *, room: int) -> int:
+        """Start slots for jobs that wait; returns how many."""
+        wanted = 0 if self._stop.is_set() else min(room, len(self._queue))
+        for _ in range(wanted):
+            self.slots.append(new_slot())
+            self.slots[-1].start()
+        return wanted
+
+    def _heard(self, result: TaskResult) -> None:
+        self._on_event(result)
+        if self._more is not None and not self._stop.is_set():
+            self._queue.extend(self._more(result))
+
     def _next(self) -> _Event | None:
         try:
             return self._events.get(timeout=_TICK_SECONDS)
@@ -137,7 +167,7 @@ class _Watch:
         """Pass a stop on to the workers, once."""
         if self._stop.is_set() and not self._told:
             self._told = True
-            for slot in self._slots:
+            for slot in self.slots:
                 slot.stop_worker()
 
 
@@ -145,13 +175,19 @@ class _Slot(threading.Thread):
     """Runs one job after the other, each in its worker."""
 
     def __init__(
-        self, queue: deque[TaskJob], events: SimpleQueue[_Event], stop: threading.Event, max_deaths: int
+        self,
+        queue: deque[TaskJob],
+        events: SimpleQueue[_Event],
+        stop: threading.Event,
+        max_deaths: int,
+        turn_seconds: float,
     ) -> None:
         super().__init__(daemon=True, name="slot")
         self._queue = queue
         self._events = events
         self._stopping = stop
         self._max_deaths = max_deaths
+        self._turn_seconds = turn_seconds
         self._guard = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._killed = False
@@ -163,7 +199,9 @@ class _Slot(threading.Thread):
                     job = self._queue.popleft()
                 except IndexError:
                     break
-                self._events.put(self._run_job(job))
+                ended = self._run_job(job)
+                if ended is not None:
+                    self._events.put(ended)
         finally:
             self._part_with_worker()
             self._events.put(_SlotEnded())
@@ -181,7 +219,8 @@ class _Slot(threading.Thread):
             if self._worker is not None:
                 self._worker.kill()
 
-    def _run_job(self, job: TaskJob) -> TaskResult | _Refusal:
+    def _run_job(self, job: TaskJob) -> TaskResult | _Refusal | None:
+        """Run a job to its end; ``None``: its turn is over, and it waits for another one."""
         deaths = 0
         while True:
             try:
@@ -194,13 +233,22 @@ class _Slot(threading.Thread):
                 if deaths >= self._max_deaths:
                     return _give_up(job, f"{error}; so did {deaths - 1} more that tried", pid)
 
-    def _attempt(self, job: TaskJob) -> TaskResult | _Refusal:
+    def _attempt(self, job: TaskJob) -> TaskResult | _Refusal | None:
         worker = self._have_worker()
         worker.send(Run(pickle.dumps(job)))
+        turn_ends = _CLOCK.monotonic() + self._turn_seconds
+        told = False
         while True:
             match worker.receive():
                 case Progress(progress):
                     self._events.put(progress)
+                    if job.input.endless and self._queue and not told and _CLOCK.monotonic() >= turn_ends:
+                        told = True
+                        worker.send(Yield())
+                case Ended(result) if told and result.status is TaskStatus.STOPPED and not self._stopping.is_set():
+                    # Should somebody have asked for the stop, the task ends at once when it is its turn again.
+                    self._queue.append(job)
+                    return None
                 case Logged() as logged:
                     _log(logged)
                 case Ended(result):

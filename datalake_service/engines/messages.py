@@ -33,11 +33,16 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Yield:
+    """Parent: like ``Stop``, for the task at hand only: it has had its turn, and others wait."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Parent: there are no more tasks."""
 
 
-FromParent = Hello | Run | Stop | Leave
+FromParent = Hello | Run | Stop | Yield | Leave
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
@@ -27,6 +28,7 @@ from datalake_service.engines.messages import (
     Refused,
     Run,
     Stop,
+    Yield,
 )
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob, TaskProgress
@@ -67,21 +69,22 @@ def main() -> None:
     logger.addHandler(parent)
     logger.propagate = False
     messages: SimpleQueue[FromParent] = SimpleQueue()
-    stop = threading.Event()
-    threading.Thread(target=_listen, args=(inbound, messages, stop), daemon=True, name="parent").start()
+    stop, turn_over = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(inbound, messages, stop, turn_over), daemon=True, name="parent").start()
     try:
         while isinstance(message := messages.get(), Run):
+            turn_over.clear()  # what was said about the task before comes before this message
             job: TaskJob = pickle.loads(message.job)  # noqa: S301 - our own parent wrote it
             logger.setLevel(job.log_level)
             parent.task = job.task
-            parent.send(_run(job, parent, stop))
+            parent.send(_run(job, parent, lambda: stop.is_set() or turn_over.is_set()))
     except Exception as error:  # noqa: BLE001 - top of the process
         traceback.print_exc()
         parent.send(Broken(f"{type(error).__name__}: {error}"))
         sys.exit(1)
 
 
-def _run(job: TaskJob, parent: _Parent, stop: threading.Event) -> Ended | Refused:
+def _run(job: TaskJob, parent: _Parent, stop: Callable[[], bool]) -> Ended | Refused:
     clock = SystemClock()
     last = clock.monotonic()
 
@@ -92,7 +95,7 @@ def _run(job: TaskJob, parent: _Parent, stop: threading.Event) -> Ended | Refuse
             last = clock.monotonic()
 
     try:
-        return Ended(run_task(job, stop=stop.is_set, report=report, clock=clock))
+        return Ended(run_task(job, stop=stop, report=report, clock=clock))
     except UsageError as error:
         return Refused(error)
 
@@ -107,13 +110,17 @@ def _take_pipes() -> tuple[Connection, Connection]:
     return Connection(inbound, writable=False), Connection(outbound, readable=False)
 
 
-def _listen(inbound: Connection, messages: SimpleQueue[FromParent], stop: threading.Event) -> None:
+def _listen(
+    inbound: Connection, messages: SimpleQueue[FromParent], stop: threading.Event, turn_over: threading.Event
+) -> None:
     """Hand on what the parent says. Without a parent nobody may go on: another run may have the task already."""
     try:
         while True:
             message: FromParent = inbound.recv()
             if isinstance(message, Stop):
                 stop.set()
+            elif isinstance(message, Yield):
+                turn_over.set()
             else:
                 messages.put(message)
     except (EOFError, OSError):

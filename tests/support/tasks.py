@@ -198,10 +198,16 @@ class InlineEngine:
         """The sources of the tasks that were run, in order."""
 
     def run(
-        self, jobs: Sequence[TaskJob], *, on_event: Callable[[TaskProgress | TaskResult], None], stop: threading.Event
+        self,
+        jobs: Sequence[TaskJob],
+        *,
+        on_event: Callable[[TaskProgress | TaskResult], None],
+        stop: threading.Event,
+        more: Callable[[TaskResult], Sequence[TaskJob]] | None = None,
     ) -> list[TaskResult]:
         results = []
-        for job in jobs:
+        waiting = list(jobs)
+        for job in waiting:
             if stop.is_set():
                 results.append(TaskResult(job.task, TaskStatus.CREATED))
                 continue
@@ -209,4 +215,5 @@ class InlineEngine:
             result = run_task(job, stop=stop.is_set, report=on_event, clock=TickingClock(0.01))
             on_event(result)
             results.append(result)
+            waiting.extend(more(result) if more is not None else ())
         return results

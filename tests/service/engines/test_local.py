@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -12,7 +14,7 @@ from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.local import LocalEngine
 from datalake_service.errors import HandlerLoadError
 from datalake_service.events import FIELDS
-from datalake_service.pipeline.engine import TaskProgress, TaskResult
+from datalake_service.pipeline.engine import GeneratorInput, TaskProgress, TaskResult
 from datalake_service.storage import FolderStore
 from tests.support.repository import ROOT
 from tests.support.tasks import (
@@ -271,3 +273,61 @@ def test_a_worker_starts_light() -> None:
 def test_no_jobs_is_no_work(store: FolderStore) -> None:
     """And starts no process."""
     assert LocalEngine().run([], on_event=Listener(), stop=threading.Event()) == []
+
+
+# Tasks that do not end ------------------------------------------------------------------------------------------------
+
+ENDLESS = """
+class Rows(Generator):
+    def generate(self):
+        number = 0
+        while True:
+            yield {"n": number}
+            number += 1
+            time.sleep(0.005)
+"""
+
+
+class EndlessInput(GeneratorInput):
+    """A generator of which the engine knows that it does not end."""
+
+    endless: ClassVar[bool] = True
+
+
+def test_tasks_that_do_not_end_take_turns(store: FolderStore, tmp_path: Path) -> None:
+    """Three of them and one process: each one works, none is lost, and a stop ends them all."""
+    folder = write_module(tmp_path / "code", "import time\n" + ENDLESS)
+    jobs = [replace(generator_job(store, folder, task=f"t{n}"), input=EndlessInput()) for n in range(3)]
+    turns: list[str] = []
+    stop = threading.Event()
+
+    def listen(event: TaskProgress | TaskResult) -> None:
+        if isinstance(event, TaskProgress) and event.counts.records and turns[-1:] != [event.task]:
+            turns.append(event.task)
+            if len(turns) == 5:
+                stop.set()
+
+    engine = LocalEngine(concurrency=1, turn_seconds=0.1)
+    results = {result.task: result for result in engine.run(jobs, on_event=listen, stop=stop)}
+    assert turns[:3] == ["t0", "t1", "t2"]
+    assert turns[3:5] == ["t0", "t1"]
+    assert results.keys() == {"t0", "t1", "t2"}
+    assert {result.status for result in results.values()} == {TaskStatus.STOPPED, TaskStatus.CREATED}
+    assert {state_of(store, task).status for task in results} == {TaskStatus.STOPPED}
+
+
+def test_a_result_may_make_more_tasks_possible(store: FolderStore, tmp_path: Path) -> None:
+    """A shard is read when its parents are; the processes that had nothing to do are used again."""
+    folder = write_module(tmp_path / "code", ROWS)
+    jobs = [generator_job(store, folder, task=f"t{number}") for number in range(4)]
+    following = {"t0": jobs[1:3], "t2": jobs[3:]}
+    results = LocalEngine(concurrency=2).run(
+        jobs[:1],
+        on_event=Listener(),
+        stop=threading.Event(),
+        more=lambda result: following.get(result.task, []),
+    )
+    assert results[0].task == "t0"
+    assert {result.task: result.status for result in results} == dict.fromkeys(
+        ["t0", "t1", "t2", "t3"], TaskStatus.COMPLETED
+    )
