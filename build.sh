@@ -11,6 +11,7 @@ usage: ./build.sh COMMAND [arguments]
   quickstart            run the example in example_configs/quickstart on a folder, then export it
   test [arguments]      run the tests; arguments go to pytest
   soak [seconds [seed]] simulate writers, merges, annotators and readers under faults for so long (default: 600)
+  conformance [store..] try real S3 servers: what each honours, as a table (default: all that can be found)
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
   bench [name [args]]   run all benchmarks, or one; arguments go to it
@@ -223,6 +224,10 @@ case $command in
     soak)
         dev
         exec "$BIN/python" -m tests.simulation.soak "$@"
+        ;;
+    conformance)
+        dev
+        exec "$BIN/python" -m tests.conformance.run "$@"
         ;;
     -h | --help | help) usage ;;
     *)

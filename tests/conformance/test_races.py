@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Barrier, Event, Semaphore
 from typing import get_args
 
 import pytest
@@ -84,11 +84,12 @@ def test_a_pinned_read_sees_one_version(lake: ObjectStore, note: Note) -> None:
     """While the object is replaced all the time: all of one version or an error, never a mixture, never less."""
     size, replacements = 2_000_000, 60 if FULL else 12
     lake.put("big", b"0" * size, mode=CreateOnly())
-    done = Event()
+    done, tried = Event(), Semaphore(0)
     seen: Counter[str] = Counter()
 
     def replace() -> None:
         for number in range(replacements):
+            tried.acquire()  # one read for each replacement, so that some of them come to their end
             lake.put("big", str(number % 10).encode() * size, mode=Overwrite())
         done.set()
 
@@ -99,6 +100,8 @@ def test_a_pinned_read_sees_one_version(lake: ObjectStore, note: Note) -> None:
             except PreconditionFailedError:
                 seen["replaced meanwhile"] += 1
                 continue
+            finally:
+                tried.release()
             seen["one version"] += 1
             assert len(pieces) == size
             assert len(set(pieces)) == 1
