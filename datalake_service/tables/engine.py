@@ -71,6 +71,8 @@ class Engine:
                 "python_enable_replacements": "false",
             }
         )
+        # It would go to standard output, among the rows of an export.
+        self.connection.execute("SET enable_progress_bar = false")
 
     def lock(self, paths: Sequence[str] = ()) -> None:
         """From now on only ``paths`` can be read, nothing written, no extension loaded, no setting changed.

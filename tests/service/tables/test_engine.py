@@ -63,6 +63,13 @@ def test_a_file_that_is_replaced_can_still_be_read(folder_store: FolderStore, mo
         one.close()
 
 
+def test_a_long_query_shows_no_progress() -> None:
+    """Standard output belongs to the rows; a bar would come after two seconds, into a pipe as well."""
+    engine = Engine(EngineLimits())
+    assert engine.connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(False,)]
+    engine.close()
+
+
 def test_names_of_the_program_are_no_tables() -> None:
     """DuckDB would look for variables of the caller."""
     a_variable = [1, 2, 3]
