@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import commit_model, lease_model
+from tests.model import commit_model, lease_model, shared_model
 from tests.model.explorer import explore
 
 LEASE_ACTIONS = {
@@ -17,6 +17,12 @@ COMMIT_ACTIONS = {
     "commit-answer-lost", "commit-refused", "commit-lost", "commit-delayed", "read-back-mine", "read-back-other",
     "delete", "done",
 }  # fmt: skip
+SHARED_ACTIONS = {
+    "tick", "late", "drop", "crash", "renew", "renew-delayed", "create", "look", "read-claim", "claim", "claim-delayed",
+    "read-finished", "ask", "flush", "give-back", "end",
+}  # fmt: skip
+ALONE_ACTIONS = {"take-lease", "nobody-shares", "refused", "release"}
+TWO_WORKERS_ACTIONS = {"claim-refused", "take-away", "wait"}
 
 
 def check_lease(bugs: set[str]) -> lease_model.State | None:
@@ -73,3 +79,41 @@ def test_each_rule_of_the_commit_is_needed(bug: str, invariant: str) -> None:
     # A row can only be taken in twice by the third merge, and needs no crash for it.
     bounds = {"attempts": 3, "crashes": 0} if bug == "no-collapse" else {}
     assert check_commit({bug}, **bounds) == invariant
+
+
+def check_shared(bugs: set[str], *, alone: bool, crashes: int) -> str | None:
+    """Explore a shared annotator (two workers, or one and one that works alone); returns the violated invariant."""
+    model = shared_model.SharedModel(bugs=frozenset(bugs))
+    first = shared_model.initial(1 if alone else 2, alone=alone, crashes=crashes)
+    report = explore(first, model.steps, shared_model.INVARIANTS)
+    if not bugs:
+        assert report.labels >= SHARED_ACTIONS | (ALONE_ACTIONS if alone else TWO_WORKERS_ACTIONS)
+        assert report.violation is None, str(report.violation)
+    return report.violation.invariant if report.violation else None
+
+
+@pytest.mark.parametrize(("alone", "crashes"), [(True, 3), (False, 1)])
+def test_one_worker_at_a_time_acts_on_a_batch(alone: bool, crashes: int) -> None:  # noqa: FBT001
+    """Late renewals, late claims, crashes: no two act on a batch, no row is asked that is stored or in flight."""
+    assert check_shared(set(), alone=alone, crashes=crashes) is None
+
+
+@pytest.mark.parametrize(
+    ("bug", "alone"),
+    [
+        ("look-first", True),
+        ("no-fence", True),
+        ("no-fence", False),
+        ("no-condition", False),
+        ("worker-first", False),
+        ("give-back-first", False),
+    ],
+)
+def test_each_rule_of_sharing_is_needed(bug: str, alone: bool) -> None:  # noqa: FBT001
+    """With one rule switched off, the search finds two workers on one batch."""
+    assert check_shared({bug}, alone=alone, crashes=0) == "at most one acts on the batch"
+
+
+def test_finished_rows_are_read_after_the_batch_is_claimed() -> None:
+    """Before it, what a worker stored before it died would be missed."""
+    assert check_shared({"finished-first"}, alone=False, crashes=0) == "no row is asked that is stored or in flight"
