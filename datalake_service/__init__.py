@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datalake_interfaces.annotators import Annotation, DataItem
+    from datalake_service.catalog.leases import S3Lock
     from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
     from datalake_service.config.streaming import StreamingConfigs
     from datalake_service.errors import AnnotationLockError, DatasetNotMergedError
+    from datalake_service.mutex.lock import WSSMutex
     from datalake_service.tool import S3DataTool
 
 __all__ = [
@@ -25,11 +27,13 @@ __all__ = [
     "FilterNode",
     "RawDuckFilter",
     "S3DataTool",
+    "S3Lock",
     "StreamingConfigs",
+    "WSSMutex",
 ]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> object:  # noqa: PLR0911 - one for each module
     """Load a public name."""
     match name:
         case "AllFilter" | "AnyFilter" | "BooleanFilter" | "FilterNode" | "RawDuckFilter":
@@ -48,6 +52,14 @@ def __getattr__(name: str) -> object:
             from datalake_service import tool
 
             return tool.S3DataTool
+        case "S3Lock":
+            from datalake_service.catalog import leases
+
+            return leases.S3Lock
+        case "WSSMutex":
+            from datalake_service.mutex import lock
+
+            return lock.WSSMutex
         case "StreamingConfigs":
             from datalake_service.config import streaming
 

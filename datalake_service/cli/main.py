@@ -20,6 +20,7 @@ from datalake_service.cli.errors import errors_group
 from datalake_service.cli.export import export_command
 from datalake_service.cli.fsck import fsck_command
 from datalake_service.cli.locks import locks_group
+from datalake_service.cli.mutex import mutex_group
 from datalake_service.cli.output import printable, say
 from datalake_service.cli.schema import schema_command
 from datalake_service.cli.session import InterruptedCommandError, NobodyReadsError
@@ -48,6 +49,7 @@ for _command in (
     tasks_group,
     errors_group,
     locks_group,
+    mutex_group,
     clean_up_command,
     fsck_command,
     export_command,

@@ -17,9 +17,13 @@ from pydantic import SecretStr
 
 from datalake_service.config.location import DEFAULT_URI, join_s3, resolve_uri, without_credentials
 from datalake_service.errors import ConfigError
+from datalake_service.mutex.protocol import check_base_url
 
 ENV_FILE: Final = Path(".env")
 """Looked for in the current folder only."""
+
+MUTEX_TOKEN: Final = "WSS_MUTEX_TOKEN"  # noqa: S105 - its name
+"""The variable that the server of the mutex reads as well."""
 
 VARIABLES: Final = {
     "DATALAKE_URI": "the lake: s3://bucket/prefix, or a folder",
@@ -28,6 +32,8 @@ VARIABLES: Final = {
     "S3_ENDPOINT_URL": "the server of an S3-compatible store; default: AWS",
     "S3_ACCESS_KEY": "key of the store; default: what AWS tools use (profile, role, AWS_ variables)",
     "S3_SECRET_KEY": "belongs to S3_ACCESS_KEY",
+    "WSS_MUTEX_BASE_URL": "the server of the mutex, for a store that ignores conditional writes",
+    MUTEX_TOKEN: "what that server wants to be shown",
 }
 """Every variable that counts."""
 
@@ -46,6 +52,10 @@ class Settings:
     """Key of the store; ``None``: what AWS tools use."""
     secret_key: SecretStr | None = None
     """Belongs to ``access_key``."""
+    mutex_url: str | None = None
+    """The server of the mutex, for a store that ignores conditional writes."""
+    mutex_token: SecretStr | None = None
+    """What that server wants to be shown."""
 
     @classmethod
     def load(
@@ -55,6 +65,8 @@ class Settings:
         endpoint_url: str | None = None,
         access_key: str | None = None,
         secret_key: str | None = None,
+        mutex_url: str | None = None,
+        mutex_token: str | None = None,
         environ: Mapping[str, str] | None = None,
         env_file: Path | None = ENV_FILE,
     ) -> Settings:
@@ -65,6 +77,8 @@ class Settings:
             endpoint_url: The server, if the caller knows it.
             access_key: Key, if the caller has one; then ``secret_key`` is needed too.
             secret_key: Belongs to ``access_key``.
+            mutex_url: The server of the mutex, if the caller knows it.
+            mutex_token: What that server wants to be shown, if the caller knows it.
             environ: Variables; default: those of this process.
             env_file: File with more variables; a missing one is no error. ``None``: there is none.
 
@@ -76,9 +90,19 @@ class Settings:
         root, named_by = _root(uri, values, problems)
         endpoint = _endpoint(endpoint_url, values, problems)
         keys = _keys(access_key, secret_key, values, problems)
+        mutex = _mutex(mutex_url, values, problems)
+        token = mutex_token or values.get(MUTEX_TOKEN)
         if problems:
             raise ConfigError("the settings of the lake cannot work", tuple(problems))
-        return cls(uri=root, named_by=named_by, endpoint_url=endpoint, access_key=keys[0], secret_key=keys[1])
+        return cls(
+            uri=root,
+            named_by=named_by,
+            endpoint_url=endpoint,
+            access_key=keys[0],
+            secret_key=keys[1],
+            mutex_url=mutex,
+            mutex_token=SecretStr(token) if token else None,
+        )
 
     def store_options(self) -> dict[str, str | None]:
         """Keyword arguments for ``open_store``. Holds secrets in the clear: pass it on, never print it."""
@@ -86,6 +110,8 @@ class Settings:
             "endpoint_url": self.endpoint_url,
             "access_key": self.access_key.get_secret_value() if self.access_key else None,
             "secret_key": self.secret_key.get_secret_value() if self.secret_key else None,
+            "mutex_url": self.mutex_url,
+            "mutex_token": self.mutex_token.get_secret_value() if self.mutex_token else None,
         }
 
 
@@ -183,6 +209,17 @@ def _endpoint(argument: str | None, values: Mapping[str, str], problems: list[st
     elif "@" in parts.netloc:
         problems.append(f"{name}: put the keys into S3_ACCESS_KEY and S3_SECRET_KEY, not into the URL")
     return endpoint
+
+
+def _mutex(argument: str | None, values: Mapping[str, str], problems: list[str]) -> str | None:
+    url = argument or values.get("WSS_MUTEX_BASE_URL")
+    if url is None:
+        return None
+    try:
+        return check_base_url(url, name="mutex URL" if argument else "WSS_MUTEX_BASE_URL")
+    except ConfigError as error:
+        problems.append(error.message)
+        return None
 
 
 def _keys(

@@ -26,6 +26,8 @@ def open_store(
     secret_key: str | None = None,
     session_token: str | None = None,
     region: str | None = None,
+    mutex_url: str | None = None,
+    mutex_token: str | None = None,
 ) -> ObjectStore:
     """Return the store at ``uri``, with retries. Asks nothing of it yet: a wrong address shows at first use.
 
@@ -37,6 +39,8 @@ def open_store(
         secret_key: Belongs to ``access_key``.
         session_token: Belongs to temporary credentials.
         region: Of the bucket; none means what the AWS configuration says.
+        mutex_url: Server of the mutex, used if the store turns out to ignore conditions; not needed for others.
+        mutex_token: What that server wants to be shown.
 
     Raises:
         ConfigError: The address or the combination cannot work.
@@ -67,7 +71,11 @@ def open_store(
         session_token=session_token or None,
         region=region or None,
     )
-    return RetryingStore(store)
+    if not mutex_url:
+        return RetryingStore(store)
+    from datalake_service.storage.mutexed import MutexedStore
+
+    return RetryingStore(MutexedStore(store, mutex_url, token=mutex_token or None))
 
 
 def _folder(path: str) -> Path:

@@ -11,7 +11,7 @@ import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ from datalake_service.errors import (
     PreconditionFailedError,
     StoreError,
 )
-from datalake_service.storage.base import ObjectMeta, PutMode
+from datalake_service.storage.base import Leftover, ObjectMeta, PutMode
 from datalake_service.storage.files import in_words
 from datalake_service.storage.keys import check_key, check_prefix
 from datalake_service.storage.probe import SCRATCH_PREFIX
@@ -30,8 +30,10 @@ from datalake_service.storage.s3_client import S3Bucket
 from datalake_service.storage.s3_errors import CLIENT_ERRORS, status_of, translate, translate_failure
 from datalake_service.storage.s3_multipart import JoinCheck
 from datalake_service.storage.s3_put import S3Put, bare, meta_of
+from datalake_service.storage.s3_staged import S3Staged, abort
 from datalake_service.storage.s3_stream import ACTION as READ
 from datalake_service.storage.s3_stream import S3Stream
+from datalake_service.storage.staged import Staged
 from datalake_utils.clock import Clock, SystemClock
 
 SINGLE_PUT_LIMIT = 5 * 1024**3
@@ -44,6 +46,7 @@ _PART = 64 * 1024**2
 _DELETE_BATCH = 1_000
 _RANGE_NOT_SATISFIABLE = 416
 _LIST = "s3:ListBucket"
+_LIST_UPLOADS = "s3:ListBucketMultipartUploads"
 
 
 class S3Store:
@@ -207,22 +210,35 @@ class S3Store:
                 if failure.get("Code") != "NoSuchKey":
                     raise translate_failure(failure, self._bucket.place, action="s3:DeleteObject")
 
-    def clean_leftovers(self, *, older_than: timedelta) -> int:
+    def find_leftovers(self, prefix: str) -> Iterator[Leftover]:
+        """Unfinished multipart uploads; see ``scratch.find_leftovers``."""
+        for page in self._pages("list_multipart_uploads", action=_LIST_UPLOADS, prefix=prefix):
+            for upload in page.get("Uploads", ()):
+                key = upload["Key"][len(self._root) :]
+                yield Leftover(key, "an unfinished upload", upload["Initiated"].astimezone(UTC))
+
+    def clean_leftovers(self, *, older_than: timedelta, now: datetime | None = None) -> int:
         """Abort multipart uploads that were begun more than ``older_than`` ago; returns how many."""
-        limit = self._clock.now() - older_than
+        limit = (now or self._clock.now()) - older_than
         aborted = 0
-        for page in self._pages("list_multipart_uploads", action="s3:ListBucketMultipartUploads", prefix=""):
+        for page in self._pages("list_multipart_uploads", action=_LIST_UPLOADS, prefix=""):
             for upload in page.get("Uploads", ()):
                 if upload["Initiated"].astimezone(UTC) < limit:
-                    with contextlib.suppress(ObjectNotFoundError):
-                        self._bucket.send(
-                            "abort_multipart_upload",
-                            action="s3:AbortMultipartUpload",
-                            key=upload["Key"],
-                            UploadId=upload["UploadId"],
-                        )
+                    abort(self._bucket, upload["Key"], upload["UploadId"])
                     aborted += 1
         return aborted
+
+    def stage(self, key: str, body: bytes | Path) -> S3Staged:
+        """Write a body that nobody sees yet; see ``StagingStore.stage``."""
+        check_key(key)
+        return S3Staged.send(self._bucket, self._full(key), body, part_size=self._part_size, clock=self._clock)
+
+    def discard_staged(self, key: str, *, keep: Staged) -> None:
+        """Abort every other unfinished upload of this key; see ``StagingStore.discard_staged``."""
+        for page in self._pages("list_multipart_uploads", action=_LIST_UPLOADS, prefix=key):
+            for upload in page.get("Uploads", ()):
+                if upload["Key"] == self._full(key) and upload["UploadId"] != keep.name:
+                    abort(self._bucket, upload["Key"], upload["UploadId"])
 
     # Listing -----------------------------------------------------------------------------------------
 

@@ -46,6 +46,11 @@ class Upload:
         self._parts: list[dict[str, object]] = []
         self._stop = threading.Event()
 
+    @property
+    def id(self) -> str:
+        """Its name at the store."""
+        return self._id
+
     def begin(self, metadata: dict[str, object]) -> None:
         """Open the upload. ``metadata`` are further parameters of the request."""
         answer = self._bucket.send("create_multipart_upload", action=_ACTION, key=self._key, **metadata)

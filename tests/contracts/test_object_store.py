@@ -26,9 +26,13 @@ from datalake_service.errors import (
     StoreError,
 )
 from datalake_service.storage import CreateOnly, FolderStore, IfMatch, ObjectStore, Overwrite, RetryingStore, open_store
+from datalake_service.storage.mutexed import MutexedStore
 from datalake_service.storage.observed import ObservedStore, RequestCounts
+from datalake_utils.ids import random_hex
 from tests.support.faulty_store import FaultyStore
+from tests.support.mutex_server import mutex_server
 from tests.support.servers import S3Server
+from tests.support.staging_store import StagingStore
 
 PREFIX = "some/prefix"
 KEYS = (
@@ -119,6 +123,8 @@ KINDS = [
     "s3-plain",
     "s3-all",
     "s3-opened",
+    "folder-mutexed",
+    "s3-mutexed",
 ]
 
 
@@ -126,6 +132,8 @@ KINDS = [
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     """A new lake of each kind."""
     kind, _, wrapper = request.param.partition("-")
+    if wrapper == "mutexed":
+        return _mutexed(kind, tmp_path / "lake", request)
     if kind == "folder":
         root = tmp_path / "lake"
         if wrapper == "opened":
@@ -138,6 +146,26 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     if wrapper == "opened":
         return Lake(open_store(f"s3://{bucket}/{PREFIX}/", **server.options), side)
     return Lake(WRAPPERS[wrapper](server.store_in(bucket, PREFIX)), side)
+
+
+def _mutexed(kind: str, root: Path, request: pytest.FixtureRequest) -> Lake:
+    """A store that ignores conditions, or is taken for one, with the mutex."""
+    mutex_url: str = request.getfixturevalue("mutex_url")
+    if kind == "folder":
+        careless = StagingStore(FolderStore(root, durable=False), uri=f"s3://bucket/{random_hex(8)}")
+        return Lake(RetryingStore(MutexedStore(careless, mutex_url)), Files(root))
+    server: S3Server = request.getfixturevalue("s3_server")
+    bucket = server.make_bucket()
+    store = MutexedStore(server.store_in(bucket, PREFIX), mutex_url)
+    store._needed = True
+    return Lake(RetryingStore(store), Bucket(server, bucket))
+
+
+@pytest.fixture(scope="session")
+def mutex_url() -> Iterator[str]:
+    """The server of the mutex."""
+    with mutex_server() as url:
+        yield url
 
 
 # Writing and reading ---------------------------------------------------------------------------------
@@ -549,7 +577,7 @@ def test_writes_and_deletes_in_one_folder_at_once(lake: Lake) -> None:
 
 def test_stores_can_be_sent_to_another_process(lake: Lake) -> None:
     """A store that was pickled and unpickled reaches the same objects."""
-    if any(isinstance(store, (FaultyStore, ObservedStore)) for store in _layers(lake.store)):
+    if any(isinstance(store, (FaultyStore, ObservedStore, StagingStore)) for store in _layers(lake.store)):
         pytest.skip("wrappers of tests stay in their process")
     lake.store.put("a", b"1", mode=CreateOnly())
     other: ObjectStore = pickle.loads(pickle.dumps(lake.store))

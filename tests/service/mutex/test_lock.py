@@ -1,0 +1,525 @@
+"""The short lock over real connections: one holder at a time, and every wait has an end."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.sync.server import serve
+from websockets.typing import Origin
+
+from datalake_service import WSSMutex
+from datalake_service.errors import AccessDeniedError, ConfigError, LeaseLostError, StoreError, StoreUnavailableError
+from datalake_service.mutex import client as client_module
+from datalake_service.mutex import protocol, wire
+from datalake_service.mutex.client import Mutex
+from datalake_service.mutex.protocol import LONGEST_TTL, lock_url
+from datalake_utils.clock import Clock, ManualClock
+from tests.support.mutex_server import mutex_server
+
+TTL = timedelta(seconds=10)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server that grants at once."""
+    with mutex_server() as found:
+        yield found
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A lock that no other test uses."""
+    return str(request.node.nodeid)
+
+
+def mutex(url: str, name: str, *, ttl: timedelta = TTL, clock: Clock | None = None, owner: str = "somebody") -> Mutex:
+    """A client of its own."""
+    return Mutex(url, name, ttl=ttl, clock=clock, owner=owner)
+
+
+def drop(lock: Mutex) -> None:
+    """Break the connection without a word."""
+    assert lock._wire is not None
+    lock._wire._connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+# One holder -------------------------------------------------------------------------------------------------
+
+
+def test_async_with_enters_and_tells(url: str, name: str) -> None:
+    """The block runs with or without the lock; the lock says which, and is given back in the end."""
+
+    async def fail_inside(lock: WSSMutex) -> None:
+        async with lock:
+            assert lock
+            _ = 1 / 0
+
+    async def run() -> None:
+        async with WSSMutex(url, name, owner="the first") as first:
+            assert first
+            async with WSSMutex(url, name, wait_ms=0) as second:
+                assert not second
+                assert second.holder is not None
+                assert second.holder.in_words() == "the first, for 10 s at most"
+            assert first, "a lock that was not taken gives nothing back"
+            await first.renew()
+        assert not first
+        third = WSSMutex(url, name)
+        with pytest.raises(ZeroDivisionError):
+            await fail_inside(third)
+        assert not third
+        async with WSSMutex(url, name, wait_ms=0) as fourth:
+            assert fourth
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("one", "other"), [("a/b", "a-b"), ("a b", "a+b"), ("a%2Fb", "a/b"), ("ä", "a"), ("A", "a")])
+def test_different_names_are_different_locks(url: str, one: str, other: str) -> None:
+    """Nothing is replaced in a name."""
+    first, second = mutex(url, one), mutex(url, other)
+    assert first.acquire()
+    assert second.acquire()
+    first.release()
+    second.release()
+
+
+def test_who_waits_gets_it_when_it_is_given_back(url: str, name: str) -> None:
+    """Long before the time limit."""
+    first, second = mutex(url, name), mutex(url, name)
+    assert first.acquire()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(second.acquire, wait=timedelta(seconds=60))
+        while second.holder is None:
+            time.sleep(0.01)
+        assert not waiting.done()
+        first.release()
+        assert waiting.result(30)
+    second.release()
+
+
+def test_of_many_threads_one_at_a_time_holds_it(url: str, name: str) -> None:
+    """Each reads a number, dawdles, and writes back one more: none is lost."""
+    count = 0
+
+    def add(_: int) -> None:
+        nonlocal count
+        lock = mutex(url, name)
+        assert lock.acquire(wait=timedelta(seconds=60))
+        seen = count
+        time.sleep(0.005)
+        count = seen + 1
+        assert lock.held
+        lock.release()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert count == 40
+
+
+# Time limits ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ttl_ms", [0, -1, 60_001])
+def test_a_time_limit_is_a_minute_at_most(url: str, name: str, ttl_ms: int) -> None:
+    """The client says so before it asks."""
+    with pytest.raises(ValueError, match="between 1 ms and 60 s"):
+        WSSMutex(url, name, ttl_ms=ttl_ms)
+
+
+def test_the_server_grants_no_more_than_a_minute(url: str, name: str) -> None:
+    """Whatever a client of another make asks for."""
+    lock = mutex(url, name)
+    lock._ttl = LONGEST_TTL * 2
+    with pytest.raises(StoreError, match="ttlMs must be 1 to 60000"):
+        lock.acquire()
+
+
+def test_a_holder_that_sleeps_too_long_holds_nothing(name: str) -> None:
+    """It knows by its own clock, the server by its own; what it does late harms nobody."""
+    server, sleeper_clock = ManualClock(), ManualClock()
+    with mutex_server(clock=server) as url:
+        sleeper, second, third = mutex(url, name, clock=sleeper_clock), mutex(url, name), mutex(url, name)
+        assert sleeper.acquire()
+        sleeper_clock.advance(10)
+        assert not sleeper.held
+        assert not second.acquire(), "the server keeps it a little longer"
+        server.advance(10.2)
+        assert second.acquire()
+        with pytest.raises(LeaseLostError, match="ran out"):
+            sleeper.renew()
+        sleeper.release()
+        assert second.held
+        assert not third.acquire()
+        second.release()
+
+
+def test_a_renewal_that_comes_too_late_is_no_renewal(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may have had the lock between the old time limit and the answer."""
+    clock = ManualClock()
+    lock = mutex(url, name, clock=clock)
+    assert lock.acquire()
+    ask = wire.Wire.ask
+
+    def slow(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
+        clock.advance(11)
+        return ask(self, kind, **arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(wire.Wire, "ask", slow)
+    with pytest.raises(LeaseLostError, match="in time"):
+        lock.renew()
+    assert not lock.held
+
+
+def test_a_lock_is_renewed_again_and_again(name: str) -> None:
+    """Its deadline counts from before each request."""
+    server, mine = ManualClock(), ManualClock()
+    with mutex_server(clock=server) as url:
+        lock, other = mutex(url, name, clock=mine), mutex(url, name)
+        assert lock.acquire()
+        for _ in range(5):
+            server.advance(9)
+            mine.advance(9)
+            lock.renew()
+            assert lock.remaining == 10
+            assert not other.acquire()
+        lock.release()
+
+
+def test_waiting_ends(url: str, name: str) -> None:
+    """A lock that is never given back is not waited for longer than was said."""
+    first, clock = mutex(url, name), ManualClock()
+    second = mutex(url, name, clock=clock)
+    assert first.acquire()
+    assert not second.acquire(wait=timedelta(seconds=3))
+    assert clock.monotonic() <= 3
+    first.release()
+
+
+# Broken connections -----------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_broke_ends_no_lock(url: str, name: str) -> None:
+    """Its holder may be at work: it can renew, and give back, over another connection."""
+    first, second = mutex(url, name), mutex(url, name)
+    assert first.acquire()
+    drop(first)
+    assert not second.acquire(wait=timedelta(milliseconds=300))
+    with pytest.raises(StoreUnavailableError, match="broke"):
+        first.renew()
+    assert first.held, "until its old deadline"
+    first.renew()
+    drop(first)
+    with pytest.raises(StoreUnavailableError):
+        first.renew()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+def test_a_holder_that_vanished_is_waited_for(name: str) -> None:
+    """Nobody knows what it has under way: its time limit decides."""
+    clock = ManualClock()
+    with mutex_server(clock=clock) as url:
+        dead, next_one = mutex(url, name), mutex(url, name)
+        assert dead.acquire()
+        drop(dead)
+        clock.advance(10)
+        assert not next_one.acquire()
+        clock.advance(0.2)
+        assert next_one.acquire()
+        next_one.release()
+
+
+def test_a_broken_connection_hides_no_error(url: str, name: str) -> None:
+    """Giving back fails quietly; what the body raised comes out."""
+
+    async def run() -> None:
+        async with WSSMutex(url, name) as lock:
+            drop(lock._mutex)
+            raise KeyError("the body's")
+
+    with pytest.raises(KeyError, match="the body's"):
+        asyncio.run(run())
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server granted it: the same client gets it again at once, and does not wait for itself."""
+    ask, asked = wire.Wire.ask, []
+
+    def lossy(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
+        answer = ask(self, kind, **arguments)  # type: ignore[arg-type]
+        asked.append(answer["type"])
+        if len(asked) == 1:
+            raise StoreUnavailableError("planned: lost")
+        return answer
+
+    monkeypatch.setattr(wire.Wire, "ask", lossy)
+    lock = mutex(url, name)
+    assert lock.acquire(wait=timedelta(seconds=5))
+    assert asked == ["granted", "granted"]
+    lock.release()
+
+
+def test_a_server_that_was_started_again_grants_nothing_at_first(name: str) -> None:
+    """It cannot know what the one before it granted; the holder, who knows, goes on until its deadline."""
+    server = ManualClock()
+    with mutex_server(clock=server) as url:
+        holder = mutex(url, name)
+        assert holder.acquire()
+    port = urlsplit(url).port or 0
+    with mutex_server(clock=server, quiet=None, port=port):
+        other = mutex(url, name)
+        assert not other.acquire()
+        assert other.holder is not None
+        assert "before the server was started" in other.holder.owner
+        assert holder.held
+        with pytest.raises(StoreUnavailableError):  # the old connection is gone
+            holder.renew()
+        with pytest.raises(LeaseLostError):
+            holder.renew()
+        server.advance(60.1)
+        assert not other.acquire()
+        server.advance(0.1)
+        assert other.acquire()
+        other.release()
+
+
+def test_a_server_that_comes_back_soon_is_waited_for(name: str) -> None:
+    """A short absence is no failure."""
+    with mutex_server() as url:
+        pass
+    lock = mutex(url, name)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lock.acquire, wait=timedelta(seconds=30))
+        time.sleep(0.3)
+        with mutex_server(port=urlsplit(url).port or 0):
+            assert waiting.result(30)
+            lock.release()
+
+
+def test_a_cancelled_taker_leaves_the_lock_free(url: str, name: str) -> None:
+    """It gives up at once, and gives back what it got after all."""
+
+    async def run() -> None:
+        holder = mutex(url, name)
+        assert holder.acquire()
+        lock = WSSMutex(url, name, wait_ms=60_000)
+        task = asyncio.create_task(lock.acquire())
+        while lock.holder is None:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.01)
+        task.cancel()
+        holder.release()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not lock
+
+    asyncio.run(run())
+    after = mutex(url, name)
+    assert after.acquire()
+    after.release()
+
+
+# Servers that are none --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def listener(reply: bytes | None) -> Iterator[str]:
+    """A server that answers every connection with the same bytes, or never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            kept = []
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    break
+                kept.append(connection)
+                if reply is not None:
+                    connection.recv(65_536)
+                    connection.sendall(reply)
+                    connection.close()
+            for connection in kept:
+                connection.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def refused(url: str, name: str) -> str:
+    """The one line that says why nothing can be locked there."""
+    with pytest.raises(StoreError) as error:
+        mutex(url, name).acquire()
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def test_nobody_listens(name: str) -> None:
+    """The line names the address, the variable and the command."""
+    with mutex_server() as url:
+        pass
+    said = refused(url, name)
+    assert f"cannot reach the mutex {url} (Connection refused); check WSS_MUTEX_BASE_URL" in said
+    assert "datalake mutex serve" in said
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers 404; it is not the address of a mutex"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "answers 200; it is not the address of a mutex"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "cannot reach the mutex"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "cannot reach the mutex"),
+        (b"", "cannot reach the mutex"),
+    ],
+)
+def test_something_else_listens(name: str, reply: bytes, said: str) -> None:
+    """It is told apart from a server that is away."""
+    with listener(reply) as url:
+        assert said in refused(url, name)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while connecting nor after it."""
+    monkeypatch.setattr(wire, "_OPEN", 0.2)
+    with listener(None) as url:
+        assert "(no answer)" in refused(url, name)
+    monkeypatch.setattr(wire, "ANSWER", 0.2)
+    monkeypatch.setattr(client_module, "ANSWER", 0.2)
+    for messages in ((), ('{"type": "hello_ok"}',)):
+        with websocket_server(*messages) as url:
+            assert "did not answer within" in refused(url, name)
+
+
+@contextmanager
+def websocket_server(*messages: str) -> Iterator[str]:
+    """A WebSocket server that says something at first, and then nothing."""
+
+    def handle(connection: object) -> None:
+        for message in messages:
+            connection.send(message)  # type: ignore[attr-defined]
+        for _ in connection:  # type: ignore[attr-defined]
+            pass
+
+    with serve(handle, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("message", ["", "hello", "[]", '{"type": "news"}', '{"type": "granted"}'])
+def test_a_websocket_of_something_else_is_no_mutex(name: str, message: str) -> None:
+    """What it says is not taken for an answer."""
+    with websocket_server(message) as url:
+        assert "does not answer like a mutex" in refused(url, name)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host", "host:1", "ws://", "ws://host:port", "ws://user:secret@host", "ws://host?x", "ws://[::1"]
+)
+def test_an_address_that_cannot_be_one_is_refused_at_once(url: str) -> None:
+    """Without asking anybody, and without showing a password."""
+    with pytest.raises(ConfigError, match="the address of the mutex: ") as error:
+        WSSMutex(url, "a")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "x" * 1_537])
+def test_a_name_that_cannot_be_one_is_refused_at_once(name: str) -> None:
+    """Paths of URLs have their own ideas about dots."""
+    with pytest.raises(ValueError, match="name"):
+        WSSMutex("ws://127.0.0.1:1", name)
+
+
+# The server -------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_asked_for() -> None:
+    """Who has none, or another one, is told which variable; the token itself shows nowhere."""
+    with mutex_server(token="right") as url:
+        for token in (None, "wrong", "rightt"):
+            lock = Mutex(url, "a", ttl=TTL, token=token)
+            with pytest.raises(AccessDeniedError, match="WSS_MUTEX_TOKEN") as error:
+                lock.acquire()
+            assert "wrong" not in str(error.value)
+        lock = Mutex(url, "a", ttl=TTL, token="right")
+        assert lock.acquire()
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "garbage", b"\x00\xff", '{"type": "steal"}', "x" * 5_000, "x" * 3_000_000, b"x" * 5_000, '{"type":' * 400],
+    ids=["empty", "garbage", "bytes", "unknown", "large", "huge", "large bytes", "deep"],
+)
+def test_bad_messages_harm_nobody(url: str, name: str, message: str | bytes) -> None:
+    """Whoever holds a lock keeps it, and the server goes on."""
+    holder = mutex(url, name)
+    assert holder.acquire()
+    with connect(lock_url(url, name)) as bad:
+        assert json.loads(bad.recv(5)) == {"type": "hello_ok"}
+        try:
+            bad.send(message)
+            assert json.loads(bad.recv(5))["type"] == "error"
+        except ConnectionClosed:
+            assert len(message) > protocol.LONGEST_MESSAGE
+    assert not mutex(url, name).acquire()
+    holder.renew()
+    holder.release()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_clients_of_the_original_are_served(url: str, name: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
+    """The older wait for the answer to their release, the newer go away at once; some only close."""
+    for release in (True, False):
+        with connect(lock_url(url, name)) as theirs:
+            assert json.loads(theirs.recv(5)) == {"type": "hello_ok"}
+            theirs.send('{"type": "hello", "clientId": "5f0c"}')
+            theirs.send('{"type": "acquire", "ttlMs": 10000}')
+            assert json.loads(theirs.recv(5))["type"] == "granted"
+            assert not mutex(url, name).acquire()
+            if release:
+                theirs.send('{"type": "release"}')
+                if waits:
+                    assert json.loads(theirs.recv(5)) == {"type": "released"}
+        ours = mutex(url, name)
+        assert ours.acquire(wait=timedelta(seconds=5))
+        ours.release()
+
+
+def test_pages_in_a_browser_are_not_served(url: str) -> None:
+    """A page that somebody looks at could otherwise lock what runs on the same machine."""
+    page = Origin("https://example.org")
+    with pytest.raises(InvalidStatus, match="403"), connect(lock_url(url, "a"), origin=page):
+        pass
+
+
+def test_other_requests_are_answered_plainly(url: str) -> None:
+    """Whoever watches the server asks for its health; anything else is not found."""
+    address = urlsplit(url)
+    for path, status in (("/healthz", 200), ("/", 404), ("/ws/", 404)):
+        connection = http.client.HTTPConnection(address.hostname or "", address.port or 0, timeout=5)
+        headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+                   "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg=="}  # fmt: skip
+        connection.request("GET", path, headers=headers)
+        assert connection.getresponse().status == status
+        connection.close()
