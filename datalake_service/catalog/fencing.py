@@ -101,7 +101,7 @@ def find_live(
             return None
         now = store.put(time_key(key), b"", mode=Overwrite()).last_modified
         if not has_expired(record, written=meta.last_modified, store_now=now):
-            return record
+            return record.seen(written=meta.last_modified, store_now=now)
         try:
             take_away(store, key, etag=meta.etag, ttl=record.ttl, by=_EXPIRED, clock=clock, draw=draw)
         except PreconditionFailedError:
@@ -154,7 +154,7 @@ class Workers:
             return {}
         now = self._store.put(self._time_key, b"", mode=Overwrite()).last_modified
         return {
-            worker: record
+            worker: record.seen(written=meta.last_modified, store_now=now)
             for worker, (meta, record) in found.items()
             if self._lives(meta, record, now, look_only=look_only)
         }

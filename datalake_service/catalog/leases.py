@@ -12,7 +12,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,7 @@ from datalake_service.errors import (
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite, PutMode
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
+from datalake_utils.units import format_duration
 
 LEASE_FORMAT = 1
 """Version of the lock object; readers refuse a higher one."""
@@ -59,6 +60,8 @@ class LeaseRecord:
     """By the owner's wall clock; nothing is decided from it."""
     released: bool = False
     """Given back: anybody may take it."""
+    renewed_ago: timedelta | None = field(default=None, compare=False)
+    """How long ago it was written, by the store's clock; set when somebody looked, never stored."""
 
     def to_json(self) -> bytes:
         """Write the record."""
@@ -103,9 +106,21 @@ class LeaseRecord:
         """Whether both are the same write, not only of the same owner."""
         return (self.attempt, self.number) == (other.attempt, other.number)
 
+    def seen(self, *, written: datetime, store_now: datetime) -> LeaseRecord:
+        """The same, with its age; both times are by the store's clock."""
+        return replace(self, renewed_ago=max(store_now - written, timedelta(0)))
+
     def in_words(self) -> str:
-        """Who holds it, for a message."""
-        return f"{self.owner} on {self.host} (process {self.pid}), since {format_time(self.acquired_at)}"
+        """Who holds it, for a message; with its age and its end, if they are known."""
+        words = f"{self.owner} on {self.host} (process {self.pid}), since {format_time(self.acquired_at)}"
+        if self.renewed_ago is None:
+            return words
+        left = max(self.ttl + grace(self.ttl) - self.renewed_ago, timedelta(0))
+        return f"{words}, renewed {_in_words(self.renewed_ago)} ago, runs out in {_in_words(left)} unless it is renewed"
+
+
+def _in_words(duration: timedelta) -> str:
+    return format_duration(duration.total_seconds())
 
 
 def grace(ttl: timedelta) -> timedelta:
@@ -203,8 +218,8 @@ class Lease:
             return True
         for _ in range(_ROUNDS):
             found = self._look()
-            if found is not None and not self._is_free(found):
-                self.holder = found.record
+            self.holder = None if found is None else self._holder(found)
+            if self.holder is not None:
                 return False
             started = self._clock.monotonic()
             record = LeaseRecord(
@@ -224,7 +239,7 @@ class Lease:
             StoreError: The store failed.
         """
         found = self._look()
-        return None if found is None or self._is_free(found) else found.record
+        return None if found is None else self._holder(found)
 
     def renew(self) -> None:
         """Move the deadline to a full ``ttl`` from now.
@@ -271,12 +286,15 @@ class Lease:
         self._mine, self._renewal, self.holder = mine, None, None
         self._deadline = started + self._ttl.total_seconds()
 
-    def _is_free(self, found: _Found) -> bool:
+    def _holder(self, found: _Found) -> LeaseRecord | None:
         if found.record.released:
-            return True
+            return None
         # No clock of ours is compared: the store says when the lock was written, and what time it is now.
         now = self._store.put(time_key(self._key), b"", mode=Overwrite()).last_modified
-        return has_expired(found.record, written=found.meta.last_modified, store_now=now)
+        written = found.meta.last_modified
+        if has_expired(found.record, written=written, store_now=now):
+            return None
+        return found.record.seen(written=written, store_now=now)
 
     def _look(self) -> _Found | None:
         try:

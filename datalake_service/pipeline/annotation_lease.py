@@ -90,8 +90,8 @@ class HeldLease(ABC):
     def _refused(self, holder: LeaseRecord | None, *, what: str = "another worker holds") -> AnnotationLockError:
         who = "" if holder is None else f": {holder.in_words()}"
         return AnnotationLockError(
-            f"{what} the annotator {self._name}{who}; wait for it, or use another annotator name. "
-            "If it is dead, its lock runs out by itself"
+            f"{what} the annotator {self._name}{who}; wait for it, or use another annotator name. If its process is "
+            f"dead, break its lock: datalake locks break --datasetName {self._dataset} --annotator {self._annotator}"
         )
 
     def _not_given_back(self, error: StoreError) -> None:

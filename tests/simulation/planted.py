@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from datalake_service.catalog import layout, lease_keeper
-from datalake_service.catalog.leases import Lease, _Found, has_expired
+from datalake_service.catalog.leases import Lease, LeaseRecord, _Found, has_expired
 from datalake_service.catalog.manifests import RunKind, RunManifest, save_manifest
 from datalake_service.chunks.inventory import Inventory, take_inventory
 from datalake_service.chunks.writer import ChunkWriter
@@ -102,11 +102,12 @@ def renew_too_late(patch: pytest.MonkeyPatch, world: World) -> None:
 def compare_two_clocks(patch: pytest.MonkeyPatch, world: World) -> None:
     """Rule 9: the taker's wall clock is compared with the owner's."""
 
-    def naive(self: Lease, found: _Found) -> bool:
+    def naive(self: Lease, found: _Found) -> LeaseRecord | None:
         record = found.record
-        return record.released or has_expired(record, written=record.acquired_at, store_now=self._clock.now())
+        free = record.released or has_expired(record, written=record.acquired_at, store_now=self._clock.now())
+        return None if free else record
 
-    patch.setattr(Lease, "_is_free", naive)
+    patch.setattr(Lease, "_holder", naive)
 
 
 def done_before_flush(patch: pytest.MonkeyPatch, world: World) -> None:
