@@ -87,6 +87,8 @@ class DatasetState:
     """How the tasks of each batch read: the batch as the dataset file writes it, and what must not change for it."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of each batch when it was merged last."""
+    archives: tuple[str, ...] = ()
+    """Roots of stores, besides the lake, that rejections were written to: URIs, or paths of the machine that ran it."""
     unmerged: tuple[str, ...] = ()
     """Batches that tasks may have written to since they were merged last."""
     runs: tuple[DatasetRun, ...] = ()
@@ -103,6 +105,7 @@ class DatasetState:
             "config": dict(self.config),
             "readings": {batch: dict(reading) for batch, reading in self.readings.items()},
             "rows": dict(self.rows),
+            "archives": list(self.archives),
             "unmerged": list(self.unmerged),
             "runs": [run.to_dict() for run in self.runs],
             "report": None if self.report is None else dict(self.report),
@@ -124,6 +127,7 @@ class DatasetState:
                 config=document["config"],
                 readings=document["readings"],
                 rows=document["rows"],
+                archives=tuple(document.get("archives", ())),  # younger than the format
                 unmerged=tuple(document["unmerged"]),
                 runs=tuple(DatasetRun.from_dict(run) for run in document["runs"]),
                 report=document["report"],

@@ -30,9 +30,11 @@ def errors_group() -> None:
 @common_options
 def list_command(session: Session, dataset: str, batch: str | None, limit: int) -> None:
     """List errors: where each record came from, and why it could not be used."""
-    from datalake_service.pipeline.rejected import list_rejected
+    from datalake_service.pipeline.rejected import list_rejected, open_archives
 
-    found = list(islice(list_rejected(session.open_lake(), dataset, batch=batch), limit + 1))
+    lake = session.open_lake()
+    archives = open_archives(lake, dataset, open_store=session.open_store)
+    found = list(islice(list_rejected(lake, dataset, batch=batch, archives=archives), limit + 1))
     shown, more = found[:limit], len(found) > limit
     value = {"datasetName": dataset, "errors": [record.summary() for record in shown], "more": more}
     session.output.show(value, lambda: _lines(shown, more=more))
@@ -44,9 +46,11 @@ def list_command(session: Session, dataset: str, batch: str | None, limit: int) 
 @common_options
 def view_command(session: Session, dataset: str, name: str) -> None:
     """Show one error with the record itself."""
-    from datalake_service.pipeline.rejected import find_rejected
+    from datalake_service.pipeline.rejected import find_rejected, open_archives
 
-    record = find_rejected(session.open_lake(), dataset, name)
+    lake = session.open_lake()
+    archives = open_archives(lake, dataset, open_store=session.open_store)
+    record = find_rejected(lake, dataset, name, archives=archives)
     session.output.show(record.to_dict(), lambda: _details(record))
 
 

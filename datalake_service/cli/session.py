@@ -60,6 +60,16 @@ class Session:
 
         return open_lake(self.settings(file_uri=file_uri), region=region)
 
+    def open_store(self, uri: str) -> ObjectStore:
+        """Open another store, with the credentials of the lake.
+
+        Raises:
+            ConfigError: The settings or the address cannot work.
+        """
+        from datalake_service.storage.open import open_store
+
+        return open_store(uri, **self.settings().store_options())
+
 
 def common_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all have, and a ``Session`` made of them as its first argument."""

@@ -1,22 +1,26 @@
 """The rejections of a dataset, for people: which records could not be used, and why.
 
-An error is named by ``batch/file:line``; the name stays as long as the file does.
+An error is named by ``batch/file:line``; the name stays as long as the file does. Files lie beside the batch, and where
+the error connectors of the dataset file have sent them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.datasets import load_dataset
 from datalake_service.catalog.tasks import TaskState, load_tasks
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, UsageError
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
+OpenStore = Callable[[str], ObjectStore]
+"""Opens a store by its URI or path."""
 _BYTES: Final = ("text", "base64", "document")
 """What a rejection holds of the record itself: shown by ``view`` only."""
 
@@ -41,14 +45,31 @@ class RejectedRecord:
         return {"error": self.name, "batch": self.batch, **self.fields}
 
 
-def list_rejected(store: ObjectStore, dataset: str, *, batch: str | None = None) -> Iterator[RejectedRecord]:
-    """Every rejection of a dataset, or of one batch, in the order of batches and files.
+def open_archives(store: ObjectStore, dataset: str, *, open_store: OpenStore) -> list[ObjectStore]:
+    """The stores besides the lake that hold rejections of a dataset.
+
+    Raises:
+        ConfigError: An address cannot be opened.
+    """
+    try:
+        archives = load_dataset(store, dataset).archives
+    except DatasetNotFoundError:  # made without a dataset file
+        return []
+    return [open_store(uri) for uri in archives]
+
+
+def list_rejected(
+    store: ObjectStore, dataset: str, *, batch: str | None = None, archives: Sequence[ObjectStore] = ()
+) -> Iterator[RejectedRecord]:
+    """Every rejection of a dataset, or of one batch, in the order of batches, places and files.
 
     Raises:
         DatasetNotFoundError: No such dataset, or no such batch.
     """
     require_dataset(store, dataset)
-    batches = [name for name in store.list_folders(layout.dataset_prefix(dataset)) if layout.is_batch_folder(name)]
+    places = [store, *archives]
+    folders = {name for place in places for name in place.list_folders(layout.dataset_prefix(dataset))}
+    batches = sorted(filter(layout.is_batch_folder, folders))
     if batch is not None:
         check_name(batch, what="batch")
         if batch not in batches:
@@ -58,12 +79,15 @@ def list_rejected(store: ObjectStore, dataset: str, *, batch: str | None = None)
     leftovers = _leftovers([task.state for task in load_tasks(store, dataset)], dataset)
     for name in batches:
         prefix = layout.rejected_prefix(dataset, name)
-        for meta in store.list(prefix):
-            if meta.key not in leftovers:
-                yield from _read(store, name, prefix, meta)
+        for place in places:
+            for meta in place.list(prefix):
+                if meta.key not in leftovers:
+                    yield from _read(place, name, prefix, meta)
 
 
-def find_rejected(store: ObjectStore, dataset: str, name: str) -> RejectedRecord:
+def find_rejected(
+    store: ObjectStore, dataset: str, name: str, *, archives: Sequence[ObjectStore] = ()
+) -> RejectedRecord:
     """One rejection by its name.
 
     Raises:
@@ -79,14 +103,15 @@ def find_rejected(store: ObjectStore, dataset: str, name: str) -> RejectedRecord
         raise unknown
     check_name(batch, what="batch")
     prefix = layout.rejected_prefix(dataset, batch)
-    try:
-        meta = store.head(f"{prefix}{file}")
-    except ObjectNotFoundError:
-        raise unknown from None
-    found = next((record for record in _read(store, batch, prefix, meta) if record.name == name), None)
-    if found is None:
-        raise unknown
-    return found
+    for place in (store, *archives):
+        try:
+            meta = place.head(f"{prefix}{file}")
+        except ObjectNotFoundError:
+            continue
+        found = next((record for record in _read(place, batch, prefix, meta) if record.name == name), None)
+        if found is not None:
+            return found
+    raise unknown
 
 
 def _leftovers(states: list[TaskState], dataset: str) -> set[str]:

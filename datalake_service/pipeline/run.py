@@ -6,11 +6,12 @@ Running it again does what is not done yet, and nothing else; ``docs/design/008-
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from logging import INFO, WARNING
 
 from datalake_service import events
+from datalake_service.catalog import layout
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.deletions import require_not_deleted
 from datalake_service.catalog.stops import load_stops
@@ -21,10 +22,11 @@ from datalake_service.config.settings import Settings
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import DatalakeError
 from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.engine import Engine, TaskProgress, TaskResult
+from datalake_service.pipeline.engine import Engine, TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
+from datalake_service.pipeline.run_elsewhere import rejections_uri
 from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
@@ -43,7 +45,12 @@ from datalake_service.pipeline.waiting import batches_to_merge
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.probe import require_conditions
+from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock, SystemClock
+
+_PLANNINGS = 4
+"""How often it is tried to find what has become possible by a task's end."""
+_BACKOFF = Backoff(first=1.0, longest=10.0)
 
 
 def create_dataset(
@@ -117,10 +124,14 @@ def run_dataset(
         observer(RunProgress(step=RunStep.PLAN))
     record = RunRecord.begin(store, config, now=started)
     try:
-        plan = plan_run(config, store=store, open_store=opener, now=started, stops=stops, choice=choice)
+
+        def planned() -> PlannedRun:
+            return plan_run(config, store=store, open_store=opener, now=started, stops=stops, choice=choice)
+
+        plan = planned()
         if isinstance(config.write_connector, DatalakeWriteConnector):
             record.will_write_to(plan.batches)
-        run = _Run(config, store, engine, observer, stop or threading.Event(), clock)
+        run = _Run(config, store, engine, observer, stop or threading.Event(), clock, planned)
         report = run.run(plan, record)
     except KeyboardInterrupt:
         record.break_off(RunStatus.STOPPED, "interrupted", now=clock.now())
@@ -157,7 +168,9 @@ class _Run:
         observer: Observer | None,
         stop: threading.Event,
         clock: Clock,
+        planned: Callable[[], PlannedRun],
     ) -> None:
+        self._planned = planned
         self._config = config
         self._store = store
         self._engine = engine
@@ -186,7 +199,17 @@ class _Run:
             merged=merged,
             annotators=annotators,
             rows=record.rows,
+            exportable=isinstance(self._config.write_connector, DatalakeWriteConnector),
+            rejections=tuple(self._rejections(plan)),
         )
+
+    def _rejections(self, plan: PlannedRun) -> Iterable[str]:
+        """Where the rejections of the tasks are, if that is not beside merged batches."""
+        archive = rejections_uri(self._config)
+        if archive is None and isinstance(self._config.write_connector, DatalakeWriteConnector):
+            return
+        for batch in plan.batches:
+            yield f"{archive or self._store.uri}/{layout.rejected_prefix(self._config.dataset_name, batch)}"
 
     def _run_tasks(self, plan: PlannedRun) -> _Tasks:
         limits = policy_of(self._config, share=True)
@@ -200,9 +223,18 @@ class _Run:
             if isinstance(event, TaskResult):
                 _tell_task(self._config.dataset_name, plan.before[event.task].item, event)
 
+        def more(result: TaskResult) -> Sequence[TaskJob]:
+            nonlocal plan
+            if result.status is not TaskStatus.COMPLETED or not plan.grows:
+                return ()
+            known, plan = len(plan.jobs), self._grown(plan)
+            new = plan.jobs[known:]
+            watch.add({job.task: plan.before[job.task] for job in new})
+            return new
+
         requests = RunStops(self._store, self._config.dataset_name, since=plan.stops, stop=self._stop)
         with requests.watching():
-            results = self._engine.run(plan.jobs, on_event=hear, stop=self._stop)
+            results = self._engine.run(plan.jobs, on_event=hear, stop=self._stop, more=more)
         counts = watch.end()
         by_status = {status: [result for result in results if result.status is status] for status in TaskStatus}
         completed, failed = by_status[TaskStatus.COMPLETED], by_status[TaskStatus.FAILED]
@@ -216,10 +248,25 @@ class _Run:
         )
         failures = [FailedTask(result.task, plan.before[result.task].item, result.error or "") for result in failed]
         lost = [result for result in by_status[TaskStatus.RUNNING] if result.error and not self._stop.is_set()]
-        notes = [note for result in results for note in result.notes]
+        notes = [*plan.later_notes, *(note for result in results for note in result.notes)]
         notes += [f"{plan.before[result.task].item}: {result.error}" for result in lost]
         alone = bool(by_status[TaskStatus.STOPPED]) and not self._stop.is_set()
         return _Tasks(totals, tuple(failures), tuple(notes), watch.limit, requests.asked or alone)
+
+    def _grown(self, plan: PlannedRun) -> PlannedRun:
+        """The plan with the tasks that are possible now; as it is, if that cannot be found out.
+
+        Then they are found when the next task is completed, or by the next run.
+        """
+        failures = 0
+        while True:
+            try:
+                return plan.with_more(self._planned())
+            except DatalakeError as error:
+                failures += 1
+                if failures == _PLANNINGS or self._stop.is_set():
+                    return plan.with_note(f"what comes behind a task that is completed was not found: {error}")
+                self._clock.sleep(_BACKOFF.seconds(failures))
 
     def _merge(self, record: RunRecord) -> Iterable[MergedBatch]:
         """Merge what was written to; one batch that cannot be merged does not keep the others from it."""

@@ -8,7 +8,6 @@ from typing import Final
 from datalake_service.aws.clients import AwsClients
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.location import join_s3
-from datalake_service.config.section import ResourceLocation
 from datalake_service.config.write import (
     DynamoDBWriteConnector,
     FileFormat,
@@ -63,7 +62,7 @@ def rejections_uri(config: DatasetConfig) -> str | None:
     """The root below which rejections are archived; ``None``: they lie beside the batch."""
     connector = config.error_connector
     if isinstance(connector, FolderErrorConnector):
-        return str(connector.path.absolute())
+        return str(connector.path.resolve())
     if isinstance(connector, S3ErrorConnector) and connector.bucket_name is not None:
         return join_s3(connector.bucket_name, connector.prefix)
     return None
@@ -77,7 +76,7 @@ def rejections_of(config: DatasetConfig, *, open_store: OpenStore) -> Rejections
 
 def _root(write: FilesWriteSection) -> str:
     if isinstance(write, FolderWriteConnector):
-        return str(write.path.absolute())
+        return str(write.path.resolve())
     assert isinstance(write, S3WriteConnector)  # noqa: S101 - the only other one
     assert write.bucket_name is not None  # noqa: S101 - check_available
     return join_s3(write.bucket_name, write.prefix)

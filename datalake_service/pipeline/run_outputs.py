@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from datalake_service.config.batch import has_placeholder
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.read import Source
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.pipeline.engine import LakeOutput, Output
-from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of
+from datalake_service.pipeline.outputs import RejectionsPlace, VectorStep
+from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of, rejections_of
 
 _TIMED = (Source.SQS, Source.KINESIS, Source.DYNAMODB_STREAMS)
 """Sources whose records have a time."""
@@ -19,6 +22,20 @@ _CONDITIONS = (
     "completion_mode",
 )
 """What manifests call the condition under which a task ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """What becomes of documents and of rejections; the same for all tasks of a run."""
+
+    output: Output
+    vectors: VectorStep | None
+    rejections: RejectionsPlace | None
+
+
+def routes_of(config: DatasetConfig, *, open_store: OpenStore) -> Routes:
+    """Return where documents go, what comes between, and where rejections go."""
+    return Routes(output_of(config, open_store=open_store), None, rejections_of(config, open_store=open_store))
 
 
 def output_of(config: DatasetConfig, *, open_store: OpenStore) -> Output:

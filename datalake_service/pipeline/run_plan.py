@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from datalake_service.catalog.stops import StopRequests
 from datalake_service.catalog.tasks import StoredTask, TaskState, TaskStatus, create_tasks, load_tasks, reset, save_task
-from datalake_service.config.batch import DEFAULT_BATCH, batch_name
 from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
-from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
-from datalake_service.pipeline.run_outputs import output_of
+from datalake_service.pipeline.run_outputs import Routes, routes_of
+from datalake_service.pipeline.stream_items import begins_latest, earliest
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 _THREADS = 16
@@ -42,6 +41,23 @@ class PlannedRun:
     """Bytes of the inputs of jobs, by task, as far as a listing told them."""
     stops: StopRequests = field(default_factory=StopRequests)
     """Requests to stop that are older than this run."""
+    grows: bool = False
+    """Whether there may be more to run when a task is completed."""
+    later_notes: tuple[str, ...] = ()
+    """What became known while tasks ran."""
+
+    def with_note(self, note: str) -> PlannedRun:
+        """This plan, and something that somebody should know."""
+        return replace(self, later_notes=(*self.later_notes, note))
+
+    def with_more(self, later: PlannedRun) -> PlannedRun:
+        """This plan with the tasks that a later one has besides."""
+        new = tuple(job for job in later.jobs if job.task not in self.before or self._waits(job.task))
+        return replace(self, jobs=(*self.jobs, *new), before={**later.before, **self.before})
+
+    def _waits(self, task: str) -> bool:
+        """Whether a task was known and not to be run yet."""
+        return all(job.task != task for job in self.jobs) and self.before[task].status is not TaskStatus.COMPLETED
 
     @property
     def batches(self) -> tuple[str, ...]:
@@ -76,20 +92,27 @@ def plan_run(
     write = config.write_connector
     batch = write.batch_name(now)
     found = find_items(config, batch=batch, open_store=open_store)
-    stored = _with_new_tasks(store, config.dataset_name, found.items, batch=batch, now=now)
+    stored = _with_new_tasks(
+        store, config.dataset_name, found.items, batch=batch, now=now, latest=begins_latest(config)
+    )
     if choice is None:
         stored, notes = _with_changed_reset(store, config.dataset_name, found, stored)
         chosen = [item for item in found.items if not item.input.ends or not _is_done(stored[item.task].state)]
+        chosen = [item for item in chosen if all(_is_done(stored[parent].state) for parent in item.parents)]
     else:
         _check_known(choice, stored)
         chosen = [item for item in found.items if choice.takes(stored[item.task].state)]
         stored, notes = _with_chosen_reset(store, config.dataset_name, choice, chosen, stored)
     stops = stops or StopRequests()
-    jobs = [_job(config, found, item, store=store, batch=stored[item.task].state.batch, stops=stops) for item in chosen]
+    routes = routes_of(config, open_store=open_store)
+    jobs = [
+        _job(config, found, item, routes=routes, store=store, batch=stored[item.task].state.batch, stops=stops)
+        for item in chosen
+    ]
     names = {item.task: item.name for item in found.items}
     sizes = {job.task: found.listed[names[job.task]].size for job in jobs if names[job.task] in found.listed}
     before = {task: entry.state for task, entry in stored.items()}
-    return PlannedRun(tuple(jobs), before, (*found.notes, *notes), sizes, stops)
+    return PlannedRun(tuple(jobs), before, (*found.notes, *notes), sizes, stops, found.grows and choice is None)
 
 
 def policy_of(config: DatasetConfig, *, share: bool) -> OnError:
@@ -101,16 +124,28 @@ def policy_of(config: DatasetConfig, *, share: bool) -> OnError:
 
 
 def _with_new_tasks(
-    store: ObjectStore, dataset: str, items: Iterable[Item], *, batch: str, now: datetime
+    store: ObjectStore, dataset: str, items: Iterable[Item], *, batch: str, now: datetime, latest: bool
 ) -> dict[str, StoredTask]:
     """The tasks of all items, in their order; those that did not exist are created."""
     items = list(items)
     known = {stored.state.id: stored for stored in load_tasks(store, dataset, among={item.task for item in items})}
+    new = [item for item in items if item.task not in known]
+    if latest and new:
+        new = _from_the_first_time(store, dataset, new)
     missing = [
-        TaskState(id=item.task, item=item.name, batch=batch, created_at=now) for item in items if item.task not in known
+        TaskState(id=item.task, item=item.name, batch=batch, created_at=now, checkpoint=item.start) for item in new
     ]
     known.update((stored.state.id, stored) for stored in create_tasks(store, dataset, missing))
     return {item.task: known[item.task] for item in items}
+
+
+def _from_the_first_time(store: ObjectStore, dataset: str, items: Iterable[Item]) -> list[Item]:
+    """New shards of a stream of which others are known already: they begin when those began, not now."""
+    items = list(items)
+    stream = items[0].name.rpartition("/")[0]
+    known = [stored.state for stored in load_tasks(store, dataset)]
+    since = earliest(state.checkpoint for state in known if state.item.rpartition("/")[0] == stream)
+    return items if since is None else [replace(item, start={"since": since}) for item in items]
 
 
 def _with_changed_reset(
@@ -179,14 +214,23 @@ def _reset(store: ObjectStore, dataset: str, stored: StoredTask) -> StoredTask:
 
 
 def _job(
-    config: DatasetConfig, found: Items, item: Item, *, store: ObjectStore, batch: str, stops: StopRequests
+    config: DatasetConfig,
+    found: Items,
+    item: Item,
+    *,
+    routes: Routes,
+    store: ObjectStore,
+    batch: str,
+    stops: StopRequests,
 ) -> TaskJob:
     engine = config.compute_engine
     return TaskJob(
         task=item.task,
         source=item.source,
         input=item.input,
-        output=output_of(config),
+        output=routes.output,
+        vectors=routes.vectors,
+        rejections=routes.rejections,
         handler=found.handler,
         store=store,
         dataset=config.dataset_name,

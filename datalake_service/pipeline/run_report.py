@@ -134,6 +134,10 @@ class RunReport:
     """In the order in which they ran."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of every batch that this dataset file has merged, now."""
+    exportable: bool = True
+    """Whether rows go into the lake."""
+    rejections: tuple[str, ...] = ()
+    """Where the rejections of tasks are, if that is not beside the batches of ``rows``."""
 
     @property
     def succeeded(self) -> bool:
@@ -148,10 +152,13 @@ class RunReport:
     def results(self) -> dict[str, list[str]]:
         """Where the results are: URIs or paths by kind."""
         root = f"{self.uri}/{self.dataset}"
-        rejecting = self.tasks.counts.rejections or any(batch.result and batch.result.rejected for batch in self.merged)
+        rejected = list(self.rejections) if self.tasks.counts.rejections else []
+        by_merge = any(batch.result and batch.result.rejected for batch in self.merged)
+        if by_merge or (self.tasks.counts.rejections and not self.rejections):
+            rejected += [f"{root}/{batch}/rejected/" for batch in self.rows]
         return {
             "merged": [f"{root}/{batch}/merged.parquet" for batch in self.rows],
-            "rejected": [f"{root}/{batch}/rejected/" for batch in self.rows] if rejecting else [],
+            "rejected": rejected,
             "annotations": [f"{root}/annotations/{outcome.name}/" for outcome in self.annotators],
         }
 
@@ -161,7 +168,9 @@ class RunReport:
         commands = [f"datalake datasets view {where}"]
         if self.tasks.counts.rejections:
             commands.append(f"datalake errors list {where}")
-        return [*commands, f"datalake export {where} --output {self.dataset}.jsonl"]
+        if self.exportable:
+            commands.append(f"datalake export {where} --output {self.dataset}.jsonl")
+        return commands
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.rejections import Rejection
+from datalake_service.pipeline.engine import TaskJob
 from datalake_service.storage.base import ObjectStore, Overwrite
 
 MOST_LINES = 1_000
 """So many rejections that are not stored yet ask for a checkpoint."""
 MOST_BYTES = 4 << 20
 """So many bytes of them do."""
+
+
+def rejection_files(job: TaskJob) -> RejectionFiles:
+    """Where the rejections of a task go: beside the batch, or to the same place in an archive."""
+    store = job.store if job.rejections is None else job.rejections.store
+    return RejectionFiles(store, layout.rejected_prefix(job.dataset, job.batch), job.task)
 
 
 class RejectionFiles:
