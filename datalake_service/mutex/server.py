@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class MutexServer:
         async def handle(connection: ServerConnection) -> None:
             await _talk(connection, table)
 
-        logger = logging.getLogger("datalake.mutex.connections")
+        logger = logging.getLogger("websockets.server")
         logger.addFilter(_no_handshakes)
         try:
             server: Server = await serve(
@@ -74,7 +75,7 @@ class MutexServer:
                 logger=logger,
             )
         except OSError as error:
-            reason = error.strerror or error
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
             raise UsageError(f"cannot listen to {self.host}, port {self.port}: {reason}; choose another") from error
         try:
             yield _url(server)

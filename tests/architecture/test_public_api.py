@@ -14,7 +14,7 @@ PROMISED = {
     },
     "datalake_service": {
         "AllFilter", "Annotation", "AnnotationLockError", "AnyFilter", "BooleanFilter", "DataItem",
-        "DatasetNotMergedError", "FilterNode", "RawDuckFilter", "S3DataTool", "StreamingConfigs",
+        "DatasetNotMergedError", "FilterNode", "RawDuckFilter", "S3DataTool", "S3Lock", "StreamingConfigs", "WSSMutex",
     },
     "datalake_utils": {"Clock", "format_duration", "format_size", "parse_duration", "parse_size"},
 }  # fmt: skip

@@ -59,6 +59,8 @@ def test_the_environment_names_the_lake(environ: dict[str, str], uri: str, named
         ({"S3_ENDPOINT_URL": f"http://k:{SECRET}@host"}, "S3_ENDPOINT_URL: put the keys into S3_ACCESS_KEY"),
         ({"S3_ACCESS_KEY": SECRET}, "S3_SECRET_KEY: missing, but S3_ACCESS_KEY is set"),
         ({"S3_SECRET_KEY": SECRET}, "S3_ACCESS_KEY: missing, but S3_SECRET_KEY is set"),
+        ({"WSS_MUTEX_BASE_URL": "mutex:8790"}, "WSS_MUTEX_BASE_URL: 'mutex:8790': write ws://host:port or wss://host"),
+        ({"WSS_MUTEX_BASE_URL": f"wss://u:{SECRET}@mutex"}, "WSS_MUTEX_BASE_URL: put no user name or password"),
     ],
 )
 def test_settings_that_cannot_work_are_named(environ: dict[str, str], said: str) -> None:
@@ -83,7 +85,23 @@ def test_arguments_win_over_the_environment() -> None:
         environ={"S3_ENDPOINT_URL": "http://b:1"},
         env_file=None,
     )
-    assert settings.store_options() == {"endpoint_url": "http://a:1", "access_key": "k", "secret_key": SECRET}
+    assert settings.store_options() == {
+        "endpoint_url": "http://a:1",
+        "access_key": "k",
+        "secret_key": SECRET,
+        "mutex_url": None,
+        "mutex_token": None,
+    }
+
+
+def test_the_mutex_is_named_with_its_token() -> None:
+    """By variables, or by arguments, which win."""
+    environ = {"WSS_MUTEX_BASE_URL": "wss://one/base/", "WSS_MUTEX_TOKEN": SECRET}
+    options = load(**environ).store_options()
+    assert (options["mutex_url"], options["mutex_token"]) == ("wss://one/base", SECRET)
+    settings = Settings.load(mutex_url="ws://two:1", mutex_token="other", environ=environ, env_file=None)
+    assert (settings.store_options()["mutex_url"], settings.store_options()["mutex_token"]) == ("ws://two:1", "other")
+    assert "other" not in f"{settings!r}"
 
 
 def test_secrets_do_not_show() -> None:
@@ -107,6 +125,8 @@ def test_a_dot_env_file_adds_what_the_environment_does_not_say(tmp_path: Path) -
         "endpoint_url": "http://127.0.0.1:9000",
         "access_key": "key",
         "secret_key": SECRET,
+        "mutex_url": None,
+        "mutex_token": None,
     }
     assert load(path, S3_BUCKET="other").uri == "s3://other/a/b"
 

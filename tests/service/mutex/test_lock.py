@@ -184,6 +184,26 @@ def test_a_renewal_that_comes_too_late_is_no_renewal(url: str, name: str, monkey
     assert not lock.held
 
 
+def test_the_deadline_counts_from_before_the_request(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server may have granted it at any time since; an answer that comes after the deadline is no lock."""
+    clock, ask = ManualClock(), wire.Wire.ask
+    seconds = [3.0]
+
+    def slow(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
+        answer = ask(self, kind, **arguments)  # type: ignore[arg-type]
+        clock.advance(seconds[0])
+        return answer
+
+    monkeypatch.setattr(wire.Wire, "ask", slow)
+    lock = mutex(url, name, clock=clock)
+    assert lock.acquire()
+    assert lock.remaining == 7
+    lock.release()
+    seconds[0] = 10
+    assert not lock.acquire()
+    assert not lock.held
+
+
 def test_a_lock_is_renewed_again_and_again(name: str) -> None:
     """Its deadline counts from before each request."""
     server, mine = ManualClock(), ManualClock()

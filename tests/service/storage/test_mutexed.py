@@ -129,11 +129,11 @@ def test_one_lake_has_one_mutex(careless: StagingStore, url: str) -> None:
 
 def test_the_address_names_the_mutex() -> None:
     """As keyword of ``open_store``; a token shows nowhere."""
-    store = open_store("s3://bucket/p", mutex_url="wss://mutex/base/", mutex_token="never-shown")
-    assert "wss://mutex/base" in repr(store)
+    store = open_store("s3://bucket/p", mutex_url="wss://host/base/", mutex_token="never-shown")
+    assert "wss://host/base" in repr(store)
     assert "never-shown" not in repr(store)
     with pytest.raises(ConfigError, match="ws://host:port"):
-        open_store("s3://bucket/p", mutex_url="http://mutex")
+        open_store("s3://bucket/p", mutex_url="http://host")
     assert "Mutexed" not in repr(open_store("s3://bucket/p"))
 
 
