@@ -1,4 +1,4 @@
-"""``datalake clean-up``: merge what waits, remove what was deleted long enough ago. Made for cron."""
+"""``datalake clean-up``: merge what waits, remove what is left over or was deleted long ago. Made for cron."""
 
 from __future__ import annotations
 
@@ -33,15 +33,29 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="How long a deleted dataset can be restored.",
 )
+@click.option(
+    "--leftovers-older-than",
+    "--leftoversOlderThan",
+    "leftovers_older_than",
+    default="1d",
+    show_default=True,
+    callback=to_timedelta,
+    metavar="TIME",
+    help="When what dead processes left is removed; 2h at least.",
+)
+@click.option("--thorough", is_flag=True, help="Look for leftovers also where a listing shows no reason to.")
 @common_options
 def clean_up_command(
     session: Session,
+    *,
     datasets: tuple[str, ...],
     annotators: tuple[str, ...],
     memory_limit: int | None,
     grace: timedelta,
+    leftovers_older_than: timedelta,
+    thorough: bool,
 ) -> None:
-    """Merge every batch that has chunks, and remove datasets that were deleted long enough ago.
+    """Merge every batch that has chunks, remove what dead processes left, and datasets that were deleted long ago.
 
     One line for each batch; a bad one does not stop the others.
     """
@@ -55,7 +69,14 @@ def clean_up_command(
     for name in {*chosen, *(dataset for dataset, _ in chosen_annotators)}:
         require_dataset(store, name)
     answers = _Answers(session)
-    for result in clean_up(store, datasets=chosen or None, annotators=chosen_annotators or None, limits=limits):
+    for result in clean_up(
+        store,
+        datasets=chosen or None,
+        annotators=chosen_annotators or None,
+        limits=limits,
+        leftovers_older_than=leftovers_older_than,
+        thorough=thorough,
+    ):
         answers.batch(result)
     if not chosen and not chosen_annotators:
         for purged in purge_deleted(store, grace=grace):
@@ -63,6 +84,15 @@ def clean_up_command(
     answers.end()
     if answers.failed:
         click.get_current_context().exit(1)
+
+
+_LEFTOVERS = {
+    "manifests": "manifests of dead runs",
+    "duplicates": "files of duplicates that no merge refers to",
+    "rejections": "rejection files that don't count",
+    "writes": "unfinished writes",
+    "probes": "objects of an unfinished probe",
+}
 
 
 class _Answers:
@@ -76,7 +106,8 @@ class _Answers:
     def batch(self, result: BatchResult) -> None:
         """Tell what became of a batch."""
         value = _batch_value(result)
-        self._tell(value, events.BATCH_FAILED if result.error else events.BATCH_MERGED, _batch_line(result))
+        event = events.LEFTOVERS_REMOVED if result.removed is not None else events.BATCH_MERGED
+        self._tell(value, events.BATCH_FAILED if result.error else event, _batch_line(result))
 
     def purged(self, result: PurgeResult) -> None:
         """Tell what became of a deleted dataset."""
@@ -126,6 +157,8 @@ def _batch_value(result: BatchResult) -> dict[str, Any]:
             "bytes": merged.size,
             "seconds": round(merged.seconds, 3),
         }
+    if result.removed is not None:
+        value["removed"] = dict(result.removed)
     return {**value, "warnings": list(_warnings(result)), "error": result.error}
 
 
@@ -133,6 +166,7 @@ def _batch_line(result: BatchResult) -> str:
     place = "/".join(
         filter(None, (result.dataset, result.annotator and f"annotations/{result.annotator}", result.batch))
     )
+    place = place or "the lake"
     words = "; ".join(_words(result))
     return f"{_status(result):<9} {place}: {words}" if words else f"{_status(result):<9} {place}"
 
@@ -149,6 +183,8 @@ def _words(result: BatchResult) -> Iterator[str]:
             (merged.rejected, "rejected"),
         ]
         yield ", ".join([f"{merged.rows:,} rows", *(f"{number:,} {word}" for number, word in counts if number)])
+    if result.removed is not None:
+        yield ", ".join(f"{number:,} {_LEFTOVERS[kind]}" for kind, number in result.removed.items())
     yield from _warnings(result)
 
 
@@ -159,6 +195,8 @@ def _warnings(result: BatchResult) -> tuple[str, ...]:
 def _status(result: BatchResult) -> str:
     if result.error is not None:
         return "failed"
+    if result.removed is not None:
+        return "cleaned"
     if result.result is None:
         return "note"
     return "merged" if result.result.committed else "unchanged"

@@ -1,27 +1,32 @@
-"""Everything that waits for a merge, one batch after the other; a bad one never stops the others."""
+"""Everything that waits for a merge, batch by batch, and what dead processes left; a bad one never stops the others."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.datasets import list_datasets
 from datalake_service.catalog.deletions import is_deleted
 from datalake_service.config.names import check_name
-from datalake_service.errors import DatalakeError, DatasetNotFoundError
+from datalake_service.errors import AccessDeniedError, DatalakeError, DatasetNotFoundError, NotSupportedError
+from datalake_service.pipeline.leftovers import OLDER_THAN, Age, Suspects, remove_from_store, remove_leftovers
 from datalake_service.pipeline.merge import merge_annotator, merge_batch
 from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.probe import require_conditions
+from datalake_service.storage.store_time import store_time
 from datalake_utils.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """What became of one batch, or of one annotator's rows of it."""
+    """What became of one batch, of one annotator's rows of it, or of what was left over in a dataset or in the lake."""
 
-    dataset: str
+    dataset: str | None
+    """``None``: it is about the lake."""
     batch: str | None = None
     """``None``: the error, or the warning, is about all batches."""
     annotator: str | None = None
@@ -29,6 +34,8 @@ class BatchResult:
     result: MergeResult | None = None
     warnings: tuple[str, ...] = ()
     """Beside those of ``result``."""
+    removed: Mapping[str, int] | None = None
+    """Leftovers that were removed, by kind (``LeftoverKind``)."""
     error: str | None = None
     """Why it could not be merged, in one line; nothing was replaced then."""
 
@@ -37,6 +44,7 @@ class BatchResult:
 class _Waiting:
     """What one listing of a dataset found to do."""
 
+    suspects: Suspects
     batches: set[str] = field(default_factory=set)
     annotators: set[str] = field(default_factory=set)
     anything: bool = False
@@ -48,24 +56,32 @@ def clean_up(
     datasets: Mapping[str, Collection[str] | None] | None = None,
     annotators: Collection[tuple[str, str]] | None = None,
     limits: MergeLimits | None = None,
+    leftovers_older_than: timedelta = OLDER_THAN,
+    thorough: bool = False,
     clock: Clock | None = None,
 ) -> Iterator[BatchResult]:
-    """Merge everything that has chunks, and say of each batch what became of it, as it happens.
+    """Merge everything that has chunks, remove what dead processes left, and say what became of it, as it happens.
+
+    An unchanged batch costs nothing but its part of a listing.
 
     Args:
         store: The lake.
         datasets: Only these, each with all that is in it (``None``) or with the named batches.
         annotators: Only these, (dataset, annotator) each. Neither this nor ``datasets``: the whole lake.
         limits: What each merge may use of this machine.
+        leftovers_older_than: Younger leftovers stay, by the store's clock; two hours at least.
+        thorough: Also look at every batch and task that may have leftovers although its listing looks well.
         clock: Time source.
 
     Raises:
         NameNotAllowedError: A name is not portable; nothing was done.
+        UsageError: ``leftovers_older_than`` is too short; nothing was done.
         StoreError: The lake cannot be listed, or its store ignores conditional writes.
     """
     _check_names(datasets or {}, annotators or ())
+    age = Age(leftovers_older_than, thorough, cache(lambda: store_time(store)))
     require_conditions(store)
-    merges = _Merges(store, limits or MergeLimits(), clock)
+    merges = _CleanUp(store, limits or MergeLimits(), age, clock)
     everything = datasets is None and annotators is None
     wanted = dict.fromkeys(list_datasets(store)) if everything else dict(datasets or {})
     return merges.run(wanted, annotators or (), everything=everything)
@@ -81,12 +97,13 @@ def _check_names(datasets: Mapping[str, Collection[str] | None], annotators: Col
         check_name(annotator, what="annotator")
 
 
-class _Merges:
-    """Merges one after the other."""
+class _CleanUp:
+    """Merges one after the other, then the leftovers of each dataset."""
 
-    def __init__(self, store: ObjectStore, limits: MergeLimits, clock: Clock | None) -> None:
+    def __init__(self, store: ObjectStore, limits: MergeLimits, age: Age, clock: Clock | None) -> None:
         self._store = store
         self._limits = limits
+        self._age = age
         self._clock = clock
 
     def run(
@@ -102,27 +119,34 @@ class _Merges:
                     if not everything:
                         yield BatchResult(dataset=dataset, error="the dataset was deleted; restore it first")
                     continue
-                waiting = self._waiting(dataset)
+                waiting = self._waiting(dataset, batches)
                 if not waiting.anything:
                     msg = f"no dataset {dataset!r} in {self._store.uri}; see: datalake datasets list"
                     raise DatasetNotFoundError(msg)
             except DatalakeError as error:
                 yield BatchResult(dataset=dataset, error=str(error))
                 continue
-            for batch in sorted(waiting.batches if batches is None else batches):
-                if batch in waiting.batches or self._exists(dataset, batch):
-                    yield self._batch(dataset, batch)
-                else:
-                    yield BatchResult(dataset=dataset, batch=batch, error=f"dataset {dataset!r} has no such batch")
-            for annotator in sorted(waiting.annotators if batches is None else ()):
-                yield from self._annotator(dataset, annotator)
+            yield from self._dataset(dataset, batches, waiting)
         for dataset, annotator in annotators:
             yield from self._annotator(dataset, annotator)
+        if everything:
+            yield from self._leftovers_of_the_lake()
 
-    def _waiting(self, dataset: str) -> _Waiting:
-        waiting = _Waiting()
+    def _dataset(self, dataset: str, batches: Collection[str] | None, waiting: _Waiting) -> Iterator[BatchResult]:
+        for batch in sorted(waiting.batches if batches is None else batches):
+            if batch in waiting.batches or self._exists(dataset, batch):
+                yield self._batch(dataset, batch)
+            else:
+                yield BatchResult(dataset=dataset, batch=batch, error=f"dataset {dataset!r} has no such batch")
+        for annotator in sorted(waiting.annotators if batches is None else ()):
+            yield from self._annotator(dataset, annotator)
+        yield from self._leftovers(dataset, waiting.suspects)
+
+    def _waiting(self, dataset: str, batches: Collection[str] | None) -> _Waiting:
+        waiting = _Waiting(Suspects(dataset, batches=batches))
         for meta in self._store.list(layout.dataset_prefix(dataset)):
             waiting.anything = True
+            waiting.suspects.see(meta)
             found = layout.parse_unmerged(dataset, meta.key)
             if found is not None and found.batch is not None:
                 waiting.batches.add(found.batch)
@@ -164,6 +188,27 @@ class _Merges:
             warnings = (f"{merged.rejected} lines are no annotation rows; they were moved to {kept}", *warnings)
         if warnings:
             yield BatchResult(dataset=dataset, annotator=annotator, warnings=warnings)
+
+    def _leftovers(self, dataset: str, suspects: Suspects) -> Iterator[BatchResult]:
+        try:
+            removed = remove_leftovers(self._store, suspects, self._age)
+        except (DatalakeError, OSError) as error:
+            yield BatchResult(dataset=dataset, error=f"leftovers stay: {_one_line(error)}")
+            return
+        if removed:
+            yield BatchResult(dataset=dataset, removed=removed)
+
+    def _leftovers_of_the_lake(self) -> Iterator[BatchResult]:
+        try:
+            removed = remove_from_store(self._store, self._age)
+        except (AccessDeniedError, NotSupportedError) as error:  # what cannot be seen cannot be removed; no harm
+            yield BatchResult(dataset=None, warnings=(f"unfinished uploads stay: {_one_line(error)}",))
+            return
+        except (DatalakeError, OSError) as error:
+            yield BatchResult(dataset=None, error=f"leftovers stay: {_one_line(error)}")
+            return
+        if removed:
+            yield BatchResult(dataset=None, removed=removed)
 
 
 def _one_line(error: BaseException) -> str:

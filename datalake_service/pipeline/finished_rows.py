@@ -15,7 +15,7 @@ from datalake_service.errors import ObjectNotFoundError
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.finished_ids import FinishedIds, IdPile, finished_ids
 
-_READERS = 8
+_READERS = 16
 """Chunks read at once; each is a few megabytes at most."""
 _AT_ONCE = 256
 """Chunks whose ids may wait to be packed."""

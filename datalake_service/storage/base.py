@@ -33,6 +33,18 @@ class ObjectMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something in a store that is no object: left by a write that died, or of one that is under way."""
+
+    name: str
+    """Where it is: the key that was to be written, or a path below the lake."""
+    what: str
+    """In words."""
+    touched: datetime
+    """When anything was done with it for the last time, or it was begun (aware, UTC)."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateOnly:
     """Write only if no object has the key; else ``AlreadyExistsError``."""
 

@@ -27,7 +27,7 @@ from datalake_service.errors import (
     OutcomeUnknownError,
     PreconditionFailedError,
 )
-from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overwrite, PutMode
+from datalake_service.storage.base import CreateOnly, IfMatch, Leftover, ObjectMeta, Overwrite, PutMode
 from datalake_service.storage.files import FileRange, copy_into, in_words, sync_directory, write_all
 from datalake_service.storage.folder_listing import folders_with_files, walk
 from datalake_service.storage.folder_own import OWN_FOLDER, OwnFolder
@@ -370,7 +370,14 @@ class FolderStore:
         with made:
             yield folder
 
-    def clean_leftovers(self, *, older_than: timedelta) -> int:
+    def find_leftovers(self, prefix: str) -> Iterator[Leftover]:  # noqa: ARG002 - they have no keys
+        """What dead processes left in the store's own folder; see ``scratch.find_leftovers``."""
+        try:
+            return iter(self._own.find_leftovers())
+        except OSError as error:
+            raise in_words(error, "look into", self._root) from error
+
+    def clean_leftovers(self, *, older_than: timedelta, now: datetime | None = None) -> int:  # noqa: ARG002 - local
         """Remove what dead processes left in the store's own folder; returns how many files and folders."""
         try:
             return self._own.clean_leftovers(self._clock.now() - older_than)

@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from datalake_service.storage.base import Leftover
 from datalake_utils.ids import random_hex
 
 OWN_FOLDER = ".tmp"
 """Its name. Not part of any listing, and no key may start with it."""
 _LOCKS = 64
 """Keys share this many lock files, which are never removed (removing one that somebody waits for breaks it)."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -80,6 +82,17 @@ class OwnFolder:
             os.close(lock)
             shutil.rmtree(folder, ignore_errors=True)
 
+    def find_leftovers(self) -> list[Leftover]:
+        """Temporary files, and scratch folders that nobody holds."""
+        files = [(path, "a temporary file") for path in _children(self.puts)]
+        folders = [(path, "a scratch folder") for path in _children(self._scratch) if _is_abandoned(path)]
+        found = [(path, what, _last_touched(path)) for path, what in [*files, *folders]]
+        return [
+            Leftover(f"{OWN_FOLDER}/{path.parent.name}/{path.name}", what, touched)
+            for path, what, touched in found
+            if touched < _NEVER
+        ]
+
     def clean_leftovers(self, before: datetime) -> int:
         """Remove what nobody has touched since ``before`` and nobody holds; returns how many files and folders."""
         removed = 0
@@ -108,7 +121,7 @@ def _last_touched(path: Path) -> datetime:
         try:
             latest = max(latest, place.lstat().st_mtime)
         except FileNotFoundError:
-            return datetime.max.replace(tzinfo=UTC)
+            return _NEVER
     return datetime.fromtimestamp(latest, UTC)
 
 

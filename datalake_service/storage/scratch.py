@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from datalake_service.errors import AccessDeniedError
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import Leftover, ObjectStore
 from datalake_service.storage.folder import FolderStore
 
 
@@ -25,7 +25,11 @@ class StoreWrapper(Protocol):
 class LeavesThings(Protocol):
     """A store in which a dead process can leave things that are not objects."""
 
-    def clean_leftovers(self, *, older_than: timedelta) -> int:
+    def find_leftovers(self, prefix: str) -> Iterator[Leftover]:
+        """All of them whose key begins with ``prefix``, and those that have no key."""
+        ...
+
+    def clean_leftovers(self, *, older_than: timedelta, now: datetime | None = None) -> int:
         """Remove what has not been touched for that long; returns how much there was."""
         ...
 
@@ -61,15 +65,27 @@ def scratch_folder(store: ObjectStore, *, fallback: Path | None = None) -> Itera
         yield folder
 
 
-def clean_leftovers(store: ObjectStore, *, older_than: timedelta) -> int:
+def find_leftovers(store: ObjectStore, *, prefix: str = "") -> Iterator[Leftover]:
+    """Temporary files, scratch folders that nobody uses, and unfinished uploads.
+
+    Args:
+        store: The lake, wrapped or not.
+        prefix: Only what is about keys that begin so; what is not about a key is always there.
+    """
+    inner = innermost(store)
+    return inner.find_leftovers(prefix) if isinstance(inner, LeavesThings) else iter(())
+
+
+def clean_leftovers(store: ObjectStore, *, older_than: timedelta, now: datetime | None = None) -> int:
     """Remove temporary files, scratch folders and unfinished uploads of processes that died.
 
     Args:
         store: The lake, wrapped or not.
         older_than: What was touched more recently is left alone. Choose it longer than any upload takes.
+        now: What time it is by the store's clock; this machine's otherwise. Files of a folder have this machine's time.
 
     Returns:
         How many things were removed.
     """
     inner = innermost(store)
-    return inner.clean_leftovers(older_than=older_than) if isinstance(inner, LeavesThings) else 0
+    return inner.clean_leftovers(older_than=older_than, now=now) if isinstance(inner, LeavesThings) else 0

@@ -22,7 +22,7 @@ def annotation(batch: str, row_id: str = "1") -> dict[str, str]:
     return {"id": row_id, "_batch": batch, "_status": "done", "_annotated_at": "t"}
 
 
-def told(results: list[BatchResult]) -> list[tuple[str, str | None, str | None, str]]:
+def told(results: list[BatchResult]) -> list[tuple[str | None, str | None, str | None, str]]:
     """What was said of whom, in short."""
     return [
         (

@@ -1,0 +1,252 @@
+"""What dead processes left in a dataset: seen in the listing that clean-up makes anyway, looked at again, removed.
+
+Removed is only what nothing refers to, and what nobody can refer to any more, not even a process that slept for days;
+``docs/design/010-protocol.md`` says of each kind why. Nothing is looked at unless the listing
+gives a reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from datalake_service.catalog import layout
+from datalake_service.catalog.manifests import RunManifest
+from datalake_service.catalog.tasks import TaskState, TaskStatus, load_task
+from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
+from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.probe import SCRATCH_PREFIX
+from datalake_service.storage.scratch import clean_leftovers, find_leftovers
+from datalake_service.tables.merged import MergedFile
+
+OLDER_THAN: Final = timedelta(days=1)
+"""Younger things may belong to somebody at work."""
+LEAST_AGE: Final = timedelta(hours=2)
+"""A writer that lives gives a sign of life every hour (``chunks/writer.py``)."""
+_STEP_BACK: Final = timedelta(minutes=1)
+"""More than the store's clock ever goes back."""
+
+
+class LeftoverKind(StrEnum):
+    """What can be left over, as reports call it."""
+
+    MANIFEST = "manifests"
+    """Manifests of runs that died before they had a chunk, or whose chunks are all merged."""
+    DUPLICATES = "duplicates"
+    """Rows put aside by merges that were broken off."""
+    REJECTIONS = "rejections"
+    """Rejection files of attempts at a task that don't count."""
+    WRITES = "writes"
+    """Temporary files, scratch folders and unfinished uploads."""
+    PROBES = "probes"
+    """Scratch objects of tries whether the store honours conditions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """How old something must be to be removed."""
+
+    older_than: timedelta
+    thorough: bool
+    """Also look at what a listing gives no reason to look at; costs a request or two for each."""
+    store_now: Callable[[], datetime]
+    """What time it is for the store; asked when there is something to judge."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would not be safe.
+
+        Raises:
+            UsageError: Writers that live could be taken for dead.
+        """
+        if self.older_than < LEAST_AGE:
+            hours = LEAST_AGE // timedelta(hours=1)
+            raise UsageError(f"leftovers must be at least {hours} hours old to be removed, not {self.older_than}")
+
+    def is_over(self, meta: ObjectMeta) -> bool:
+        """Whether an object is old enough."""
+        return self.store_now() - meta.last_modified > self.older_than
+
+
+@dataclass(slots=True)
+class _Runs:
+    """The runs in one folder."""
+
+    manifests: dict[str, ObjectMeta] = field(default_factory=dict)
+    alive: set[str] = field(default_factory=set)
+    """Runs with chunks."""
+
+    def see(self, name: str, meta: ObjectMeta) -> None:
+        run = layout.parse_run_manifest(name)
+        if run is not None:
+            self.manifests[run] = meta
+        elif (chunk := layout.parse_chunk(name)) is not None:
+            self.alive.add(chunk.run)
+
+    def without_chunks(self) -> dict[str, ObjectMeta]:
+        return {run: meta for run, meta in self.manifests.items() if run not in self.alive}
+
+
+@dataclass(slots=True)
+class _Side:
+    """The side objects of one batch."""
+
+    duplicates: list[ObjectMeta] = field(default_factory=list)
+    merged: ObjectMeta | None = None
+
+
+class Suspects:
+    """What in the listing of a dataset may be left over; memory does not grow with what cannot be."""
+
+    def __init__(self, dataset: str, *, batches: Collection[str] | None = None) -> None:
+        """Look at the objects of ``dataset``, or of some ``batches`` of it only."""
+        self.dataset = dataset
+        self._prefix = layout.dataset_prefix(dataset)
+        self._batches = batches
+        self.runs: dict[str, _Runs] = {}
+        """By folder."""
+        self.sides: dict[str, _Side] = {}
+        """By batch; those that have duplicates."""
+        self.rejections: dict[tuple[str, str], dict[int, ObjectMeta]] = {}
+        """By batch and task, then by number."""
+        self.tasks: dict[str, ObjectMeta] = {}
+
+    def see(self, meta: ObjectMeta) -> None:
+        """Take an object of the listing into account."""
+        folder, _, name = meta.key.removeprefix(self._prefix).rpartition("/")
+        top, _, below = folder.partition("/")
+        if layout.is_batch_folder(top):
+            if self._batches is None or top in self._batches:
+                self._see_in_batch(top, below, name, meta)
+        elif self._batches is not None:
+            return
+        elif top == layout.ANNOTATIONS and below.endswith("/.temp") and below.count("/") == 1:
+            self._runs_in(f"{self._prefix}{folder}/").see(name, meta)
+        elif meta.key.startswith(layout.tasks_prefix(self.dataset)) and name.endswith(".json"):
+            self.tasks[name.removesuffix(".json")] = meta
+
+    def _see_in_batch(self, batch: str, below: str, name: str, meta: ObjectMeta) -> None:
+        if not below:
+            if batch in self.sides and meta.key == layout.merged_key(layout.batch_prefix(self.dataset, batch)):
+                self.sides[batch].merged = meta  # behind the duplicates, in the order of keys
+            else:
+                self._runs_in(layout.batch_prefix(self.dataset, batch)).see(name, meta)
+        elif below == "duplicates":
+            self.sides.setdefault(batch, _Side()).duplicates.append(meta)
+        elif below == "rejected" and (found := layout.parse_task_rejections(name)) is not None:
+            self.rejections.setdefault((batch, found.task), {})[found.number] = meta
+
+    def _runs_in(self, folder: str) -> _Runs:
+        return self.runs.setdefault(folder, _Runs())
+
+
+def remove_leftovers(store: ObjectStore, suspects: Suspects, age: Age) -> Counter[str]:
+    """Remove what is left over in a dataset; returns how much of each kind.
+
+    Raises:
+        StoreError: The store failed; what was removed is gone.
+    """
+    removed: Counter[str] = Counter()
+    for folder, runs in suspects.runs.items():
+        removed[LeftoverKind.MANIFEST] += _remove_manifests(store, folder, runs.without_chunks(), age)
+    for batch, side in suspects.sides.items():
+        removed[LeftoverKind.DUPLICATES] += _remove_duplicates(store, suspects.dataset, batch, side, age)
+    for (batch, task), files in suspects.rejections.items():
+        state = suspects.tasks.get(task)
+        if state is not None and (age.thorough or _looks_odd(files, state)):
+            removed[LeftoverKind.REJECTIONS] += _remove_rejections(store, suspects.dataset, batch, task, files, age)
+    return +removed
+
+
+def remove_from_store(store: ObjectStore, age: Age) -> Counter[str]:
+    """Remove what is left over in the lake but belongs to no dataset; returns how much of each kind.
+
+    Raises:
+        StoreError: The store failed, or does not allow it.
+    """
+    removed: Counter[str] = Counter()
+    probes = [meta for meta in store.list(SCRATCH_PREFIX) if age.is_over(meta)]
+    if probes:
+        store.delete_many(meta.key for meta in probes)
+    removed[LeftoverKind.PROBES] = len(probes)
+    if next(find_leftovers(store), None) is not None:
+        removed[LeftoverKind.WRITES] = clean_leftovers(store, older_than=age.older_than, now=age.store_now())
+    return +removed
+
+
+def _remove_manifests(store: ObjectStore, folder: str, found: Mapping[str, ObjectMeta], age: Age) -> int:
+    """Those of runs that are dead: not completed, silent for long, and without a chunk, then and now."""
+    old = {run: meta for run, meta in found.items() if age.is_over(meta)}
+    if not old:
+        return 0
+    now = _Runs()
+    for meta in store.list(folder):
+        now.see(meta.key.removeprefix(folder), meta)
+    silent = [meta for run, meta in now.without_chunks().items() if run in old and meta.etag == old[run].etag]
+    return _remove(store, (meta for meta in silent if _is_incomplete(store, meta)))
+
+
+def _is_incomplete(store: ObjectStore, meta: ObjectMeta) -> bool:
+    """Whether the run never ended in order; if it did, the manifest is for a merge to remove."""
+    try:
+        return not RunManifest.from_json(store.get(meta.key, etag=meta.etag)[0], key=meta.key).completed
+    except (ObjectNotFoundError, PreconditionFailedError):
+        return False
+
+
+def _remove_duplicates(store: ObjectStore, dataset: str, batch: str, side: _Side, age: Age) -> int:
+    """Those that were stored before the merged object that does not name them: their merges cannot commit any more.
+
+    One that lies alone is taken for the one that is named, so that a batch in order costs nothing.
+    """
+    merged = side.merged
+    if merged is None or (len(side.duplicates) == 1 and not age.thorough):
+        return 0
+    before = [
+        meta for meta in side.duplicates if meta.last_modified + _STEP_BACK < merged.last_modified and age.is_over(meta)
+    ]
+    if not before:
+        return 0
+    try:
+        with closing(MergedFile(store, merged)) as file:
+            named = file.metadata.duplicates
+    except (ObjectNotFoundError, PreconditionFailedError):
+        return 0  # merged again meanwhile, and tidied up with that
+    kept = None if named is None else layout.duplicates_key(dataset, batch, named)
+    return _remove(store, (meta for meta in before if meta.key != kept))
+
+
+def _looks_odd(files: Mapping[int, ObjectMeta], state: ObjectMeta) -> bool:
+    """Whether one was written after its task ended, or before one that counts earlier: another attempt wrote it."""
+    times = [files[number].last_modified for number in sorted(files)]
+    return times != sorted(times) or times[-1] > state.last_modified
+
+
+def _remove_rejections(
+    store: ObjectStore, dataset: str, batch: str, task: str, files: Mapping[int, ObjectMeta], age: Age
+) -> int:
+    """Those that a completed task does not count. What another task may still count on is left to its end."""
+    old = {number: meta for number, meta in files.items() if age.is_over(meta)}
+    if not old:
+        return 0
+    try:
+        state: TaskState = load_task(store, dataset, task).state
+    except ObjectNotFoundError:
+        return 0
+    if state.status is not TaskStatus.COMPLETED or state.batch != batch:
+        return 0
+    return _remove(store, (meta for number, meta in old.items() if number >= state.rejection_files))
+
+
+def _remove(store: ObjectStore, found: Iterable[ObjectMeta]) -> int:
+    """Delete these versions; what is another one now stays."""
+    removed = 0
+    for meta in found:
+        with suppress(PreconditionFailedError):
+            store.delete(meta.key, etag=meta.etag)
+            removed += 1
+    return removed
