@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from datalake_interfaces import (
     Document,
@@ -53,9 +53,8 @@ class Records(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where a file stands between two records."""
+class Mark(NamedTuple):
+    """Where a file stands between two records. A tuple, because one is made for each step."""
 
     offset: int
     last_type: str | None = None
@@ -64,6 +63,10 @@ class Mark:
     failed: bool = False
     """Whether the parser failed at the last record."""
     ended: bool = False
+    ended_in: int | None = None
+    """How many steps were begun when its end was found."""
+    broken: bool = False
+    """Whether it ended in damage."""
 
 
 @dataclass(slots=True)
@@ -165,7 +168,7 @@ class MachineFile:
         self._last_type, self._next_type, self._offset = mark.last_type, mark.next_type, mark.offset
         self._last_failed, self._ended = mark.failed, mark.ended
         self._step = Step()
-        self.broken, self.ended_in = False, None
+        self.broken, self.ended_in = mark.broken, mark.ended_in
 
     def enter(self, step: Step, expected: str | None) -> None:
         """A step begins: its records are noted in ``step``; ``expected`` is the kind that the reader wants.
@@ -219,7 +222,9 @@ class MachineFile:
 
     def mark(self) -> Mark:
         """Where it stands."""
-        return Mark(self._offset, self._last_type, self._next_type, self._last_failed, self._ended)
+        return Mark(
+            self._offset, self._last_type, self._next_type, self._last_failed, self._ended, self.ended_in, self.broken
+        )
 
     @property
     def ended(self) -> bool:

@@ -200,9 +200,10 @@ class Machine:
             return [*self._besides(step, document, errors), outcome]
         return [outcome]
 
-    def forget_counts(self) -> None:
-        """What was done so far was a repetition; only its last document counts."""
-        self.steps = self._documents = self._skips = self._rejections = 0
+    def begin_after(self, steps: int) -> None:
+        """So many steps were made by other attempts; what this one did was a repetition, for the last document."""
+        self.steps = steps
+        self._documents = self._skips = self._rejections = 0
 
     @property
     def taken(self) -> object:

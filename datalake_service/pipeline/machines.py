@@ -77,6 +77,8 @@ class _Rest:
     """Before the last step, which is repeated."""
     after: Marks
     counts: TaskCounts
+    steps: int
+    """How many there were, in all attempts."""
 
 
 class MachineSteps:
@@ -141,7 +143,7 @@ class MachineSteps:
                 for outcome in found[:-1]:
                     self._in_step = True
                     yield outcome
-                self._rest, self._rest_before = _Rest(before, after, machine.counts()), self._rest
+                self._rest, self._rest_before = _Rest(before, after, machine.counts(), machine.steps), self._rest
                 self._forget(before)
                 before, self._in_step = after, False
                 yield found[-1]
@@ -165,7 +167,7 @@ class MachineSteps:
         rest = self._rest_before if self._took_back else self._rest
         if rest is None:
             return self._checkpoint
-        position: dict[str, Any] = {"files": self._as_json(rest.after), "read": str(self._read())}
+        position: dict[str, Any] = {"files": self._as_json(rest.after), "read": str(self._read()), "steps": rest.steps}
         if rest.before is not None:
             position["before"] = self._as_json(rest.before)
         return position
@@ -285,6 +287,7 @@ class MachineSteps:
             self._stand(before)
             self._repeat()
         self._stand(checkpoint["files"])
+        self._machine.begin_after(int(checkpoint.get("steps", 0)))
         self._read_before = int(checkpoint.get("read", 0))
 
     def _stand(self, places: Mapping[str, Any] | None) -> None:
@@ -294,7 +297,7 @@ class MachineSteps:
                 opened.records.close()
             opened.records = None
             ended = bool(place.get("ended"))
-            position = Position.from_json(place) if place and not ended else None
+            position = Position.from_json(place) if "compression" in place else None
             if not ended:
                 opened.records = ObjectRecords(
                     self._source.store,
@@ -309,6 +312,8 @@ class MachineSteps:
                 place.get("nextRecordType"),
                 failed=bool(place.get("lastFailed")),
                 ended=ended,
+                ended_in=place.get("endedIn"),
+                broken=bool(place.get("damaged")),
             )
             opened.file.begin(opened.records, mark)
 
@@ -319,7 +324,6 @@ class MachineSteps:
                 self._machine.step()
         except HandlerLoadError:
             pass
-        self._machine.forget_counts()
 
     # Standing ----------------------------------------------------------------------------------------------------
 
@@ -366,11 +370,16 @@ def _version(meta: ObjectMeta) -> dict[str, Any]:
 def _mark_json(opened: _Opened, mark: Mark) -> dict[str, Any]:
     place: dict[str, Any] = {"offset": str(mark.offset), "ended": True}
     if opened.records is not None and not mark.ended:
-        place = dict(opened.records.position(mark.offset).to_json())
+        position = opened.records.position(mark.offset)
+        place = {} if position is None else dict(position.to_json())
     if mark.last_type is not None:
         place["lastRecordType"] = mark.last_type
     if mark.next_type is not None:
         place["nextRecordType"] = mark.next_type
     if mark.failed:
         place["lastFailed"] = True
+    if mark.ended:
+        place["endedIn"] = mark.ended_in
+    if mark.broken:
+        place["damaged"] = True
     return place

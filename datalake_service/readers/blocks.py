@@ -82,6 +82,8 @@ class ObjectBlocks:
         """Where decompression begins."""
         self.compression = position.compression if position else Compression.NONE
         """Known once the first block was yielded."""
+        self.sniffed = position is not None
+        """Whether ``compression`` is known."""
         self.notes: list[str] = []
         """What the object's user should know."""
 
@@ -111,6 +113,7 @@ class ObjectBlocks:
                 yield content
                 return
             self._note(content)
+            self.sniffed = True
         if self.compression is Compression.NONE:
             blocks: Iterator[Block | Damage] = plain_blocks(source)
         else:

@@ -93,8 +93,13 @@ class ObjectRecords:
             if not self._push(framer):
                 return self._finish(framer)
 
-    def position(self, offset: int) -> Position:
-        """The position at ``offset``, which is not before what ``forget_before`` was told."""
+    def position(self, offset: int) -> Position | None:
+        """The position at ``offset``, which is not before what ``forget_before`` was told.
+
+        ``None`` is the beginning, as long as nothing was read and so nothing is known of the object.
+        """
+        if not self._input.sniffed:
+            return None
         return Position.at(offset, self._entries, self._input.compression)
 
     def forget_before(self, offset: int) -> None:
