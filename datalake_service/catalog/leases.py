@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -146,6 +147,14 @@ def stopping_lead(ttl: timedelta) -> timedelta:
     return min(timedelta(seconds=15), ttl / 6)
 
 
+def shortest_ttl(renewal: float) -> timedelta:
+    """The shortest time limit that can be kept up where a renewal takes so many seconds, in tenths of a second.
+
+    Renewal starts half of it before the deadline and has to be over a sixth before it.
+    """
+    return timedelta(seconds=max(math.ceil(renewal * 30), 1) / 10)
+
+
 def time_key(key: str) -> str:
     """The object that takers overwrite to learn the store's time; its content means nothing."""
     return f"{key}.time"
@@ -191,6 +200,8 @@ class Lease:
         self._renewal: tuple[LeaseRecord, float] | None = None
         self.holder: LeaseRecord | None = None
         """Who held it when ``acquire`` last failed."""
+        self.took = 0.0
+        """How many seconds it took to take or to renew it the last time."""
 
     @property
     def ttl(self) -> timedelta:
@@ -284,6 +295,7 @@ class Lease:
 
     def _take(self, mine: _Found, started: float) -> None:
         self._mine, self._renewal, self.holder = mine, None, None
+        self.took = self._clock.monotonic() - started
         self._deadline = started + self._ttl.total_seconds()
 
     def _holder(self, found: _Found) -> LeaseRecord | None:

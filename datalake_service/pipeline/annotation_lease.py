@@ -6,6 +6,7 @@ Alone, or as one of many workers that share the annotator: each kind keeps the o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
@@ -17,13 +18,14 @@ from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
 from datalake_service.catalog.fencing import Workers, find_live
 from datalake_service.catalog.lease_keeper import LeaseKeeper
-from datalake_service.catalog.leases import Lease, LeaseRecord
-from datalake_service.errors import AnnotationLockError, StoreError
+from datalake_service.catalog.leases import Lease, LeaseRecord, shortest_ttl
+from datalake_service.errors import AnnotationLockError, LeaseLostError, StoreError, UsageError
 from datalake_service.events import ANNOTATION_LEASE_NOT_RELEASED, emit
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
+from datalake_utils.units import format_duration
 
 _ANY = timedelta(hours=1)
 """For a lease that is only looked at."""
@@ -73,11 +75,13 @@ class HeldLease(ABC):
 
         Raises:
             AnnotationLockError: A live worker keeps this one out.
+            UsageError: It would run out before it can be renewed.
             StoreError: The store failed, or ignores conditional writes.
         """
         loop = asyncio.get_running_loop()
         try:
             await uninterrupted(loop.run_in_executor(threads, self.take))
+            await uninterrupted(loop.run_in_executor(threads, self._refuse_if_too_short))
             keeper = self.keeper()
             keeper.start()
             try:
@@ -86,6 +90,21 @@ class HeldLease(ABC):
                 await uninterrupted(loop.run_in_executor(threads, keeper.stop))
         finally:
             await uninterrupted(loop.run_in_executor(threads, self.give_back))
+
+    def _refuse_if_too_short(self) -> None:
+        lease = self._lease
+        if shortest_ttl(lease.took) <= lease.ttl:
+            return
+        if lease.held:
+            with contextlib.suppress(LeaseLostError):
+                lease.renew()  # the first request of a process takes longer
+            if shortest_ttl(lease.took) <= lease.ttl:
+                return
+        least = shortest_ttl(lease.took) // timedelta(milliseconds=1)
+        raise UsageError(
+            f"lock_ttl_ms={lease.ttl // timedelta(milliseconds=1)} is too short here: the lock of {self._name} would "
+            f"run out before it could be renewed, which takes {format_duration(lease.took)}; give at least {least}"
+        )
 
     def _refused(self, holder: LeaseRecord | None, *, what: str = "another worker holds") -> AnnotationLockError:
         who = "" if holder is None else f": {holder.in_words()}"

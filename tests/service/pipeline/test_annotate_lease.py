@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import time
 from collections.abc import Awaitable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +16,13 @@ import pytest
 from datalake_interfaces import Annotator, DataItem, HandlerContext
 from datalake_service.catalog import layout
 from datalake_service.catalog.leases import Lease
-from datalake_service.errors import AnnotationLockError, HandlerLoadError, LeaseLostError
+from datalake_service.errors import AnnotationLockError, HandlerLoadError, LeaseLostError, UsageError
 from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_LEASE_NOT_RELEASED
 from datalake_service.pipeline.annotation_lease import AnnotatorLease
+from datalake_service.storage.base import ObjectMeta, PutMode
 from datalake_service.storage.folder import FolderStore
+from datalake_utils.clock import ManualClock
+from tests.cli.commands import datalake
 from tests.support.annotations import (
     ANNOTATOR,
     DATASET,
@@ -107,6 +114,57 @@ def test_a_long_run_renews_its_lease(folder_store: FolderStore) -> None:
         return {}
 
     assert run(folder_store, one_batch(3), function, max_concurrency=1, lock_ttl_ms=1_000).annotated == 3
+
+
+class Slow(FaultyStore):
+    """Its lock takes a while to be written, the first so many times."""
+
+    def __init__(self, inner: FolderStore, times: int) -> None:
+        super().__init__(inner)
+        self.times = times
+
+    def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:
+        if key == KEY and self.times > 0:
+            self.times -= 1
+            time.sleep(0.5)
+        return super().put(key, body, mode=mode)
+
+
+def test_a_time_limit_that_is_over_before_it_can_be_renewed_is_refused(folder_store: FolderStore) -> None:
+    """With the least that works here; nothing is asked, and the lock is free."""
+    asked, said = Asked(), ""
+    for limit in (1, 1_000):
+        with pytest.raises(
+            UsageError, match=rf"^lock_ttl_ms={limit} is too short here: .* give at least \d+$"
+        ) as refused:
+            run(Slow(folder_store, 9), one_batch(3), asked, lock_ttl_ms=limit)
+        said = str(refused.value)
+    assert asked.ids == []
+    least = int(said.rpartition(" ")[2])
+    assert 1_500 <= least < 30_000
+    assert run(Slow(folder_store, 9), one_batch(3), asked, lock_ttl_ms=2 * least).annotated == 3
+
+
+def test_a_slow_first_request_refuses_nothing(folder_store: FolderStore) -> None:
+    """Connections have to be opened: a second look decides."""
+    assert run(Slow(folder_store, 1), one_batch(3), Asked(), lock_ttl_ms=1_400).annotated == 3
+
+
+def test_who_is_kept_out_learns_for_how_long_and_what_to_do(tmp_path: Path) -> None:
+    """By the store's clock; the command that is named takes the lock away."""
+    store_clock = ManualClock()
+    store = FolderStore(tmp_path / "lake", durable=False, clock=store_clock)
+    assert Lease(store, KEY, ttl=timedelta(hours=1), owner="annotate posts/lang", clock=ManualClock()).acquire()
+    store_clock.advance(14 * 60)
+    with pytest.raises(AnnotationLockError) as refused:
+        AnnotatorLease(store, DATASET, ANNOTATOR).refuse_if_held()
+    said = str(refused.value)
+    assert f"annotate posts/lang on {socket.gethostname()} (process {os.getpid()}), since 2026" in said
+    assert "renewed 14m ago, runs out in 46m" in said
+    assert "\n" not in said
+    command = said.partition("break its lock: datalake ")[2].split()
+    assert datalake(*command, "--yes", "--uri", str(tmp_path / "lake"), cwd=tmp_path).status == 0
+    AnnotatorLease(store, DATASET, ANNOTATOR).refuse_if_held()
 
 
 def test_a_lease_that_cannot_be_given_back_fails_nothing(
