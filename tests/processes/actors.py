@@ -11,6 +11,7 @@ import random
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -344,10 +345,13 @@ def main(place: Place, actor: str, number: int, finish: bool) -> None:  # noqa: 
     """The process."""
     errors = os.open(place.folder / f"{actor}.{number:05d}.err", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)
+    tool = place.tool()
+    with suppress(*WEATHER):
+        next(tool.store.list_folders(""), None)  # a client takes longer to make than many lives last
     journal = Journal(place.folder, actor, number)
     source = random.Random(f"{place.seed}/{actor}/{number}")
     try:
-        asyncio.run(ACTORS[actor](Work(place, actor, number, finish, place.tool(), journal, source)))
+        asyncio.run(ACTORS[actor](Work(place, actor, number, finish, tool, journal, source)))
     except BaseException:  # noqa: BLE001 - the top of a process: whatever it was is said
         journal.write("broken", text=traceback.format_exc())
         sys.exit(1)

@@ -17,7 +17,7 @@ BATCHES = ("b1", "b10")
 IN_FLIGHT = 4 + 10 * 4
 """Answers that one death may cost: of calls under way, of the chunk being filled, of eight and one on their way."""
 _EXPECTED = re.compile(
-    r"\.datalake/probe\.json|posts/\.state/.*\.json|posts/b10?/(merged\.parquet|manifest\.yaml)"
+    r"\.datalake/(probe\.json|time)|posts/\.state/.*\.json|posts/b10?/(merged\.parquet|manifest\.yaml)"
     r"|posts/annotations/lang/b10?/(merged\.parquet|manifest\.yaml)|posts/annotations/lang/\.temp/\.lock(\.time)?"
 )
 
@@ -40,7 +40,7 @@ class Figures:
     errors: dict[str, int]
     """That processes met and got over, by kind."""
     left: int
-    """Objects of dead runs that a merge leaves where they are."""
+    """Objects of dead processes that clean-up took away when they were old."""
     weather: dict[str, int] = field(default_factory=dict)
     """Requests and what became of them."""
 
@@ -56,7 +56,9 @@ class _Session:
     """Whether its answers were acknowledged."""
 
 
-def verify(lives: list[Life], objects: dict[str, bytes], *, kills: dict[str, int], weather: dict[str, int]) -> Figures:
+def verify(
+    lives: list[Life], objects: dict[str, bytes], *, kills: dict[str, int], left: int, weather: dict[str, int]
+) -> Figures:
     """Compare everything that was said with everything that is there.
 
     Raises:
@@ -79,6 +81,7 @@ def verify(lives: list[Life], objects: dict[str, bytes], *, kills: dict[str, int
         rows.update({(batch, row["id"]): row["value"] for row in found})
         assert len([key for key in rows if key[0] == batch]) == len(found), f"{batch}: ids are there twice"
     _check_annotations(objects, rows)
+    _check_left(objects)
     calls, again = _check_calls(lives, rows)
     return Figures(
         kills=kills,
@@ -89,7 +92,7 @@ def verify(lives: list[Life], objects: dict[str, bytes], *, kills: dict[str, int
         merges=sum(line["merged"] for life in lives for line in life.all("cleaned")),
         readings=sum(len(life.all("read")) for life in lives),
         errors=dict(Counter(line["kind"] for life in lives for line in life.all("error"))),
-        left=_check_left(objects),
+        left=left,
         weather=weather,
     )
 
@@ -161,19 +164,12 @@ def _sessions(life: Life) -> list[_Session]:
     return found
 
 
-def _check_left(objects: dict[str, bytes]) -> int:
-    """Nothing waits, and nothing lies about but what dead runs and lost merges are known to leave."""
-    left = [key for key in objects if not _EXPECTED.fullmatch(key)]
+def _check_left(objects: dict[str, bytes]) -> None:
+    """Nothing waits, and nothing lies about."""
     named = {_record(objects[f"posts/{batch}/merged.parquet"])["duplicates"] for batch in BATCHES}
-    known = 0
-    for key in left:
-        folder, _, name = key.rpartition("/")
-        if folder.endswith("/duplicates") and name.removesuffix(".jsonl") in named:
-            continue
-        dead = name.endswith(".manifest.json") or folder.endswith(("/duplicates", ".datalake/probe"))
-        assert dead, f"left over: {key}"
-        known += 1
-    return known
+    duplicates = {f"posts/{batch}/duplicates/{attempt}.jsonl" for batch in BATCHES for attempt in named}
+    left = [key for key in objects if not _EXPECTED.fullmatch(key) and key not in duplicates]
+    assert not left, f"left over: {left}"
 
 
 def _record(body: bytes) -> dict[str, Any]:

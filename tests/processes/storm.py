@@ -19,16 +19,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from datalake_service.storage import clean_leftovers
-from tests.processes.actors import ACTORS, Place, damage, main
+from datalake_service.pipeline.cleanup import clean_up
+from datalake_service.pipeline.fsck import check_dataset
+from tests.processes.actors import ACTORS, DATASET, Place, damage, main
 from tests.processes.journal import path_of, read_lives
 from tests.processes.model import Figures, verify
 from tests.support.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.support.s3_server import strict_s3
 from tests.support.servers import S3Server
 
-_LIFE_SECONDS = 1.5
-"""How long a process lives from its first word on, on average."""
+_DAYS = timedelta(days=3)
+"""After so long nobody is at work any more who has not said so."""
 _PATIENCE_SECONDS = 120.0
 """For one process to do its part in peace."""
 _PRELOAD = ["boto3", "duckdb", "pyarrow.parquet", "tests.processes.actors"]
@@ -58,9 +59,10 @@ class _Slot:
 class Storm:
     """Starts processes and kills them."""
 
-    def __init__(self, place: Place) -> None:
-        """Prepare; nothing runs yet."""
+    def __init__(self, place: Place, *, life_seconds: float) -> None:
+        """Prepare; nothing runs yet. ``life_seconds``: how long a process lives from its first word on, on average."""
         self._place = place
+        self._life = life_seconds
         self._random = random.Random(place.seed)
         # Imports take a second of a core, far longer than most lives. A server that has only imported, on one thread,
         # is copied instead; nothing of the product has run in it.
@@ -103,7 +105,7 @@ class Storm:
             raise AssertionError(f"{slot.actor} ended by itself: {self._last_words(slot)}")
         elif slot.doomed_at is None:
             if path_of(self._place.folder, slot.actor, slot.number).exists():
-                slot.doomed_at = time.monotonic() + self._random.expovariate(1 / _LIFE_SECONDS)
+                slot.doomed_at = time.monotonic() + self._random.expovariate(1 / self._life)
         elif time.monotonic() > slot.doomed_at:
             self._kill_something(slot)
 
@@ -152,8 +154,12 @@ class Lake:
     """A store for a storm."""
 
     uri: str
+    life_seconds: float
+    """Of a process: long enough to do something there."""
     objects: Callable[[], dict[str, bytes]]
     """A side door: everything that is in it."""
+    grow_old: Callable[[], None]
+    """Lets days pass, by the store's clock."""
     calm: Callable[[], None] = lambda: None
     """Ends the bad weather."""
     figures: Callable[[], dict[str, int]] = dict
@@ -169,7 +175,13 @@ def folder_lake(folder: Path, seed: int) -> Iterator[Lake]:
         files = [path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(root / ".tmp")]
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
-    yield Lake(str(root), objects)
+    def grow_old() -> None:
+        days_ago = time.time() - _DAYS.total_seconds()
+        for path in root.rglob("*"):
+            if path.is_file():
+                os.utime(path, (days_ago, days_ago))
+
+    yield Lake(str(root), 1.5, objects, grow_old)
 
 
 class BadWeather(FaultProxy):
@@ -226,11 +238,14 @@ def s3_lake(folder: Path, seed: int) -> Iterator[Lake]:
             found = strict.contents.all("bucket")
             return {key.removeprefix("lake/"): body for key, body in found.items()}
 
+        def grow_old() -> None:
+            strict.contents.skew += _DAYS
+
         def calm() -> None:
             weather.calm = True
 
         options = {name: str(value) for name, value in weather.server.options.items()}
-        yield Lake("s3://bucket/lake", objects, calm, lambda: dict(weather.done), options)
+        yield Lake("s3://bucket/lake", 2.5, objects, grow_old, calm, lambda: dict(weather.done), options)
 
 
 LAKES = {"folder": folder_lake, "s3": s3_lake}
@@ -246,12 +261,22 @@ def weather_storm(kind: str, folder: Path, *, seconds: float, seed: int, kills: 
         journals = folder / "journals"
         journals.mkdir()
         place = Place(lake.uri, journals, seed, lake.options)
-        storm = Storm(place)
+        storm = Storm(place, life_seconds=lake.life_seconds)
         storm.rage(seconds, kills)
         lake.calm()
         for actor in ("ids", "values", "tasks", "clean1", "annotator1", "clean1", "reader"):
             storm.finish(actor)
         store = place.tool().store
-        clean_leftovers(store, older_than=timedelta(0))
         assert not damage(store), damage(store)
-        return verify(read_lives(journals), lake.objects(), kills=dict(storm.kills), weather=lake.figures())
+        left = len(lake.objects())
+        lake.grow_old()
+        assert not [result.error for result in clean_up(store, thorough=True) if result.error is not None]
+        assert not [str(found.to_dict()) for found in check_dataset(store, DATASET)]
+        objects = lake.objects()
+        return verify(
+            read_lives(journals),
+            objects,
+            kills=dict(storm.kills),
+            left=left - len(objects),
+            weather=lake.figures(),
+        )

@@ -75,6 +75,7 @@ class FaultProxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an acknowledgement
     proxy: FaultProxy
 
     def handle_one(self) -> None:

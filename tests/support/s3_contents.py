@@ -69,13 +69,14 @@ class Contents:
         self._buckets: dict[str, Bucket] = {}
         self._numbers = itertools.count(1)
         self._page_size = page_size
-        self._skew = skew
+        self.skew = skew
+        """How wrong the clock is; change it to let time pass."""
         self.requests: Counter[str] = Counter()
         """By method."""
 
     def now(self) -> datetime:
         """What the clock says."""
-        return (datetime.fromtimestamp(time.time(), UTC) + self._skew).replace(microsecond=0)
+        return (datetime.fromtimestamp(time.time(), UTC) + self.skew).replace(microsecond=0)
 
     def all(self, bucket: str) -> dict[str, bytes]:
         """A side door: every object of a bucket."""

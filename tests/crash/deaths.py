@@ -1,0 +1,48 @@
+"""When processes die in these tests, and how many examples are tried.
+
+``CRASH_EXAMPLES=2000 ./build.sh test tests/crash`` tries more than the suite does;
+``./build.sh soak --crashes`` does that with a seed that it shows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from hypothesis import strategies as st
+
+from datalake_service.storage.base import ObjectStore
+from tests.support.faulty_store import Crash, Fault, FaultyStore
+
+KINDS = (Fault.CRASH_BEFORE, Fault.CRASH_MIDDLE, Fault.CRASH_AFTER)
+Death = tuple[int, Fault]
+"""At which operation of the store, and whether that takes effect."""
+IN_A_ROW = 5
+
+
+def examples(usual: int) -> int:
+    """How many examples are tried: ``usual`` in the suite, as many as were asked for otherwise."""
+    return int(os.environ.get("CRASH_EXAMPLES") or usual)
+
+
+def deaths(operations: int) -> st.SearchStrategy[list[Death]]:
+    """Up to five deaths in a row, each within so many operations."""
+    return st.lists(st.tuples(st.integers(1, operations), st.sampled_from(KINDS)), max_size=IN_A_ROW)
+
+
+def dies(store: ObjectStore, work: Callable[[ObjectStore], object], death: Death) -> bool:
+    """Do some work in a process that dies; ``False``: it was done before it could die."""
+    number, kind = death
+    with suppress(Crash):
+        work(FaultyStore(store, {number: kind}))
+        return False
+    return True
+
+
+def until_done(store: ObjectStore, work: Callable[[ObjectStore], object], planned: Sequence[Death]) -> None:
+    """Start some work again after each death, and once more in peace if that is needed."""
+    for death in planned:
+        if not dies(store, work, death):
+            return
+    work(store)
