@@ -10,15 +10,18 @@
 | numpy arrays | nested lists |
 | enum members | their value |
 | dataclasses, pydantic models, named tuples' fields | an object; a named tuple is a list, as ``json`` writes it |
+| set, frozenset | a sorted list: equal sets must make equal rows, whatever order Python keeps them in |
 
-Everything else is an error; sets have no order and are refused on purpose.
+Everything else is an error.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -56,8 +59,18 @@ def convert(value: object) -> object:
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (Enum, Mapping, tuple)):
         return to_json_value(value)
+    if isinstance(value, (set, frozenset)):
+        return [to_json_value(item) for item in _ordered(value)]
     converted = _convert_library_value(value)
     return converted if converted is not _NO_CONVERSION else _plain_subclass(value)
+
+
+def _ordered(values: AbstractSet[object]) -> list[object]:
+    """In their own order, where they have one; otherwise by what they look like as JSON."""
+    try:
+        return sorted(values)  # type: ignore[type-var]  # that is what is tried
+    except TypeError:
+        return sorted(values, key=lambda value: json.dumps(to_json_value(value), sort_keys=True))
 
 
 _NO_CONVERSION = object()

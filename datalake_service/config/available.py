@@ -6,24 +6,54 @@ from typing import Final
 
 from datalake_service.config.compute import Engine
 from datalake_service.config.dataset import DatasetConfig
+from datalake_service.config.manifest import GlobManifest
 from datalake_service.config.problems import json_path
 from datalake_service.config.read import FileReaderType, FilesSection, Language, Source
-from datalake_service.config.section import ResourceLocation
 from datalake_service.config.version import SHORT_VERSION
-from datalake_service.config.write import Destination, ErrorDestination, S3ErrorConnector
+from datalake_service.config.write import DatalakeWriteConnector, Destination, S3WriteConnector, WriterType
 from datalake_service.errors import ConfigError
 
-SOURCES: Final = (Source.S3, Source.FOLDER, Source.GENERATOR, Source.SQS)
+SOURCES: Final = tuple(Source)
 """Sources with a reader."""
-READER_TYPES: Final = (FileReaderType.SINGLE_FILE,)
+READER_TYPES: Final = (
+    FileReaderType.SINGLE_FILE,
+    FileReaderType.SINGLE_FILE_STATE_MACHINE,
+    FileReaderType.MULTIPLE_FILE_STATE_MACHINE,
+)
 """Ways to read files."""
+_FILE_HANDLERS: Final = {
+    FileReaderType.SINGLE_FILE: (
+        "single_file_parser_implementation_class_name",
+        "singleFileParserImplementationClassName",
+        "the parser",
+    ),
+    FileReaderType.SINGLE_FILE_STATE_MACHINE: (
+        "single_file_state_machine_reader_implementation_class_name",
+        "singleFileStateMachineReaderImplementationClassName",
+        "the reader",
+    ),
+    FileReaderType.MULTIPLE_FILE_STATE_MACHINE: (
+        "multiple_file_state_machine_reader_class_name",
+        "multipleFileStateMachineReaderClassName",
+        "the reader",
+    ),
+}
+"""The class that each way of reading files begins with. Parsers may be brought by it."""
 LANGUAGES: Final = (Language.PYTHON,)
 """Languages of handlers."""
-DESTINATIONS: Final = (Destination.DATALAKE,)
+DESTINATIONS: Final = tuple(Destination)
 """Destinations with a writer."""
+WRITER_TYPES: Final = (WriterType.FILE,)
+"""Ways to write files."""
+_TARGETS: Final = {
+    Destination.S3: ("bucket_name", "bucketName", "the bucket"),
+    Destination.KINESIS: ("stream_arn", "streamArn", "the ARN of the stream"),
+    Destination.SQS: ("queue_name", "queueName", "the queue"),
+    Destination.DYNAMODB: ("table_name", "tableName", "the table"),
+}
+"""What a destination has to name. The original's service makes what is not named; here it has to exist."""
 ENGINES: Final = (Engine.LOCAL,)
 """Engines with an adapter."""
-_PARSER: Final = "singleFileParserImplementationClassName"
 _RECORD_READERS: Final = {
     Source.SQS: ("queue_message_reader_implementation_class_name", "QueueMessageReader"),
     Source.KINESIS: ("kinesis_record_reader_implementation_class_name", "KinesisRecordReader"),
@@ -53,7 +83,7 @@ def check_available(config: DatasetConfig, *, name: str = "dataset") -> None:
         *_unavailable(
             ("writeConnector", "connectorDestination"), config.write_connector.connector_destination, DESTINATIONS
         ),
-        *_error_connector_problems(config),
+        *_write_problems(config),
         *_unavailable(("computeEngine", "computeEngineType"), config.compute_engine.compute_engine_type, ENGINES),
     ]
     if problems:
@@ -65,8 +95,17 @@ def _files_problems(config: DatasetConfig) -> list[str]:
     if not isinstance(connector, FilesSection):
         return []
     problems = _unavailable(("readConnector", "readerType"), connector.reader_type, READER_TYPES)
-    if not problems and connector.single_file_parser_implementation_class_name is None:
-        problems = [f"{json_path(('readConnector', _PARSER))}: missing; the parser, as module.Class"]
+    if problems:
+        return problems
+    field, key, meaning = _FILE_HANDLERS[connector.reader_type]
+    if getattr(connector, field) is None:
+        problems.append(f"{json_path(('readConnector', key))}: missing; {meaning}, as module.Class")
+    several = connector.reader_type is FileReaderType.MULTIPLE_FILE_STATE_MACHINE
+    if several and isinstance(config.manifest_file, GlobManifest):
+        needed = (
+            "readerType MULTIPLEFILESTATEMACHINEREADER needs fileContents: a line of TYPE:key|TYPE:key for each task"
+        )
+        problems.append(f"{json_path(('manifestFile',))}: {needed}")
     return problems
 
 
@@ -79,16 +118,19 @@ def _reader_problems(config: DatasetConfig) -> list[str]:
     return [f"{path}: missing; the {interface}, as module.Class"]
 
 
-def _error_connector_problems(config: DatasetConfig) -> list[str]:
-    """A bucket of the service's own is the lake: rejections go beside the batch."""
-    connector = config.error_connector
-    if isinstance(connector, S3ErrorConnector) and connector.resource_location is ResourceLocation.LETSDATA:
-        return []
-    if isinstance(connector, S3ErrorConnector):
-        return [_sentence(("errorConnector", "resourceLocation"), connector.resource_location, ("LetsData",))]
-    return _unavailable(
-        ("errorConnector", "connectorDestination"), connector.connector_destination, (ErrorDestination.DATALAKE,)
-    )
+def _write_problems(config: DatasetConfig) -> list[str]:
+    """A destination that is no lake has to be named; nothing can be annotated there."""
+    connector = config.write_connector
+    problems = []
+    field, key, meaning = _TARGETS.get(connector.connector_destination, ("", "", ""))
+    if field and getattr(connector, field) is None:
+        problems.append(f"{json_path(('writeConnector', key))}: missing; {meaning}, which has to exist")
+    if isinstance(connector, S3WriteConnector) and connector.writer_type is not None:
+        problems += _unavailable(("writeConnector", "writerType"), connector.writer_type, WRITER_TYPES)
+    if config.annotators and not isinstance(connector, DatalakeWriteConnector):
+        destination = connector.connector_destination
+        problems.append(f"{json_path(('annotators',))}: they annotate rows of the lake, and rows go to {destination}")
+    return problems
 
 
 def _unavailable(path: tuple[str, ...], value: str, available: tuple[str, ...]) -> list[str]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from datalake_service.config.choice import Choice
-from datalake_service.config.faults import wrong
+from datalake_service.config.faults import absent, wrong
 from datalake_service.config.location import resolve_object
 from datalake_service.config.read import FileReaderType
 from datalake_service.config.section import (
     AsTuple,
+    Form,
     JsonObject,
     PositiveInt,
     Region,
@@ -63,8 +72,11 @@ class StreamStop(Choice):
 class StreamStart(Choice):
     """Where a task begins that has no checkpoint yet."""
 
-    EARLIEST = "Earliest"
+    EARLIEST = "Earliest", "TrimHorizon"
     LATEST = "Latest"
+    """With what comes after the dataset was planned for the first time."""
+    TIMESTAMP = "Timestamp", "AtTimestamp"
+    SEQUENCE_NUMBER = "SequenceNumber", "AtSequenceNumber"
 
 
 class PollFrequency(Choice):
@@ -137,6 +149,42 @@ class GlobManifest(FilesManifest):
     """Patterns such as `logs/2026-*/**/*.gz`, relative to the bucket or folder."""
 
 
+def _goes_with(start: StreamStart) -> WrapValidator:
+    """A setting that is needed for one way to start, and means nothing for the others."""
+
+    def check(value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        chosen = next((entry for entry in info.data.values() if isinstance(entry, StreamStart)), None)
+        if value is None and chosen is start:
+            raise absent(f"needed where reading starts from {start}")
+        if value is not None and chosen not in {None, start}:
+            raise wrong(f"this setting belongs to a start from {start}, but the start is from {chosen}")
+        return None if value is None else handler(value)
+
+    return WrapValidator(check)
+
+
+def _time(value: object) -> object:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise wrong("allowed: a time with its zone, as in 2026-11-20T13:00:00Z")
+    return time
+
+
+StartTime = Annotated[
+    Annotated[datetime, BeforeValidator(_time, json_schema_input_type=str)] | None,
+    _goes_with(StreamStart.TIMESTAMP),
+    Field(validate_default=True),
+]
+StartNumbers = Annotated[
+    dict[Text, Annotated[str, Form("[0-9]{1,129}", "a sequence number: digits, as text")]] | None,
+    _goes_with(StreamStart.SEQUENCE_NUMBER),
+    Field(validate_default=True),
+]
+
+
 class SqsManifest(Section):
     """How long a queue is read."""
 
@@ -155,6 +203,11 @@ class KinesisManifest(Section):
     """When a task ends."""
     kinesis_reader_task_start_from_condition: StreamStart = StreamStart.EARLIEST
     """Where a task begins that has no checkpoint yet."""
+    kinesis_reader_task_start_from_timestamp: StartTime = None
+    """With Timestamp: the time, as in `2026-11-20T13:00:00Z`."""
+    kinesis_reader_task_start_from_sequence_numbers: StartNumbers = None
+    """With SequenceNumber: the sequence number for each shard, by its id; other shards begin with their oldest
+    record."""
     kinesis_reader_task_continuous_poll_frequency: PollFrequency = PollFrequency.EXPONENTIAL
     """How often the stream is asked when it has nothing new."""
 
@@ -174,6 +227,19 @@ class DynamoDBStreamsManifest(Section):
         validation_alias=spelled("dynamoDBReaderTaskStartFromCondition", "dynamoDBStreamsReaderTaskStartFromCondition"),
     )
     """Where a task begins that has no checkpoint yet."""
+    start_from_timestamp: StartTime = Field(
+        None,
+        validation_alias=spelled("dynamoDBReaderTaskStartFromTimestamp", "dynamoDBStreamsReaderTaskStartFromTimestamp"),
+    )
+    """With Timestamp: the time, as in `2026-11-20T13:00:00Z`."""
+    start_from_sequence_numbers: StartNumbers = Field(
+        None,
+        validation_alias=spelled(
+            "dynamoDBReaderTaskStartFromSequenceNumbers", "dynamoDBStreamsReaderTaskStartFromSequenceNumbers"
+        ),
+    )
+    """With SequenceNumber: the sequence number for each shard, by its id; other shards begin with their oldest
+    record."""
     continuous_poll_frequency: PollFrequency = Field(
         PollFrequency.EXPONENTIAL,
         validation_alias=spelled(

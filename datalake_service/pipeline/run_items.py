@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.manifest import GlobManifest, LinkManifest, SqsManifest, SqsStop, TextManifest
 from datalake_service.config.read import (
+    DynamoDBReadConnector,
     FilesSection,
     FolderReadConnector,
     GeneratorReadConnector,
@@ -21,7 +22,10 @@ from datalake_service.config.read import (
 )
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ConfigError, ObjectNotFoundError
-from datalake_service.pipeline.engine import FileInput, GeneratorInput, HandlerSpec, Input, QueueInput
+from datalake_service.pipeline.engine import GeneratorInput, HandlerSpec, Input, QueueInput
+from datalake_service.pipeline.machine_items import file_handler, file_inputs
+from datalake_service.pipeline.stream_inputs import ShardInput
+from datalake_service.pipeline.stream_items import StreamConnector, StreamItem, handler_of, segment_items, shard_items
 from datalake_service.plan.globs import Glob, listing_prefixes
 from datalake_service.plan.manifest import Plan, decode_lines, plan_globs, plan_lines, task_id
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -41,6 +45,10 @@ class Item:
     source: str
     """The stable name that ids of rows are derived from."""
     input: Input
+    parents: tuple[str, ...] = ()
+    """Tasks that have to be completed before this one is run."""
+    start: object = None
+    """The checkpoint that a new task begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,8 @@ class Items:
     notes: tuple[str, ...] = ()
     listed: Mapping[str, ObjectMeta] = field(default_factory=dict)
     """What the source's listing said of keys, if one was made."""
+    grows: bool = False
+    """Whether there may be more items when one of them has been read."""
 
 
 def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> Items:
@@ -71,10 +81,12 @@ def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> I
         return _generator(config, connector, batch)
     if isinstance(connector, SqsReadConnector):
         return _queue(config, connector)
+    if isinstance(connector, StreamConnector):
+        return _parts(config, connector.stream_arn, shard_items(config, connector), handler_of(connector))
+    if isinstance(connector, DynamoDBReadConnector):
+        return _parts(config, connector.table_name, segment_items(config, connector), handler_of(connector))
     assert isinstance(connector, FilesSection)  # noqa: S101 - check_available
-    reference = connector.single_file_parser_implementation_class_name
-    assert reference is not None  # noqa: S101 - check_available
-    return _files(config, HandlerSpec(reference, config.folder, connector.parameters), open_store)
+    return _files(config, HandlerSpec(file_handler(connector), config.folder, connector.parameters), open_store)
 
 
 def _generator(config: DatasetConfig, connector: GeneratorReadConnector, batch: str) -> Items:
@@ -82,6 +94,8 @@ def _generator(config: DatasetConfig, connector: GeneratorReadConnector, batch: 
     reference = connector.generator_implementation_class_name
     parameters = json.dumps(connector.parameters, sort_keys=True).encode()
     name = f"{reference}#{hashlib.blake2b(parameters, digest_size=4).hexdigest()}"
+    if not isinstance(config.write_connector, DatalakeWriteConnector):
+        batch = f"{batch}\n{destination_of(config)}"
     item = Item(task_id(name, batch=batch), name, name, GeneratorInput())
     return Items((item,), HandlerSpec(reference, config.folder, connector.parameters))
 
@@ -93,7 +107,7 @@ def destination_of(config: DatasetConfig) -> str:
         return write.batch
     fields = ("bucket_name", "prefix", "path", "stream_arn", "queue_name", "table_name")
     names = [str(getattr(write, field)) for field in fields if getattr(write, field, None)]
-    return " ".join((str(write.connector_destination), *names))
+    return " ".join((write.batch, str(write.connector_destination), *names))
 
 
 def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
@@ -113,6 +127,25 @@ def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
     return Items(items, HandlerSpec(reference, config.folder, connector.parameters))
 
 
+def _parts(config: DatasetConfig, whole: str, found: Sequence[StreamItem], reference: str) -> Items:
+    """The shards of a stream, or the segments of a table."""
+    batch = f"{whole}\n{destination_of(config)}"
+    tasks = {entry.name: task_id(entry.name, batch=batch) for entry in found}
+    items = [
+        Item(
+            tasks[entry.name],
+            entry.name,
+            entry.source,
+            entry.input,
+            parents=tuple(tasks[parent] for parent in entry.parents),
+            start=entry.start,
+        )
+        for entry in found
+    ]
+    handler = HandlerSpec(reference, config.folder, config.read_connector.parameters)
+    return Items(tuple(items), handler, grows=any(isinstance(entry.input, ShardInput) for entry in found))
+
+
 def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -> Items:
     connector = config.read_connector
     if isinstance(connector, S3ReadConnector):
@@ -126,7 +159,9 @@ def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -
         store, prefix = open_store(str(connector.path)), ""
     batch = f"{prefix}\n{destination_of(config)}"
     plan, listed = _planned(config, store, batch, open_store)
-    items = (Item(task.id, task.item, prefix + task.item, FileInput(store, task.item)) for task in plan.tasks)
+    assert isinstance(connector, FilesSection)  # noqa: S101 - as above
+    inputs = file_inputs(connector, [task.item for task in plan.tasks], store=store, prefix=prefix)
+    items = (Item(task.id, task.item, prefix + task.item, read) for task, read in zip(plan.tasks, inputs, strict=True))
     return Items(tuple(items), handler, plan.notes, listed)
 
 

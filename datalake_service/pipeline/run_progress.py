@@ -103,6 +103,12 @@ class TaskWatch:
         self.limit: str | None = None
         """The limit that was passed."""
 
+    def add(self, before: Mapping[str, TaskState]) -> None:
+        """Watch more tasks, as they stand when they are begun."""
+        counts = {task: state.counts for task, state in before.items()}
+        self._before |= counts
+        self._now |= counts
+
     def __call__(self, event: TaskProgress | TaskResult) -> None:
         """Hear one event."""
         if event.counts.records or isinstance(event, TaskProgress):
