@@ -32,6 +32,7 @@ from datalake_service.config.section import (
     Section,
     Text,
 )
+from datalake_service.config.vectors import VectorsConfig
 from datalake_service.config.write import DatalakeErrorConnector, DatalakeWriteConnector, ErrorConnector, WriteConnector
 
 _MANIFEST_OF: Mapping[Source, type[Section]] = {
@@ -88,6 +89,8 @@ class DatasetConfig(Section):
     """Where records come from."""
     write_connector: WriteConnector = DatalakeWriteConnector()
     """Where documents go; default: the lake."""
+    vectors: VectorsConfig | None = None
+    """Vectors for documents, before they are written."""
     error_connector: ErrorConnector = DatalakeErrorConnector()
     """Where records go that could not become a document; default: beside the batch."""
     compute_engine: ComputeEngine = LocalEngine()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from datalake_service.aws.clients import AwsClients
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.location import join_s3
+from datalake_service.config.vectors import VectorsConfig
 from datalake_service.config.write import (
     DynamoDBWriteConnector,
     FileFormat,
@@ -21,12 +23,15 @@ from datalake_service.config.write import (
 )
 from datalake_service.pipeline.outputs import (
     Elsewhere,
+    EndpointModel,
     FileKind,
     FilesOutput,
+    LocalModel,
     QueueOutput,
     RejectionsPlace,
     StreamOutput,
     TableOutput,
+    VectorStep,
 )
 from datalake_service.storage.base import ObjectStore
 
@@ -72,6 +77,27 @@ def rejections_of(config: DatasetConfig, *, open_store: OpenStore) -> Rejections
     """Where rejections go; ``None``: beside the batch."""
     uri = rejections_uri(config)
     return None if uri is None else RejectionsPlace(open_store(uri))
+
+
+def vector_step(vectors: VectorsConfig, *, folder: Path, region: str | None) -> VectorStep:
+    """The vectors of a dataset file or of an annotator, whose classes are in ``folder``."""
+    model: EndpointModel | LocalModel
+    if vectors.sagemaker_endpoint_name is not None:
+        clients = AwsClients(region=region, read_timeout=vectors.timeout_in_seconds)
+        model = EndpointModel(clients=clients, endpoint=vectors.sagemaker_endpoint_name)
+    else:
+        assert vectors.model_implementation_class_name is not None  # noqa: S101 - one of both
+        model = LocalModel(
+            reference=vectors.model_implementation_class_name, folder=folder, parameters=vectors.model_parameters
+        )
+    return VectorStep(
+        reference=vectors.sagemaker_vectors_interface_implementation_class_name,
+        folder=folder,
+        parameters=vectors.parameters,
+        model=model,
+        batch_size=vectors.batch_size,
+        concurrency=vectors.max_concurrency,
+    )
 
 
 def _root(write: FilesWriteSection) -> str:

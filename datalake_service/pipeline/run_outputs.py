@@ -10,7 +10,7 @@ from datalake_service.config.read import Source
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.pipeline.engine import LakeOutput, Output
 from datalake_service.pipeline.outputs import RejectionsPlace, VectorStep
-from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of, rejections_of
+from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of, rejections_of, vector_step
 
 _TIMED = (Source.SQS, Source.KINESIS, Source.DYNAMODB_STREAMS)
 """Sources whose records have a time."""
@@ -35,7 +35,9 @@ class Routes:
 
 def routes_of(config: DatasetConfig, *, open_store: OpenStore) -> Routes:
     """Return where documents go, what comes between, and where rejections go."""
-    return Routes(output_of(config, open_store=open_store), None, rejections_of(config, open_store=open_store))
+    vectors = config.vectors
+    step = None if vectors is None else vector_step(vectors, folder=config.folder, region=config.region)
+    return Routes(output_of(config, open_store=open_store), step, rejections_of(config, open_store=open_store))
 
 
 def output_of(config: DatasetConfig, *, open_store: OpenStore) -> Output:

@@ -6,7 +6,7 @@ from typing import Final
 
 from datalake_service.pipeline.engine import TaskJob
 from datalake_service.pipeline.lake_sink import LakeSink
-from datalake_service.pipeline.outputs import Elsewhere, FilesOutput, QueueOutput, StreamOutput
+from datalake_service.pipeline.outputs import Elsewhere, FilesOutput, QueueOutput, StreamOutput, VectorStep
 from datalake_service.pipeline.sink import Sink
 from datalake_utils.clock import Clock
 
@@ -15,11 +15,23 @@ SENDERS: Final = 4
 
 
 def make_sink(job: TaskJob, *, clock: Clock) -> Sink:
-    """Make the sink of a task; nothing is written, and no connection opened, before its first row."""
+    """Make the sink of a task; nothing is written, and no connection opened, before its first row.
+
+    Raises:
+        HandlerLoadError: What makes vectors cannot be loaded or opened.
+    """
     output = job.output
-    if isinstance(output, Elsewhere):
-        return _elsewhere(job, output, clock)
-    return LakeSink(job, output, clock=clock)
+    sink = _elsewhere(job, output, clock) if isinstance(output, Elsewhere) else LakeSink(job, output, clock=clock)
+    return sink if job.vectors is None else _with_vectors(sink, job, job.vectors, clock)
+
+
+def _with_vectors(sink: Sink, job: TaskJob, step: VectorStep, clock: Clock) -> Sink:
+    from datalake_service.pipeline.vector_sink import VectorSink
+    from datalake_service.pipeline.vectorizing import make_vectorizer
+
+    vectorizer = make_vectorizer(step, clock=clock)
+    vectorizer.open(dataset=job.dataset, task=job.task)
+    return VectorSink(sink, vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
 
 
 def _elsewhere(job: TaskJob, output: Elsewhere, clock: Clock) -> Sink:

@@ -1,4 +1,4 @@
-"""SQS, Kinesis and DynamoDB as far as writers use them, in memory or over HTTP, with faults on request.
+"""SQS, Kinesis, DynamoDB and SageMaker as far as writers use them, in memory or over HTTP, with faults on request.
 
 Strict about the documented limits: a request that is over one is refused as a whole, and noted in ``violations``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +30,9 @@ is not taken."""
 class AnswerError(Exception):
     """An answer that is an error."""
 
-    def __init__(self, code: str, message: str = "", status: int = 400) -> None:
+    def __init__(self, code: str, message: str = "", status: int = 400, *, original: int | None = None) -> None:
         super().__init__(code)
-        self.code, self.message, self.status = code, message, status
+        self.code, self.message, self.status, self.original = code, message, status, original
 
 
 @dataclass
@@ -57,7 +58,9 @@ class MemoryAws:
     poison: str = ""
     """A record that contains this text makes its whole request invalid."""
     refuse: str = ""
-    """A message that contains this text is refused for good."""
+    """A message that contains this text is refused for good; over a text that contains it, the model breaks."""
+    vectors: bytes | None = None
+    """What the model answers to everything."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -167,6 +170,16 @@ class MemoryAws:
                 self.items[key] = item
         return {"UnprocessedItems": {table: left} if left else {}}
 
+    def _write_invoke_endpoint(self, request: dict[str, Any], *, partial: bool) -> dict[str, Any]:
+        texts = json.loads(request["Body"])["inputs"]
+        self.batches.append(len(texts))
+        if self.poison and any(self.poison in text for text in texts):
+            raise AnswerError("ModelError", "too long", 424, original=400)
+        if partial or (self.refuse and any(self.refuse in text for text in texts)):
+            raise AnswerError("ModelError", "out of memory", 424, original=500)
+        answer = json.dumps([[float(len(text)), 0.5] for text in texts]).encode()
+        return {"Body": io.BytesIO(answer if self.vectors is None else self.vectors)}
+
     def _check(self, what: str, found: int, limit: int) -> None:
         if what in {"messages", "records", "items"}:
             self.batches.append(found)
@@ -188,8 +201,10 @@ class _Client:
             try:
                 return self._aws.answer(operation, request)
             except AnswerError as error:
-                answer = {"Error": {"Code": error.code, "Message": error.message}}
+                answer: dict[str, Any] = {"Error": {"Code": error.code, "Message": error.message}}
                 answer["ResponseMetadata"] = {"HTTPStatusCode": error.status}
+                if error.original is not None:
+                    answer["OriginalStatusCode"] = error.original
                 raise ClientError(answer, operation) from error
 
         return call
