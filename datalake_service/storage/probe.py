@@ -276,6 +276,12 @@ def _recorded(store: ObjectStore) -> _Record | None:
         return None
     try:
         document = json.loads(body)
+        if isinstance(document["format"], int) and document["format"] > _FORMAT:
+            msg = (
+                f"{RECORD_KEY} has format {document['format']}; this version of datalake reads up to {_FORMAT}: please "
+                "upgrade it"
+            )
+            raise StoreError(msg)
         probed_at = datetime.fromtimestamp(document["probedAt"], meta.last_modified.tzinfo)
         honours, mutex = document["honoursConditions"] is True, document.get("mutex")
         if (

@@ -68,7 +68,7 @@ def test_the_record_of_another_lake_does_not_count(folder_store: FolderStore) ->
     require_conditions(bad)  # it believes the record
     document = json.loads(folder_store.get(RECORD_KEY)[0])
     day = timedelta(days=1).total_seconds()
-    for change in ({"uri": "s3://other/lake"}, {"probedAt": document["probedAt"] - day}, {"format": 2}, {"uri": 1}):
+    for change in ({"uri": "s3://other/lake"}, {"probedAt": document["probedAt"] - day}, {"format": "1"}, {"uri": 1}):
         folder_store.put(RECORD_KEY, json.dumps({**document, **change}).encode(), mode=Overwrite())
         with pytest.raises(StoreError, match="ignores create-if-absent"):
             require_conditions(bad)
