@@ -62,6 +62,7 @@ class QueueMessages:
         self._share = 1  # messages to ask for
         self._empty = 0  # receives in a row that got nothing
         self._empty_since = 0.0
+        self._nobody_had_any = False
         self._failure: str | None = None
         self.pressing = False
         self.took_back = False
@@ -170,9 +171,14 @@ class QueueMessages:
         assert self._taken is not None  # noqa: S101
         return self._queue, self._taken
 
+    @property
+    def _draining(self) -> bool:
+        return self._source.empty_receives is not None
+
     def _receive(self, queue: Queue, taken: TakenMessages) -> list[Message]:
-        draining = self._source.empty_receives is not None
-        wait = DRAINING_WAIT if draining or taken else CONTINUOUS_WAIT
+        wait = DRAINING_WAIT if self._draining or taken else CONTINUOUS_WAIT
+        if self._draining and not taken and self._empty + 1 >= (self._source.empty_receives or 0):
+            self._nobody_had_any = queue.in_flight() == 0  # before the receive: what comes back now is received
         at = self._clock.monotonic()
         # Messages of a group whose earlier ones are not deleted do not come, however long one waits.
         messages = queue.receive(wait=0 if taken and queue.is_fifo else wait, most=self._share)
@@ -193,8 +199,7 @@ class QueueMessages:
         limit = self._source.empty_receives
         if limit is None or self._empty < limit:
             return False
-        waited = self._clock.monotonic() - self._empty_since
-        return waited >= queue.visibility or queue.in_flight() == 0
+        return self._nobody_had_any or self._clock.monotonic() - self._empty_since >= queue.visibility
 
     def _handled(self, messages: list[Message]) -> Iterator[Outcome]:
         if not messages:
@@ -213,8 +218,10 @@ class QueueMessages:
     def _wants_checkpoint(self, taken: TakenMessages, queue: Queue, *, empty_handed: bool) -> bool:
         if not taken:
             return False
-        waited = self._clock.monotonic() - taken.since
-        return len(taken) >= MOST_TAKEN or (empty_handed and (queue.is_fifo or waited >= HELD_SECONDS))
+        if len(taken) >= MOST_TAKEN:
+            return True
+        waits_for_us = queue.is_fifo or self._draining  # other messages of the groups; the end of the queue
+        return empty_handed and (waits_for_us or self._clock.monotonic() - taken.since >= HELD_SECONDS)
 
     def _record(self, message: Message) -> Record:
         return Record(

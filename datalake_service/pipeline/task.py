@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,15 +152,14 @@ class _Attempt:
         if self._stored.state.status is TaskStatus.COMPLETED and self._job.input.ends:
             return result_of(self._stored.state)
         feed = make_feed(self._job, clock=self._clock)
-        try:
+        with ExitStack() as stack:
+            stack.callback(feed.let_go)
+            stack.callback(self._abandon_sink)
+            stack.callback(feed.close)
             self._take(feed)
             sink = self._sink = make_sink(self._job, clock=self._clock)
             ending = self._settled(feed, sink, self._drive(feed, sink))
             self._keep(feed, sink, ending)
-        finally:
-            feed.close()
-            self._abandon_sink()
-            feed.let_go()
         if ending.event is TaskEvent.COMPLETE:
             self._remove_leftovers()
         return result_of(self._stored.state)

@@ -21,7 +21,7 @@ from tests.support.queue_tasks import MESSAGES, queue_job
 from tests.support.sqs_server import Sqs, sqs_server
 from tests.support.tasks import TickingClock, after, run_here, state_of, stored_rejections, write_module
 
-BODIES = [f"{word} {number}" for number in range(5) for word in ("doc", "own", "bad", "doc", "skip")]
+BODIES = [f"{word} {number}" for number in range(2) for word in ("doc", "own", "bad", "doc", "skip")]
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
 
 
@@ -45,14 +45,16 @@ def sqs() -> Iterator[Sqs]:
 class World:
     """A lake and a queue, for one task."""
 
-    def __init__(self, sqs: Sqs, folder: Path, bodies: list[str], *, queue: str = "orders", chunk_size: int = 3) -> None:
+    def __init__(
+        self, sqs: Sqs, folder: Path, bodies: list[str], *, queue: str = "orders", chunk_size: int = 3
+    ) -> None:
         sqs.reset()
         sqs.make_queue(queue)
         self.sqs = sqs
         self.queue = queue
         for number, body in enumerate(bodies):
             sqs.send(queue, body, group=f"g{number % 2}" if queue.endswith(".fifo") else None)
-            sqs.now += 600  # so that they belong to several batches
+            sqs.now += 900  # so that they belong to several batches
         self.inner = FolderStore(folder / "lake", durable=False)
         self.code = write_module(folder / "code", MESSAGES)
         self._chunk_size = chunk_size
@@ -62,7 +64,7 @@ class World:
         *,
         in_store: tuple[int, Fault] | None = None,
         in_queue: tuple[int, Fault] | None = None,
-        pace: float = 3.0,
+        pace: float = 0.9,
         looks: int | None = None,
     ) -> tuple[TaskStatus | None, int, int]:
         """One worker, which dies as planned; ``None`` if it did. Tells how many operations it came to."""
@@ -112,13 +114,14 @@ def clean_run(sqs: Sqs, folder: Path, bodies: list[str], **settings: Any) -> tup
     return world.outcome(), stored, asked
 
 
-@pytest.mark.parametrize("queue", ["orders", "orders.fifo"])
-@pytest.mark.parametrize("where", ["in_store", "in_queue"])
+@pytest.mark.parametrize(
+    ("where", "queue"), [("in_store", "orders"), ("in_queue", "orders"), ("in_queue", "orders.fifo")]
+)
 def test_a_crash_at_any_operation_changes_nothing(sqs: Sqs, tmp_path: Path, where: str, queue: str) -> None:
     """Of the lake or of the queue: rows and rejections are those of a run without a crash, and the queue is empty."""
     expected, stored, asked = clean_run(sqs, tmp_path / "clean", BODIES, queue=queue)
     assert {batch for batch, _ in expected.rows} >= {"20261120-13", "20261120-14"}
-    assert len(expected.rejected) == 5
+    assert len(expected.rejected) == 2
     operations = stored if where == "in_store" else asked
     assert operations > 10
     for number in range(1, operations + 1):
@@ -133,7 +136,7 @@ def test_a_crash_at_any_operation_changes_nothing(sqs: Sqs, tmp_path: Path, wher
 crash = st.tuples(st.sampled_from(["in_store", "in_queue"]), st.integers(1, 25), st.sampled_from(CRASHES))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.lists(st.sampled_from(["doc", "own", "bad", "skip", "raise", "set"]), max_size=30),
     st.lists(crash, max_size=4),

@@ -1,4 +1,4 @@
-"""AWS for tests: an emulator on 127.0.0.1, started by whoever needs it, and clients that know nothing of the product."""
+"""AWS for tests: an emulator on 127.0.0.1, started by whoever needs it, and clients beside those of the product."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class Aws:
         """Send messages in order; returns their ids."""
         url, ids = self.queue_url(queue), []
         for start in range(0, len(bodies), 10):
-            entries = [{"Id": str(n), "MessageBody": body, **entry} for n, body in enumerate(bodies[start : start + 10])]
+            entries = [
+                {"Id": str(n), "MessageBody": body, **entry} for n, body in enumerate(bodies[start : start + 10])
+            ]
             answer = self.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
             assert not answer.get("Failed"), answer["Failed"]
             found = {sent["Id"]: sent["MessageId"] for sent in answer["Successful"]}
