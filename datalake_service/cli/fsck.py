@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     callback=to_timedelta,
     metavar="TIME",
-    help="Younger objects are not called unreferenced.",
+    help="Younger objects are not called unreferenced or left over.",
 )
 @click.option(
     "--memory-limit",
@@ -56,6 +56,7 @@ def fsck_command(
         "datasetName": dataset,
         "damage": damaged,
         "unreferenced": sum(finding.kind == "unreferenced" for finding in found),
+        "leftovers": sum(finding.kind == "leftover" for finding in found),
         "findings": [finding.to_dict() for finding in found],
     }
     session.output.show(value, lambda: _lines(dataset, found))

@@ -12,7 +12,14 @@ from datalake_service.catalog.datasets import list_datasets
 from datalake_service.catalog.deletions import is_deleted
 from datalake_service.config.names import check_name
 from datalake_service.errors import AccessDeniedError, DatalakeError, DatasetNotFoundError, NotSupportedError
-from datalake_service.pipeline.leftovers import OLDER_THAN, Age, Suspects, remove_from_store, remove_leftovers
+from datalake_service.pipeline.leftovers import (
+    OLDER_THAN,
+    Age,
+    Suspects,
+    check_age,
+    remove_from_store,
+    remove_leftovers,
+)
 from datalake_service.pipeline.merge import merge_annotator, merge_batch
 from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
 from datalake_service.storage.base import ObjectStore
@@ -79,7 +86,7 @@ def clean_up(
         StoreError: The lake cannot be listed, or its store ignores conditional writes.
     """
     _check_names(datasets or {}, annotators or ())
-    age = Age(leftovers_older_than, thorough, cache(lambda: store_time(store)))
+    age = Age(check_age(leftovers_older_than), thorough, cache(lambda: store_time(store)))
     require_conditions(store)
     merges = _CleanUp(store, limits or MergeLimits(), age, clock)
     everything = datasets is None and annotators is None
@@ -190,13 +197,10 @@ class _CleanUp:
             yield BatchResult(dataset=dataset, annotator=annotator, warnings=warnings)
 
     def _leftovers(self, dataset: str, suspects: Suspects) -> Iterator[BatchResult]:
-        try:
-            removed = remove_leftovers(self._store, suspects, self._age)
-        except (DatalakeError, OSError) as error:
-            yield BatchResult(dataset=dataset, error=f"leftovers stay: {_one_line(error)}")
-            return
-        if removed:
-            yield BatchResult(dataset=dataset, removed=removed)
+        found = remove_leftovers(self._store, suspects, self._age)
+        error = "leftovers stay: " + "; ".join(map(_one_line, found.errors)) if found.errors else None
+        if found.counts or error:
+            yield BatchResult(dataset=dataset, removed=found.counts or None, error=error)
 
     def _leftovers_of_the_lake(self) -> Iterator[BatchResult]:
         try:

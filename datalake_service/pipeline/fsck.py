@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.claims import ClaimRecord
 from datalake_service.catalog.datasets import DatasetState, load_dataset
 from datalake_service.catalog.deletions import find_deletion
 from datalake_service.catalog.leases import LeaseRecord, time_key
 from datalake_service.catalog.manifests import format_time
+from datalake_service.catalog.stops import load_stops
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.chunks.reader import Lines
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, StoreError
@@ -28,6 +30,7 @@ from datalake_service.pipeline.fsck_files import (
     look_at_nothing,
 )
 from datalake_service.pipeline.fsck_findings import Finding, FindingKind
+from datalake_service.pipeline.fsck_leftovers import leftover_objects, leftover_writes
 from datalake_service.pipeline.fsck_merged import CheckedMerged, check_base_rows, check_merged
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
@@ -67,6 +70,12 @@ def check_dataset(
     return check.run()
 
 
+class _Parse(Protocol):
+    """Reads a small object, or raises ``StoreError``."""
+
+    def __call__(self, data: bytes, *, key: str) -> object: ...
+
+
 class _Check:
     """One check of one dataset."""
 
@@ -76,8 +85,11 @@ class _Check:
         self._patience = patience
         self._memory = memory_bytes
         self._found: list[Finding] = []
+        self._leftovers: dict[str, Finding] = {}
+        """What clean-up will remove, as long as it was not told."""
 
     def run(self) -> Iterator[Finding]:
+        self._leftovers = {found.key: found for found in leftover_objects(self._store, self._dataset, self._patience)}
         state = self._state()
         yield from self._found
         root = layout.dataset_prefix(self._dataset)
@@ -91,6 +103,8 @@ class _Check:
         known = {layout.ANNOTATIONS, layout.STATE}
         for folder in sorted(folders - batches - known):
             yield from self._settled(f"{root}{folder}/", partial(self._strange, f"{root}{folder}/"))
+        yield from self._leftovers.values()
+        yield from leftover_writes(self._store, self._dataset, self._patience)
 
     def _settled(self, prefix: str, look: Callable[[], None]) -> Iterator[Finding]:
         """Look until nothing changes meanwhile."""
@@ -105,6 +119,8 @@ class _Check:
         yield Finding(FindingKind.BUSY, prefix, f"it changed during each of {_ROUNDS} looks; check it again later")
 
     def _tell(self, kind: FindingKind, key: str, message: str) -> None:
+        if kind is FindingKind.UNREFERENCED and key in self._leftovers:
+            return  # told in the end, and what will become of it
         self._found.append(Finding(kind, key, message))
 
     def _left_over(self, meta: ObjectMeta, message: str) -> None:
@@ -125,6 +141,7 @@ class _Check:
         for key, read in (
             (layout.deletion_key(self._dataset), find_deletion),
             (layout.tasks_prefix(self._dataset), load_tasks),
+            (layout.stop_key(self._dataset), load_stops),
         ):
             try:
                 read(self._store, self._dataset)
@@ -132,7 +149,8 @@ class _Check:
                 raise
             except StoreError as error:
                 self._tell(FindingKind.UNREADABLE, key, str(error))
-        keys = (layout.dataset_state_key(self._dataset), layout.deletion_key(self._dataset))
+        of_dataset = (layout.dataset_state_key, layout.deletion_key, layout.stop_key)
+        keys = [key_of(self._dataset) for key_of in of_dataset]
         for meta in self._store.list(f"{layout.dataset_prefix(self._dataset)}{layout.STATE}/"):
             task = meta.key.startswith(layout.tasks_prefix(self._dataset)) and meta.key.endswith(".json")
             if meta.key not in keys and not task:
@@ -158,8 +176,9 @@ class _Check:
             message = f"the batch had {state.rows[batch]:,} rows when it was merged last, and has no merged object"
             self._tell(FindingKind.MISSING, layout.merged_key(prefix), message)
         times = set(merged.times) if merged is not None else set()
-        self._duplicates(merged, duplicates, batch, times)
-        if merged is not None or merged_meta is None:
+        known = merged is not None or merged_meta is None  # what it contains, and what it names
+        self._duplicates(merged, duplicates, batch, times, known=known)
+        if known:
             contained = {name for name, _ in merged.metadata.contains} if merged is not None else set()
             self._gone(prefix, waiting, contained, times)
 
@@ -180,7 +199,7 @@ class _Check:
         )
 
     def _duplicates(
-        self, merged: CheckedMerged | None, found: Iterable[ObjectMeta], batch: str, times: set[str]
+        self, merged: CheckedMerged | None, found: Iterable[ObjectMeta], batch: str, times: set[str], *, known: bool
     ) -> None:
         """Rows that were taken out: those that the merged object names, and those of attempts that lost."""
         named = merged.metadata.duplicates if merged is not None else None
@@ -194,8 +213,8 @@ class _Check:
             is_named = meta.key == wanted
             rows = check_json_lines(self._store, meta, self._tell, note if is_named else look_at_nothing)
             if not is_named:
-                if merged is not None:
-                    self._left_over(meta, "the merged object does not name it: a merge was broken off, or lost a race")
+                if known:
+                    self._left_over(meta, "no merged object names it; the next merge that adds rows removes it")
                 continue
             there = True
             said = merged.metadata.counts.get("duplicates") if merged is not None else None
@@ -218,7 +237,7 @@ class _Check:
         rejected = layout.annotator_rejected_prefix(self._dataset, annotator)
         lease = layout.annotator_lease_key(self._dataset, annotator)
         listed = {meta.key: meta for meta in self._store.list(prefix)}
-        self._lease(listed.pop(lease, None))
+        self._readable(listed.pop(lease, None), LeaseRecord.from_json)
         listed.pop(time_key(lease), None)
         merged = False
         for batch in sorted({key.removeprefix(prefix).split("/")[0] for key in listed if not key.startswith(temp)}):
@@ -234,8 +253,14 @@ class _Check:
         waiting = self._waiting(temp, files, annotations=True)
         if not merged:  # else a chunk that is not there was merged into one batch or another
             self._gone(temp, waiting, set(), set())
+        workers = layout.worker_leases_prefix(self._dataset, annotator)
+        claims = layout.claims_prefix(self._dataset, annotator)
         for key, meta in listed.items():
-            if key.startswith(rejected):
+            if key.startswith(workers):
+                self._shared(meta, layout.parse_worker_lease, LeaseRecord.from_json)
+            elif key.startswith(claims):
+                self._shared(meta, layout.parse_claim, ClaimRecord.from_json)
+            elif key.startswith(rejected):
                 check_json_lines(self._store, meta, self._tell, look_at_nothing)
             elif key.startswith(temp):
                 self._strangers(temp, [meta])
@@ -256,15 +281,22 @@ class _Check:
         except StoreError:
             pass  # the batch cannot be read: that was told when it was checked itself
 
-    def _lease(self, meta: ObjectMeta | None) -> None:
+    def _readable(self, meta: ObjectMeta | None, parse: _Parse) -> None:
         if meta is None:
             return
         try:
-            LeaseRecord.from_json(self._store.get(meta.key)[0], key=meta.key)
+            parse(self._store.get(meta.key)[0], key=meta.key)
         except NO_FINDING:
             raise
         except StoreError as error:
             self._tell(FindingKind.UNREADABLE, meta.key, str(error))
+
+    def _shared(self, meta: ObjectMeta, parse_name: Callable[[str], object], parse: _Parse) -> None:
+        """Check what says who of many workers does what."""
+        if parse_name(meta.key.rpartition("/")[2]) is None:
+            self._left_over(meta, "nothing of ours has this name")
+        else:
+            self._readable(meta, parse)
 
     def _read_summary(self, meta: ObjectMeta | None) -> None:
         """Read what is only for people; a merge writes it without a condition, so any version will do."""

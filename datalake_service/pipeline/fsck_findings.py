@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from datalake_service.catalog.manifests import format_time
+
 
 class FindingKind(StrEnum):
-    """What is wrong. All but the last two are damage."""
+    """What is wrong. All but the last three are damage."""
 
     UNREADABLE = "unreadable"
     """An object cannot be read, or is not what its key says."""
@@ -24,12 +27,14 @@ class FindingKind(StrEnum):
     MISPLACED = "misplaced"
     """Rows of another batch."""
     UNREFERENCED = "unreferenced"
-    """Nothing refers to the object; it does no harm."""
+    """Nothing refers to the object; it does no harm, and stays."""
+    LEFTOVER = "leftover"
+    """A process that died left it; clean-up removes it."""
     BUSY = "busy"
     """It changed whenever it was looked at; check again when less is going on."""
 
 
-_HARMLESS = frozenset({FindingKind.UNREFERENCED, FindingKind.BUSY})
+_HARMLESS = frozenset({FindingKind.UNREFERENCED, FindingKind.LEFTOVER, FindingKind.BUSY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Finding:
     """The object, relative to the root of the lake."""
     message: str
     """One line."""
+    removable_at: datetime | None = None
+    """From when on clean-up removes it (with the age that is its default); ``None``: it does not."""
 
     @property
     def is_damage(self) -> bool:
@@ -49,7 +56,8 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {"kind": str(self.kind), "damage": self.is_damage, "key": self.key, "message": self.message}
+        value = {"kind": str(self.kind), "damage": self.is_damage, "key": self.key, "message": self.message}
+        return value if self.removable_at is None else {**value, "removableAt": format_time(self.removable_at)}
 
 
 Tell = Callable[[FindingKind, str, str], None]

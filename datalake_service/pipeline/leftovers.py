@@ -8,17 +8,18 @@ gives a reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.manifests import RunManifest
 from datalake_service.catalog.tasks import TaskState, TaskStatus, load_task
-from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
+from datalake_service.errors import DatalakeError, ObjectNotFoundError, PreconditionFailedError, UsageError
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.probe import SCRATCH_PREFIX
 from datalake_service.storage.scratch import clean_leftovers, find_leftovers
@@ -57,19 +58,21 @@ class Age:
     store_now: Callable[[], datetime]
     """What time it is for the store; asked when there is something to judge."""
 
-    def __post_init__(self) -> None:
-        """Refuse what would not be safe.
-
-        Raises:
-            UsageError: Writers that live could be taken for dead.
-        """
-        if self.older_than < LEAST_AGE:
-            hours = LEAST_AGE // timedelta(hours=1)
-            raise UsageError(f"leftovers must be at least {hours} hours old to be removed, not {self.older_than}")
-
     def is_over(self, meta: ObjectMeta) -> bool:
         """Whether an object is old enough."""
         return self.store_now() - meta.last_modified > self.older_than
+
+
+def check_age(older_than: timedelta) -> timedelta:
+    """Refuse an age at which it would not be safe to remove things.
+
+    Raises:
+        UsageError: Writers that live could be taken for dead.
+    """
+    if older_than < LEAST_AGE:
+        hours = LEAST_AGE // timedelta(hours=1)
+        raise UsageError(f"leftovers must be at least {hours} hours old to be removed, not {older_than}")
+    return older_than
 
 
 @dataclass(slots=True)
@@ -144,22 +147,59 @@ class Suspects:
         return self.runs.setdefault(folder, _Runs())
 
 
-def remove_leftovers(store: ObjectStore, suspects: Suspects, age: Age) -> Counter[str]:
-    """Remove what is left over in a dataset; returns how much of each kind.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something to look at more closely."""
 
-    Raises:
-        StoreError: The store failed; what was removed is gone.
-    """
-    removed: Counter[str] = Counter()
+    kind: LeftoverKind
+    plain: bool
+    """Whether the listing gives a reason to; otherwise only who is thorough looks."""
+    find: Callable[[], list[ObjectMeta]]
+    """What is left over. Raises ``StoreError`` if that cannot be found out."""
+
+
+def looks(store: ObjectStore, suspects: Suspects, age: Age) -> Iterator[Look]:
+    """Everything that has to be looked at in a dataset."""
     for folder, runs in suspects.runs.items():
-        removed[LeftoverKind.MANIFEST] += _remove_manifests(store, folder, runs.without_chunks(), age)
+        silent = runs.without_chunks()
+        if silent:
+            find = partial(_dead_manifests, store, folder, silent, age)
+            yield Look(LeftoverKind.MANIFEST, plain=True, find=find)
     for batch, side in suspects.sides.items():
-        removed[LeftoverKind.DUPLICATES] += _remove_duplicates(store, suspects.dataset, batch, side, age)
+        # A file that lies alone is taken for the one that is named, so that a batch in order costs nothing.
+        plain = len(side.duplicates) > 1
+        if side.merged is not None and (plain or age.thorough):
+            find = partial(_lost_duplicates, store, suspects.dataset, batch, side.merged, side.duplicates, age)
+            yield Look(LeftoverKind.DUPLICATES, plain=plain, find=find)
     for (batch, task), files in suspects.rejections.items():
         state = suspects.tasks.get(task)
-        if state is not None and (age.thorough or _looks_odd(files, state)):
-            removed[LeftoverKind.REJECTIONS] += _remove_rejections(store, suspects.dataset, batch, task, files, age)
-    return +removed
+        plain = state is not None and _looks_odd(files, state)
+        if state is not None and (plain or age.thorough):
+            find = partial(_lost_rejections, store, suspects.dataset, batch, task, files, age)
+            yield Look(LeftoverKind.REJECTIONS, plain=plain, find=find)
+
+
+@dataclass(slots=True)
+class Removed:
+    """What became of leftovers."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """By kind."""
+    errors: list[DatalakeError] = field(default_factory=list)
+    """Why others stay."""
+
+
+def remove_leftovers(store: ObjectStore, suspects: Suspects, age: Age) -> Removed:
+    """Remove what is left over in a dataset. What cannot be looked at or removed does not keep it from the rest."""
+    removed = Removed()
+    for look in looks(store, suspects, age):
+        try:
+            for meta in look.find():
+                removed.counts[look.kind] += _is_removed(store, meta)
+        except DatalakeError as error:
+            removed.errors.append(error)
+    removed.counts = +removed.counts
+    return removed
 
 
 def remove_from_store(store: ObjectStore, age: Age) -> Counter[str]:
@@ -178,16 +218,16 @@ def remove_from_store(store: ObjectStore, age: Age) -> Counter[str]:
     return +removed
 
 
-def _remove_manifests(store: ObjectStore, folder: str, found: Mapping[str, ObjectMeta], age: Age) -> int:
+def _dead_manifests(store: ObjectStore, folder: str, found: Mapping[str, ObjectMeta], age: Age) -> list[ObjectMeta]:
     """Those of runs that are dead: not completed, silent for long, and without a chunk, then and now."""
     old = {run: meta for run, meta in found.items() if age.is_over(meta)}
     if not old:
-        return 0
+        return []
     now = _Runs()
     for meta in store.list(folder):
         now.see(meta.key.removeprefix(folder), meta)
     silent = [meta for run, meta in now.without_chunks().items() if run in old and meta.etag == old[run].etag]
-    return _remove(store, (meta for meta in silent if _is_incomplete(store, meta)))
+    return [meta for meta in silent if _is_incomplete(store, meta)]
 
 
 def _is_incomplete(store: ObjectStore, meta: ObjectMeta) -> bool:
@@ -198,26 +238,20 @@ def _is_incomplete(store: ObjectStore, meta: ObjectMeta) -> bool:
         return False
 
 
-def _remove_duplicates(store: ObjectStore, dataset: str, batch: str, side: _Side, age: Age) -> int:
-    """Those that were stored before the merged object that does not name them: their merges cannot commit any more.
-
-    One that lies alone is taken for the one that is named, so that a batch in order costs nothing.
-    """
-    merged = side.merged
-    if merged is None or (len(side.duplicates) == 1 and not age.thorough):
-        return 0
-    before = [
-        meta for meta in side.duplicates if meta.last_modified + _STEP_BACK < merged.last_modified and age.is_over(meta)
-    ]
+def _lost_duplicates(
+    store: ObjectStore, dataset: str, batch: str, merged: ObjectMeta, found: Iterable[ObjectMeta], age: Age
+) -> list[ObjectMeta]:
+    """Those that were stored before the merged object that does not name them: their merges cannot commit any more."""
+    before = [meta for meta in found if meta.last_modified + _STEP_BACK < merged.last_modified and age.is_over(meta)]
     if not before:
-        return 0
+        return []
     try:
         with closing(MergedFile(store, merged)) as file:
             named = file.metadata.duplicates
     except (ObjectNotFoundError, PreconditionFailedError):
-        return 0  # merged again meanwhile, and tidied up with that
+        return []  # merged again meanwhile, and tidied up with that
     kept = None if named is None else layout.duplicates_key(dataset, batch, named)
-    return _remove(store, (meta for meta in before if meta.key != kept))
+    return [meta for meta in before if meta.key != kept]
 
 
 def _looks_odd(files: Mapping[int, ObjectMeta], state: ObjectMeta) -> bool:
@@ -226,27 +260,25 @@ def _looks_odd(files: Mapping[int, ObjectMeta], state: ObjectMeta) -> bool:
     return times != sorted(times) or times[-1] > state.last_modified
 
 
-def _remove_rejections(
+def _lost_rejections(
     store: ObjectStore, dataset: str, batch: str, task: str, files: Mapping[int, ObjectMeta], age: Age
-) -> int:
+) -> list[ObjectMeta]:
     """Those that a completed task does not count. What another task may still count on is left to its end."""
     old = {number: meta for number, meta in files.items() if age.is_over(meta)}
     if not old:
-        return 0
+        return []
     try:
         state: TaskState = load_task(store, dataset, task).state
     except ObjectNotFoundError:
-        return 0
+        return []
     if state.status is not TaskStatus.COMPLETED or state.batch != batch:
-        return 0
-    return _remove(store, (meta for number, meta in old.items() if number >= state.rejection_files))
+        return []
+    return [meta for number, meta in old.items() if number >= state.rejection_files]
 
 
-def _remove(store: ObjectStore, found: Iterable[ObjectMeta]) -> int:
-    """Delete these versions; what is another one now stays."""
-    removed = 0
-    for meta in found:
-        with suppress(PreconditionFailedError):
-            store.delete(meta.key, etag=meta.etag)
-            removed += 1
-    return removed
+def _is_removed(store: ObjectStore, meta: ObjectMeta) -> bool:
+    """Delete this version; what is another one now stays."""
+    with suppress(PreconditionFailedError):
+        store.delete(meta.key, etag=meta.etag)
+        return True
+    return False

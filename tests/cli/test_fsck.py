@@ -22,7 +22,7 @@ def test_a_dataset_in_good_order(tmp_path: Path) -> None:
     for which in (["posts"], ["--datasetName", "posts"]):
         done = datalake("fsck", *which, cwd=tmp_path)
         assert done.status == 0, done.err
-        assert done.json == {"datasetName": "posts", "damage": 0, "unreferenced": 0, "findings": []}
+        assert done.json == {"datasetName": "posts", "damage": 0, "unreferenced": 0, "leftovers": 0, "findings": []}
     assert datalake_on_terminal("fsck", "posts", cwd=tmp_path).out == "posts: no damage\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,10 @@ import pytest
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.datasets import DatasetState, update_dataset
-from datalake_service.catalog.manifests import RunManifest
+from datalake_service.catalog.manifests import RunManifest, format_time
+from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task
 from datalake_service.errors import DatasetNotFoundError, StoreUnavailableError
+from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.pipeline.fsck_findings import Finding
 from datalake_service.pipeline.ingest import ingest_iterator
@@ -28,6 +31,7 @@ from tests.support.annotations import ListRows, run
 from tests.support.faulty_store import Fault, FaultyStore, at
 from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
+from tests.support.s3_server import strict_s3
 
 BATCH, LANG = "posts/b1/", "posts/annotations/lang/"
 MERGED, ANNOTATED = f"{BATCH}merged.parquet", f"{LANG}b1/merged.parquet"
@@ -131,6 +135,42 @@ def kill_writer(store: ObjectStore) -> str:
     return edit(store, key, lambda body: json.dumps({**json.loads(body), "completedAt": None}).encode())
 
 
+def make_older(store: ObjectStore, key: str, days: int) -> str:
+    """Let an object have been written so many days ago; answers its key."""
+    assert isinstance(store, FolderStore)
+    then = datetime.now(UTC).timestamp() - days * 86_400
+    os.utime(store.root / key, (then, then))
+    return key
+
+
+def dead_run(store: ObjectStore) -> str:
+    """A run that did not come to its first chunk."""
+    manifest = RunManifest("abcdef", "rows", datetime.now(UTC), None, 100)
+    return put(store, f"{BATCH}abcdef.manifest.json", manifest.to_json())
+
+
+def older_duplicates(store: ObjectStore) -> str:
+    """Those of a merge that died before another one committed."""
+    return make_older(store, put(store, f"{BATCH}duplicates/0123456789ab.jsonl", b""), 2)
+
+
+def lost_rejections(store: ObjectStore) -> str:
+    """A rejection file behind those that a completed task counts."""
+    state = TaskState(
+        id="t1", item="x", batch="b1", status=TaskStatus.COMPLETED, rejection_files=0, created_at=datetime.now(UTC)
+    )
+    create_task(store, "posts", state)
+    return put(store, layout.task_rejections_key(layout.rejected_prefix("posts", "b1"), "t1", 0), b"")
+
+
+def temporary_file(store: ObjectStore) -> str:
+    """What a write leaves that is killed."""
+    assert isinstance(store, FolderStore)
+    (store.root / ".tmp/put").mkdir(parents=True, exist_ok=True)
+    (store.root / ".tmp/put/half").write_bytes(b"...")
+    return ".tmp/put/half"
+
+
 def forget_merged(store: ObjectStore) -> str:
     """A batch that had rows, and has none."""
     now = datetime.now(UTC)
@@ -200,7 +240,19 @@ DAMAGES: dict[str, tuple[set[str], Damage]] = {
         lambda s: edit(s, key_of(s, f"{BATCH}duplicates/", ".jsonl"), lambda _: b""),
     ),
     "duplicates of a lost merge": ({"unreferenced"}, lambda s: put(s, f"{BATCH}duplicates/0123456789ab.jsonl")),
+    "duplicates without a merged object": (
+        {"unreferenced"},
+        lambda s: put(s, "posts/b0/duplicates/0123456789ab.jsonl"),
+    ),
     "dead writer": ({"unreferenced"}, kill_writer),
+    "dead run": ({"leftover"}, dead_run),
+    "older duplicates of a lost merge": ({"leftover"}, older_duplicates),
+    "rejections that don't count": ({"leftover"}, lost_rejections),
+    "temporary file": ({"leftover"}, temporary_file),
+    "file of a shared annotator": ({"unreferenced"}, lambda s: put(s, f"{LANG}.shared/workers/notes.txt")),
+    "claim junk": ({"unreadable"}, lambda s: put(s, layout.claim_key("posts", "lang", "b1"))),
+    "worker's lease junk": ({"unreadable"}, lambda s: put(s, layout.worker_lease_key("posts", "lang", "a" * 32))),
+    "requests to stop junk": ({"unreadable"}, lambda s: put(s, layout.stop_key("posts"))),
     "chunk without manifest": ({"unreferenced"}, lambda s: put(s, f"{BATCH}abcdef{CHUNK}", b'{"a":1}\n')),
     "file in a batch": ({"unreferenced"}, lambda s: put(s, f"{BATCH}notes.txt")),
     "folder in a batch": ({"unreferenced"}, lambda s: put(s, f"{BATCH}more/x.jsonl")),
@@ -237,6 +289,38 @@ def test_only_what_is_left_over_is_harmless(store: ObjectStore) -> None:
     (finding,) = check(store, older_than=timedelta(hours=1))
     assert finding.is_damage
     assert finding.message == "1 rows have the id of an earlier row, among them 'x'"
+
+
+def test_what_clean_up_removes_is_told_with_the_time(store: ObjectStore) -> None:
+    """The time of the default age; and then clean-up does it."""
+    key = dead_run(store)
+    (finding,) = check(store)
+    assert finding.removable_at == store.head(key).last_modified + timedelta(days=1)
+    assert finding.message.endswith(f"clean-up removes it from {finding.removable_at:%Y-%m-%d %H:%M} UTC on")
+    assert finding.to_dict()["removableAt"] == format_time(finding.removable_at)
+    make_older(store, key, 2)
+    make_older(store, lost_rejections(store), 3)
+    messages = [finding.message for finding in check(store, older_than=timedelta(hours=1))]
+    assert messages == [
+        "its run never ended, and has no chunk; the next clean-up removes it",
+        "its task is complete, and does not count it; the next clean-up --thorough removes it",
+    ]
+    assert [dict(result.removed or {}) for result in clean_up(store, thorough=True)][-1] == {
+        "manifests": 1, "rejections": 1,
+    }  # fmt: skip
+    assert check(store, older_than=timedelta(hours=1)) == []
+
+
+def test_unfinished_uploads_are_told() -> None:
+    """Those of the dataset."""
+    with strict_s3() as running:
+        bucket = running.server.make_bucket()
+        store = running.server.store_in(bucket, "lake")
+        put_rows(store, "posts", "b1", [{"text": "a"}])
+        for key in ("lake/posts/b1/merged.parquet", "lake/mails/b1/merged.parquet"):
+            running.server.client().create_multipart_upload(Bucket=bucket, Key=key)
+        ((kind, key),) = found(store)
+    assert (kind, key) == ("leftover", MERGED)
 
 
 def test_a_chunk_that_was_merged_long_ago_is_not_missing(store: ObjectStore) -> None:
