@@ -23,13 +23,23 @@ from pathlib import Path
 from typing import Any
 
 from datalake_interfaces._checks import RowChecks, flat, settled, told
+from datalake_interfaces._machines import MachineError, SampleFile, files_of, steps
 from datalake_interfaces._samples import records
 from datalake_interfaces.annotators import Annotation, Annotator, DataItem
+from datalake_interfaces.composites import ParseCompositeDocumentResult
 from datalake_interfaces.context import HandlerContext
 from datalake_interfaces.documents import Document, ErrorDoc, SkipDoc
 from datalake_interfaces.generators import Generator
-from datalake_interfaces.model import RecordParseHint
-from datalake_interfaces.readers.parsers import SingleFileParser
+from datalake_interfaces.model import ParseDocumentResult, RecordParseHint
+from datalake_interfaces.readers.parsers import (
+    MultipleFileStateMachineReader,
+    SingleFileParser,
+    SingleFileStateMachineParser,
+    SingleFileStateMachineReader,
+)
+
+Sample = bytes | str | os.PathLike[str]
+"""The bytes of a file, decompressed; or the path of one, which may end in ``.gz`` or ``.bz2``."""
 
 
 @dataclass(slots=True)
@@ -88,6 +98,43 @@ def check_parser(
             parser.close()
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.problems.append(f"open, close or a pattern failed: {told(error)}")
+    return report
+
+
+def check_state_machine(
+    reader: SingleFileStateMachineReader | MultipleFileStateMachineReader,
+    samples: Sample | Mapping[str, Sample],
+    *,
+    parsers: SingleFileStateMachineParser | Mapping[str, SingleFileStateMachineParser] | None = None,
+    context: HandlerContext | None = None,
+) -> Report:
+    """Run a state machine over samples as the service would, and check what it promises.
+
+    Each step is made twice, because a task that resumes has to make the same rows.
+
+    Args:
+        reader: A constructed reader.
+        samples: The bytes of a file, decompressed, or the path of one; of several files, by file type.
+        parsers: Constructed parsers, for several kinds of files by file type; those that the reader brings come first.
+        context: What ``open`` gets.
+    """
+    report = Report()
+    context = context or HandlerContext()
+    given = samples if isinstance(samples, Mapping) else {"": samples}
+    named = parsers if isinstance(parsers, Mapping) else {} if parsers is None else {"": parsers}
+    opened: list[SingleFileStateMachineParser] = []
+    try:
+        reader.open(context)
+        try:
+            files, opened = files_of(reader, {kind: _read(sample) for kind, sample in given.items()}, named, context)
+            _make_steps(reader, files, report)
+        finally:
+            for closing in (*opened, reader):
+                closing.close()
+    except MachineError as error:
+        report.problems.append(str(error))
+    except Exception as error:  # noqa: BLE001 - the handler under test
+        report.problems.append(f"open, close or a name failed: {told(error)}")
     return report
 
 
@@ -183,6 +230,33 @@ def _compare(
         return
     if not same:
         report.problems.append(f"{place}: start_index and end_index are not used: the record may be part of byte_arr")
+
+
+def _make_steps(
+    reader: SingleFileStateMachineReader | MultipleFileStateMachineReader, files: dict[str, SampleFile], report: Report
+) -> None:
+    checks, found = RowChecks(), 0
+    for where, make in steps(reader, files):
+        found += 1
+        place = f"step at {where}"
+        try:
+            first, again = make(), make()
+        except MachineError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the handler under test
+            report.errors.append(f"{place}: {told(error)}")
+            continue
+        for file in files.values():
+            report.errors += file.errors
+        if not _same(first, again):
+            report.problems.append(f"{place}: made again, it is another document: a task that resumes has other rows")
+        if isinstance(again, ParseCompositeDocumentResult):
+            report.errors += [f"{place}: {document.error_message}" for document in again.error_documents]
+            again = ParseDocumentResult(None, again.document, again.status)
+        _add(report, checks, again, place, dicts=False)
+    if not found:
+        report.problems.append("no record in the samples: a start pattern does not occur")
+    report.problems += checks.problems
 
 
 def _is_mapping(payload: object) -> bool:

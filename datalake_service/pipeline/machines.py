@@ -357,7 +357,7 @@ class MachineSteps:
         """All files have ended: tell of those that did so before the others."""
         last = max(opened.file.ended_in or 0 for opened in self._files)
         self._handler_notes += [
-            f"{opened.file.source} has fewer records than the other files: it ended before them"
+            f"{opened.file.source}: it has fewer records than the other files"
             for opened in self._files
             if (opened.file.ended_in or 0) < last and not opened.file.broken
         ]

@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from datalake_interfaces import Annotator, Generator, SingleFileParser
-from datalake_interfaces.testing import check_annotator, check_generator, check_parser
+from datalake_interfaces import (
+    Annotator,
+    Generator,
+    MultipleFileStateMachineReader,
+    SingleFileParser,
+    SingleFileStateMachineParser,
+)
+from datalake_interfaces.testing import check_annotator, check_generator, check_parser, check_state_machine
 from datalake_service.config.load import load_dataset_file
 from datalake_service.config.read import FolderReadConnector, GeneratorReadConnector
 from datalake_service.handling.load import load_handler
@@ -47,10 +53,18 @@ def characters(report: dict[str, Any]) -> None:
     assert 1_400 < report["rows"] == report["documents"] <= 9983 - 8448 + 1
 
 
+def web_archive(report: dict[str, Any]) -> None:
+    """The archives are part of the example: 24 articles, one page more, and the oddities of both."""
+    assert (report["records"], report["documents"], report["skips"], report["errors"]) == (92, 30, 60, 2)
+    assert report["notes"] == []
+    assert report["annotators"][0]["annotated"] == 28
+
+
 EXPECTED: dict[str, Callable[[dict[str, Any]], None]] = {
     "quickstart": quickstart,
     "tracebacks": tracebacks,
     "characters": characters,
+    "web_archive": web_archive,
 }
 
 
@@ -118,6 +132,26 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
             parameters=connector.parameters,
         )
         report = check_generator(generator)
+    elif isinstance(connector, FolderReadConnector) and connector.multiple_file_state_machine_reader_class_name:
+        reader = load_handler(
+            connector.multiple_file_state_machine_reader_class_name,
+            folder=config.folder,
+            interface=MultipleFileStateMachineReader,  # type: ignore[type-abstract]
+            parameters=connector.parameters,
+        )
+        named = connector.single_file_state_machine_parser_implementation_class_name_map or {}
+        parsers = {
+            kind: load_handler(
+                reference,
+                folder=config.folder,
+                interface=SingleFileStateMachineParser,  # type: ignore[type-abstract]
+                parameters=connector.parameters,
+            )
+            for kind, reference in named.items()
+        }
+        files = {"WARC": "warc.gz", "WAT": "warc.wat.gz", "WET": "warc.wet.gz"}
+        samples = {kind: connector.path / f"crawl-00001.{name}" for kind, name in files.items()}
+        report = check_state_machine(reader, samples, parsers=parsers)
     else:
         assert isinstance(connector, FolderReadConnector)
         parser = load_handler(
@@ -126,13 +160,13 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
             interface=SingleFileParser,  # type: ignore[type-abstract]
             parameters=connector.parameters,
         )
-        samples = {"quickstart": "asyncio/base_events.py", "tracebacks": "server-1.log.gz"}
-        report = check_parser(parser, connector.path / samples[path.parent.name])
+        logs = {"quickstart": "asyncio/base_events.py", "tracebacks": "server-1.log.gz"}
+        report = check_parser(parser, connector.path / logs[path.parent.name])
     assert report.rows
     assert report.ok, report
     for annotator in config.annotators:
         loaded = load_handler(
-            annotator.annotator_implementation_class_name,
+            str(annotator.annotator_implementation_class_name),
             folder=config.folder,
             interface=Annotator,  # type: ignore[type-abstract]
             parameters=annotator.parameters,
