@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
+    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -14,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from datalake_service.config.faults import Location, both, untagged, wrong_at
+from datalake_service.config.faults import Location, absent, both, untagged, wrong, wrong_at
 from datalake_service.config.filters import FilterNode
 from datalake_service.config.section import (
     AsTuple,
@@ -26,6 +27,7 @@ from datalake_service.config.section import (
     Share,
     Text,
 )
+from datalake_service.config.vectors import VectorsConfig
 
 DEFAULT_CONCURRENCY = 16
 """Rows that an annotator works on at once, as in the Python surface."""
@@ -41,9 +43,15 @@ def _filter(value: object, handler: ValidatorFunctionWrapHandler) -> object:
 class AnnotatorConfig(Section):
     """One annotator."""
 
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [name]} for name in ("annotatorImplementationClassName", "vectors")]}
+    )
+
     annotator_name: LakeName
     """Its name; its columns are called `name.column`."""
-    annotator_implementation_class_name: ClassName
+    vectors: VectorsConfig | None = None
+    """Vectors of texts in the place of an `Annotator`: what `construct_vector_doc` makes of a row are its columns."""
+    annotator_implementation_class_name: ClassName | None = Field(None, validate_default=True)
     """The `Annotator`."""
     parameters: JsonObject = Field(default_factory=dict)
     """Passed to its constructor as keywords. No secrets: the dataset file is stored in the lake."""
@@ -62,6 +70,15 @@ class AnnotatorConfig(Section):
     """How long one row may take; default: as long as it likes."""
     version: Text | None = None
     """A label of yours for this version of the annotator, kept with what it made."""
+
+    @field_validator("annotator_implementation_class_name")
+    @classmethod
+    def _one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("vectors", ...) is None:
+            raise absent("the `Annotator`")
+        if value is not None and info.data.get("vectors") is not None:
+            raise wrong("vectors say another way to annotate; keep one of them")
+        return value
 
     @field_validator("annotator_columns")
     @classmethod

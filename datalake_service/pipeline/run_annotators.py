@@ -27,7 +27,9 @@ from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.pipeline.merge import merge_annotator
+from datalake_service.pipeline.run_elsewhere import vector_step
 from datalake_service.pipeline.run_report import AnnotatorOutcome
+from datalake_service.pipeline.vectorizing import check_vectors, make_vectorizer
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import IfMatch, ObjectStore
@@ -43,18 +45,19 @@ Told = Callable[[str, AnnotationReport], None]
 
 
 def check_annotators(config: DatasetConfig) -> None:
-    """Look for the classes of all annotators: what cannot be loaded is better known before hours of reading.
+    """Look for the classes of annotators and vectors: what cannot be loaded is better known before hours of reading.
 
     Raises:
         HandlerLoadError: One of them.
     """
     with contextlib.redirect_stdout(sys.stderr):  # user code may print while it is imported
         for annotator in config.annotators:
-            load_class(
-                annotator.annotator_implementation_class_name,
-                folder=config.folder,
-                interface=Annotator,  # type: ignore[type-abstract]
-            )
+            name = annotator.annotator_implementation_class_name
+            if name is not None:
+                load_class(name, folder=config.folder, interface=Annotator)  # type: ignore[type-abstract]
+        for vectors in (config.vectors, *(annotator.vectors for annotator in config.annotators)):
+            if vectors is not None:
+                check_vectors(vector_step(vectors, folder=config.folder, region=config.region))
 
 
 def run_annotator(
@@ -140,12 +143,7 @@ def _annotate(
     tell: Callable[[AnnotationReport], None],
     clock: Clock,
 ) -> AnnotationReport:
-    instance = load_handler(
-        annotator.annotator_implementation_class_name,
-        folder=config.folder,
-        interface=Annotator,  # type: ignore[type-abstract]
-        parameters=annotator.parameters,
-    )
+    instance = _instance(config, annotator, clock)
     request = ViewRequest(
         dataset=config.dataset_name,
         base_columns=annotator.base_columns,
@@ -167,11 +165,29 @@ def _annotate(
         return asyncio.run(work)
 
 
+def _instance(config: DatasetConfig, annotator: AnnotatorConfig, clock: Clock) -> Annotator:
+    if annotator.vectors is not None:
+        from datalake_service.pipeline.vector_annotator import VectorAnnotator
+
+        step = vector_step(annotator.vectors, folder=config.folder, region=config.region)
+        vectorizer = make_vectorizer(step, clock=clock)
+        return VectorAnnotator(vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
+    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of both
+    return load_handler(
+        annotator.annotator_implementation_class_name,
+        folder=config.folder,
+        interface=Annotator,  # type: ignore[type-abstract]
+        parameters=annotator.parameters,
+    )
+
+
 def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOptions:
     """The limits of the dataset file hold for each annotator by itself."""
-    on_error = config.on_error
+    on_error, vectors = config.on_error, annotator.vectors
+    # As many rows as fit into the calls that may be under way.
+    shared = 0 if vectors is None else vectors.batch_size * vectors.max_concurrency
     return AnnotationOptions(
-        max_concurrency=annotator.max_concurrency,
+        max_concurrency=max(annotator.max_concurrency, shared),
         timeout_seconds=annotator.timeout_in_seconds,
         max_errors=0 if on_error.policy is Policy.FAIL else on_error.max_errors,
         max_error_share=on_error.max_error_share,

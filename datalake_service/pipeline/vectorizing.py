@@ -13,7 +13,7 @@ from datalake_interfaces.readers.sagemaker import SagemakerVectorsInterface
 from datalake_interfaces.vectors import VectorModel
 from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
-from datalake_service.handling.load import load_handler
+from datalake_service.handling.load import load_class, load_handler
 from datalake_service.handling.telling import one_line, told
 from datalake_service.pipeline.engine import HANDLER_LOGGER
 from datalake_service.pipeline.outputs import EndpointModel, LocalModel, VectorStep
@@ -131,6 +131,17 @@ def make_vectorizer(step: VectorStep, *, clock: Clock) -> Vectorizer:
         parameters=step.parameters,
     )
     return Vectorizer(handler, _model(step.model, clock), step, clock)
+
+
+def check_vectors(step: VectorStep) -> None:
+    """Look for the classes of a step.
+
+    Raises:
+        HandlerLoadError: One of them cannot be loaded.
+    """
+    load_class(step.reference, folder=step.folder, interface=SagemakerVectorsInterface)  # type: ignore[type-abstract]
+    if isinstance(step.model, LocalModel):
+        load_class(step.model.reference, folder=step.folder, interface=VectorModel)  # type: ignore[type-abstract]
 
 
 def _model(model: EndpointModel | LocalModel, clock: Clock) -> VectorModel:

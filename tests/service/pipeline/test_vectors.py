@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.errors import HandlerLoadError
+from datalake_service.errors import ConfigError, HandlerLoadError
 from datalake_service.pipeline.engine import TaskJob
 from datalake_service.pipeline.outputs import EndpointModel, LocalModel, VectorStep
+from datalake_service.pipeline.view_plan import ViewRequest
+from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage import FolderStore
 from tests.support.faulty_store import Fault, FaultyStore
 from tests.support.memory_aws import Action, MemoryAws, MemoryClients
@@ -252,3 +254,76 @@ def test_a_dataset_file_names_the_step(tmp_path: Path) -> None:
     report = project.run()
     assert project.texts() == ["one"]
     assert report.tasks.counts.rejections == 1
+
+
+def with_vectors(tmp_path: Path, **fields: Any) -> Project:
+    """A project whose rows get vectors after the merge."""
+    project = Project(tmp_path)
+    write_module(project.folder, VECTORS, name="vectors")
+    project.write("a.log", "".join(f"doc text{number}\n" for number in range(50)) + "doc refused\ndoc left out\n")
+    vectors = {
+        "sagemakerVectorsInterfaceImplementationClassName": "vectors.Texts",
+        "modelImplementationClassName": "vectors.Lengths",
+    }
+    project.document["annotators"] = [{"annotatorName": "vectors", "vectors": vectors | fields}]
+    return project
+
+
+def test_rows_that_exist_are_annotated_with_vectors(tmp_path: Path) -> None:
+    """What was left out is not asked again, what failed is; nothing is asked twice."""
+    project = with_vectors(tmp_path, batchSize=7, maxConcurrency=2)
+    report = project.run()
+    assert [(one.report.annotated, one.report.skipped, one.report.failed) for one in report.annotators] == [(50, 1, 1)]
+    request = ViewRequest(dataset="d", base_columns=["text"], annotator_columns={"vectors": ["vectors"]})
+    rows = {row["text"]: row["vectors.vectors"] for row in DatasetView(project.store, request)}
+    assert {text: vectors for text, vectors in rows.items() if vectors is not None} == {
+        f"text{number}": vectors_of(f"text{number}") for number in range(50)
+    }
+    again = project.run().annotators[0].report
+    assert (again.annotated, again.already_done, again.failed) == (0, 51, 1)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "problem"),
+    [
+        ({"modelImplementationClassName": "vectors.Texts"}, "vectors.Texts is a SagemakerVectorsInterface"),
+        ({"sagemakerVectorsInterfaceImplementationClassName": "vectors.Lengths"}, "vectors.Lengths is a VectorModel"),
+        ({"sagemakerVectorsInterfaceImplementationClassName": "vectors.Nothing"}, "has no Nothing"),
+    ],
+)
+def test_a_class_that_does_not_fit_is_known_before_anything_is_read(
+    tmp_path: Path, vectors: dict[str, Any], problem: str
+) -> None:
+    """As a step and as an annotator."""
+    project = with_vectors(tmp_path, **vectors)
+    with pytest.raises(HandlerLoadError, match=problem):
+        project.run()
+    project.document["vectors"] = project.document.pop("annotators")[0]["vectors"]
+    with pytest.raises(HandlerLoadError, match=problem):
+        project.run()
+    assert project.engine.ran == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"sagemakerEndpointName": "e"}, "sagemakerEndpointName names another model; keep one of them"),
+        ({"modelImplementationClassName": None}, "needed without sagemakerEndpointName: the VectorModel"),
+        ({"batchSize": 0}, "vectors.batchSize"),
+    ],
+)
+def test_mistakes_in_the_section_are_named(tmp_path: Path, fields: dict[str, Any], problem: str) -> None:
+    """With the path, and what is allowed."""
+    project = with_vectors(tmp_path, **fields)
+    with pytest.raises(ConfigError) as caught:
+        project.run()
+    assert len(caught.value.problems) == 1
+    assert problem in caught.value.problems[0]
+
+
+def test_an_annotator_has_a_class_or_vectors(tmp_path: Path) -> None:
+    """One of both."""
+    project = with_vectors(tmp_path)
+    project.document["annotators"] = [{"annotatorName": "a"}]
+    with pytest.raises(ConfigError, match=r"annotators\[0\]\.annotatorImplementationClassName: missing"):
+        project.run()
