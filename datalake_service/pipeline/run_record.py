@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -10,15 +9,16 @@ from typing import Any
 
 from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.config.read import FilesSection, GeneratorReadConnector, SqsReadConnector
+from datalake_service.config.problems import redacted
+from datalake_service.config.read import FileReaderType, FilesSection, GeneratorReadConnector, SqsReadConnector
 from datalake_service.errors import ConfigError
+from datalake_service.pipeline.machine_items import file_handler
+from datalake_service.pipeline.run_elsewhere import rejections_uri
 from datalake_service.pipeline.run_report import MergedBatch, RunReport
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.ids import random_hex
 
 _RUN_DIGITS = 12
-_SECRET = re.compile(r"secret|passw|token|credential|api_?key|access_?key|private_?key", re.IGNORECASE)
-_HIDDEN = "(not kept)"
 
 
 class RunRecord:
@@ -41,14 +41,17 @@ class RunRecord:
         run = DatasetRun(id=random_hex(_RUN_DIGITS), status=RunStatus.RUNNING, started_at=now)
         reading = reading_of(config)
         batch = str(getattr(config.write_connector, "batch", ""))
+        archive = rejections_uri(config)
 
         def change(state: DatasetState | None) -> DatasetState:
             old = state or DatasetState(dataset=config.dataset_name, created_at=now, config={})
             _check_reading(config.dataset_name, batch, old.readings.get(batch), reading)
             return replace(
                 old,
-                config=without_secrets(config.document),
+                # Secrets should not be there; they are not kept.
+                config={key: redacted(value, key=key) for key, value in config.document.items()},
                 readings={**old.readings, batch: reading},
+                archives=old.archives if archive is None else tuple(dict.fromkeys((*old.archives, archive))),
                 runs=(*old.runs, run),
             )
 
@@ -110,9 +113,9 @@ def reading_of(config: DatasetConfig) -> dict[str, str]:
     reading = {"connectorDestination": str(connector.connector_destination)}
     if isinstance(connector, FilesSection):
         reading["readerType"] = str(connector.reader_type)
-        reading["singleFileParserImplementationClassName"] = (
-            connector.single_file_parser_implementation_class_name or ""
-        )
+        single = connector.reader_type is FileReaderType.SINGLE_FILE
+        name = "singleFileParserImplementationClassName" if single else "readerClassName"
+        reading[name] = file_handler(connector)
     elif isinstance(connector, GeneratorReadConnector):
         reading["generatorImplementationClassName"] = connector.generator_implementation_class_name
     elif isinstance(connector, SqsReadConnector):
@@ -120,19 +123,6 @@ def reading_of(config: DatasetConfig) -> dict[str, str]:
             connector.queue_message_reader_implementation_class_name or ""
         )
     return reading
-
-
-def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A dataset file with the texts hidden whose keys sound secret. They should not be there; they are not kept."""
-    return {key: _without_secrets(key, value) for key, value in document.items()}
-
-
-def _without_secrets(key: str, value: object) -> object:
-    if isinstance(value, Mapping):
-        return without_secrets(value)
-    if isinstance(value, list):
-        return [_without_secrets(key, item) for item in value]
-    return _HIDDEN if isinstance(value, str) and _SECRET.search(key) else value
 
 
 def _check_reading(dataset: str, batch: str, old: Mapping[str, str] | None, new: Mapping[str, str]) -> None:
