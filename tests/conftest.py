@@ -13,6 +13,7 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.s3 import S3Store
 from tests.support import servers
+from tests.support.aws import Aws, ministack
 
 # A shell starts what runs in the background with interrupts ignored, and children inherit that: the commands that
 # tests interrupt must behave as they do on a terminal.
@@ -41,6 +42,13 @@ def s3_server() -> Iterator[servers.S3Server]:
     """One S3 server for all tests; each makes its own bucket (``s3_server.make_bucket()``)."""
     with servers.s3_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """One emulator of AWS for all tests; each makes its own queues, streams and tables (``fresh_name()``)."""
+    with ministack(tmp_path_factory.mktemp("aws")) as emulator:
+        yield emulator
 
 
 @pytest.fixture
