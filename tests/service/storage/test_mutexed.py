@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from datalake_service.catalog.leases import Lease
 from datalake_service.errors import (
     AlreadyExistsError,
     ConfigError,
@@ -21,7 +22,7 @@ from datalake_service.errors import (
     StoreUnavailableError,
 )
 from datalake_service.mutex.client import Mutex
-from datalake_service.storage import CreateOnly, FolderStore, IfMatch, Overwrite, RetryingStore, open_store
+from datalake_service.storage import CreateOnly, FolderStore, IfMatch, ObjectStore, Overwrite, RetryingStore, open_store
 from datalake_service.storage.mutexed import TTL, MutexedStore
 from datalake_service.storage.probe import RECORD_KEY, require_conditions
 from datalake_service.storage.s3 import S3Store
@@ -135,6 +136,29 @@ def test_the_address_names_the_mutex() -> None:
     with pytest.raises(ConfigError, match="ws://host:port"):
         open_store("s3://bucket/p", mutex_url="http://host")
     assert "Mutexed" not in repr(open_store("s3://bucket/p"))
+
+
+def test_a_lease_holds_on_a_careless_store(careless: StagingStore, url: str) -> None:
+    """Of many takers at once exactly one has it, again and again."""
+
+    def taken(store: ObjectStore) -> int:
+        start = threading.Barrier(6)
+
+        def take(_: int) -> Lease:
+            lease = Lease(store, "lock", ttl=timedelta(hours=1))
+            start.wait()
+            lease.acquire()
+            return lease
+
+        with ThreadPoolExecutor(6) as pool:
+            leases = list(pool.map(take, range(6)))
+        held = sum(lease.held for lease in leases)
+        for lease in leases:
+            lease.release()
+        return held
+
+    store = RetryingStore(MutexedStore(careless, url))
+    assert [taken(store) for _ in range(3)] == [1, 1, 1]
 
 
 # Outcomes ---------------------------------------------------------------------------------------------------
