@@ -47,7 +47,7 @@ def looks_secret(key: str) -> bool:
 
 
 def redacted(value: object, *, key: str = "") -> object:
-    """A JSON value as it may be shown: what looks like a secret by its key is hidden, so are passwords in URIs."""
+    """A JSON value as it may be shown or kept: what its key says is a secret is hidden, so are passwords in URIs."""
     if key and looks_secret(key) and isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return _MASK
     if isinstance(value, dict):

@@ -27,6 +27,8 @@ from datalake_service.storage.probe import require_conditions
 from datalake_service.storage.store_time import store_time
 from datalake_utils.clock import Clock
 
+_DELETED = "the dataset was deleted; restore it first"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
@@ -124,7 +126,7 @@ class _CleanUp:
             try:
                 if is_deleted(self._store, dataset):
                     if not everything:
-                        yield BatchResult(dataset=dataset, error="the dataset was deleted; restore it first")
+                        yield BatchResult(dataset=dataset, error=_DELETED)
                     continue
                 waiting = self._waiting(dataset, batches)
                 if not waiting.anything:
@@ -135,9 +137,19 @@ class _CleanUp:
                 continue
             yield from self._dataset(dataset, batches, waiting)
         for dataset, annotator in annotators:
-            yield from self._annotator(dataset, annotator)
+            yield from self._chosen_annotator(dataset, annotator)
         if everything:
             yield from self._leftovers_of_the_lake()
+
+    def _chosen_annotator(self, dataset: str, annotator: str) -> Iterator[BatchResult]:
+        try:
+            if is_deleted(self._store, dataset):
+                yield BatchResult(dataset=dataset, annotator=annotator, error=_DELETED)
+                return
+        except DatalakeError as error:
+            yield BatchResult(dataset=dataset, annotator=annotator, error=str(error))
+            return
+        yield from self._annotator(dataset, annotator)
 
     def _dataset(self, dataset: str, batches: Collection[str] | None, waiting: _Waiting) -> Iterator[BatchResult]:
         for batch in sorted(waiting.batches if batches is None else batches):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.deletions import require_not_deleted
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
@@ -62,11 +63,13 @@ async def ingest_iterator(
 
     Raises:
         NameNotAllowedError: A name is not portable; nothing was written.
+        DatasetNotFoundError: The dataset was deleted; nothing was written, and the message says how to get it back.
         RowError: A row cannot be stored; the message names its number and column.
         StoreError: The lake cannot be written.
     """
     prefix = layout.batch_prefix(check_name(dataset, what="dataset"), check_name(batch, what="batch"))
     clock = clock or SystemClock()
+    await asyncio.to_thread(require_not_deleted, store, dataset)
     manifest = await asyncio.to_thread(
         claim_run,
         store,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
 from datalake_service.config.dataset import DatasetConfig

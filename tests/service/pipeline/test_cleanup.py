@@ -114,8 +114,9 @@ def test_a_deleted_dataset_is_left_alone(lake: FolderStore) -> None:
     """Asking for it by name is an error that says what to do."""
     mark_deleted(lake, "posts")
     assert told(list(clean_up(lake))) == [("mails", "b", None, "merged")]
-    (result,) = clean_up(lake, datasets={"posts": None})
-    assert result.error == "the dataset was deleted; restore it first"
+    for chosen in ({"datasets": {"posts": None}}, {"annotators": [("posts", "lang")]}):
+        (result,) = clean_up(lake, **chosen)
+        assert result.error == "the dataset was deleted; restore it first"
 
 
 def test_names_are_checked_before_anything_is_done(lake: FolderStore) -> None:

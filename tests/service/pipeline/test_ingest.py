@@ -10,8 +10,16 @@ from typing import Any
 
 import pytest
 
+from datalake_service.catalog.deletions import mark_deleted, restore
 from datalake_service.catalog.manifests import RunManifest
-from datalake_service.errors import DatalakeError, NameNotAllowedError, RowError, StoreError, UsageError
+from datalake_service.errors import (
+    DatalakeError,
+    DatasetNotFoundError,
+    NameNotAllowedError,
+    RowError,
+    StoreError,
+    UsageError,
+)
 from datalake_service.pipeline.ingest import IngestResult, ingest_iterator
 from datalake_service.storage.folder import FolderStore
 
@@ -169,3 +177,14 @@ def test_a_manifest_of_a_newer_format_is_refused_politely() -> None:
     """A lake written by a newer version says so instead of being misread."""
     with pytest.raises(DatalakeError, match="upgrade"):
         RunManifest.from_json(b'{"format": 99}', key="d/b/aaaaaa.manifest.json")
+
+
+def test_a_deleted_dataset_takes_no_rows(tmp_path: Path) -> None:
+    """They would be thrown away with it; the message says how to get it back, and then it takes them."""
+    ingest(tmp_path, rows_of(1))
+    mark_deleted(FolderStore(tmp_path), "posts")
+    with pytest.raises(DatasetNotFoundError, match="datalake datasets restore --datasetName posts"):
+        ingest(tmp_path, rows_of(1))
+    assert len(stored(tmp_path)) == 1
+    restore(FolderStore(tmp_path), "posts")
+    ingest(tmp_path, rows_of(1))

@@ -421,8 +421,8 @@ def test_the_dataset_file_is_kept_without_secrets(project: Project) -> None:
     config = load_dataset(project.store, "d").config
     assert config["tenantId"] == "t"
     assert config["readConnector"]["parameters"] == {
-        "apiKey": "(not kept)",
-        "nested": [{"client_secret": "(not kept)", "model": "m"}],
-        "token": 5,
+        "apiKey": "(hidden)",
+        "nested": [{"client_secret": "(hidden)", "model": "m"}],
+        "token": "(hidden)",
     }
     assert {stored.state.status for stored in load_tasks(project.store, "d")} == {TaskStatus.CREATED}
