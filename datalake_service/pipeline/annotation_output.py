@@ -57,9 +57,11 @@ class AnnotationOutput:
         self._error: StoreError | None = None
         self._closing = False
         self._sealed = 0
-        self._oldest = 0.0
+        self._oldest = clock.monotonic()
         self._counts = counts
         self._turns = turns
+        self._broken = False
+        """Whether a chunk could not be stored: no batch is known to be complete then."""
         self._giving_back: asyncio.Future[None] | None = None
         self._gave_back = clock.monotonic()
 
@@ -73,21 +75,16 @@ class AnnotationOutput:
             # The writer is waiting in a thread and must not be touched. At most one row of each worker gets here.
             self._backlog.append(row)
             return
-        writer = self._writer
         try:
-            writer.add(row)
+            status = self._write(row)
         except StoreError:
+            self._broken = True
             raise
-        except RowError as error:
-            row = self._add_replaced(row, Failure(ANSWER, str(error)))
-        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
-            row = self._add_replaced(row, Failure(type(error).__name__, "its values cannot be stored"))
-        status = row["_status"]
         self._counts[status] += 1
         if self._turns is not None:
             self._turns.note(row["_batch"], finished=status in FINAL_STATUSES)
-        if writer.saturated and not self._closing:
-            self._wait_in_thread(writer.wait_for_room)
+        if self._writer.saturated and not self._closing:
+            self._wait_in_thread(self._writer.wait_for_room)
 
     async def wait_for_room(self) -> None:
         """Wait until chunks that are on their way have arrived.
@@ -122,7 +119,11 @@ class AnnotationOutput:
         if self._writer.rows_buffered == 0 or self._sealed != self._writer.chunks_sealed:
             self._sealed, self._oldest = self._writer.chunks_sealed, now
         elif now - self._oldest >= self._max_age:
-            self._writer.seal()
+            try:
+                self._writer.seal()
+            except StoreError:
+                self._broken = True
+                raise
 
     async def close(self) -> None:
         """Store what is left, and complete the run; not before everything was tried, cancelled or not.
@@ -154,11 +155,12 @@ class AnnotationOutput:
         return room
 
     def _stored(self, complete: Sequence[Turn], flushed: asyncio.Future[None]) -> None:
-        if not flushed.cancelled() and flushed.exception() is None:
-            self._give_back(complete)
+        if flushed.cancelled() or flushed.exception() is not None:
+            self._broken = True
+        self._give_back(complete)
 
     def _give_back(self, complete: Sequence[Turn]) -> None:
-        if self._turns is not None and complete:
+        if self._turns is not None and complete and not self._broken:
             loop = asyncio.get_running_loop()
             self._giving_back = loop.run_in_executor(self._threads, self._turns.give_back, complete)
             self._giving_back.add_done_callback(self._forget)
@@ -167,6 +169,19 @@ class AnnotationOutput:
         if self._giving_back is given_back:
             self._giving_back = None
 
+    def _write(self, row: Row) -> str:
+        """Write a row, or what is stored in its place; answers the status of what was written."""
+        try:
+            self._writer.add(row)
+        except StoreError:
+            raise
+        except RowError as error:
+            row = self._add_replaced(row, Failure(ANSWER, str(error)))
+        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
+            row = self._add_replaced(row, Failure(type(error).__name__, "its values cannot be stored"))
+        status: str = row["_status"]
+        return status
+
     def _add_replaced(self, row: Row, failure: Failure) -> Row:
         replacement = self._replace(row, failure)
         self._writer.add(replacement)
@@ -174,6 +189,7 @@ class AnnotationOutput:
 
     def _made_room(self, room: asyncio.Future[None]) -> None:
         if room.cancelled() or room.exception() is not None:
+            self._broken = True
             return  # it stays, so that whoever waits for room is told
         if self.room is room:
             self.room = None

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.lease_keeper import LeaseKeeper
-from datalake_service.catalog.leases import Lease
 from datalake_service.catalog.manifests import RunKind, claim_run
 from datalake_service.chunks import writer as chunks
 from datalake_service.chunks.encoder import RowEncoder
 from datalake_service.errors import (
+    AnnotationLockError,
     DatasetNotFoundError,
     DatasetNotMergedError,
+    LeaseLostError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
 )
+from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
+from datalake_service.pipeline.batch_turns import InOrder, Shared, Turn, Turns, Worker
 from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.pipeline.view_plan import ViewRequest
@@ -192,61 +194,161 @@ def read_columns(session: Session, batch: str, names: tuple[str, ...]) -> list[t
 
 @dataclass
 class Annotator:
-    """Asks the rows that were not asked yet, under the lease; as ``annotate`` does, without its event loop."""
+    """Asks the rows that were not asked yet; as ``annotate`` does, without its event loop. Alone, or one of many."""
 
     rounds: int
+    share: float = 0.7
+    """How often it is one of many."""
+    once: bool = False
+    """It ends when it has seen everything done."""
 
     def __call__(self, session: Session) -> None:
-        world = session.world
+        random = session.world.scheduler.random
         while self.rounds > 0:
             self.rounds -= 1
-            session.clock.sleep(world.scheduler.random.uniform(0, 50))
-            key = layout.annotator_lease_key(DATASET, ANNOTATOR)
-            lease = Lease(session.store, key, ttl=TTL, clock=session.clock, draw=lambda: session.hex(32))
-            world.leases.append((session.process, lease))
+            session.clock.sleep(random.uniform(0, 50))
+            kind = WorkerLease if random.random() < self.share else AnnotatorLease
+            lease = kind(session.store, DATASET, ANNOTATOR, ttl=TTL, clock=session.clock, draw=lambda: session.hex(32))
+            with session.world.watched(session.process, lease):
+                try:
+                    lease.take()
+                    if _Asking(session, lease).work() and self.once:
+                        self.rounds = 0
+                except AnnotationLockError:
+                    pass
+                finally:
+                    lease.give_back()
+
+
+class _Asking:
+    """One annotation run, its lease held."""
+
+    def __init__(self, session: Session, lease: HeldLease) -> None:
+        self._session = session
+        self._world = session.world
+        self._random = session.world.scheduler.random
+        self._lease = lease
+        self._keeper = lease.keeper()
+        self._writer: chunks.ChunkWriter | None = None
+        self._added: list[tuple[str, str]] = []
+        self._complete: list[Turn] = []
+        self._pauses = 0
+        self._gave_up = False
+
+    def work(self) -> bool:
+        """Ask until nothing is left, or the lease demands an end; answers whether nothing is left."""
+        self._keeper.start()
+        try:
+            versions = {batch: list(self._world.model.versions[batch][-1:]) for batch in BATCHES}
+            planned = {batch: self._version(batch) for batch in BATCHES}
+            turns = self._turns(planned)
+            done = FinishedRows(self._session.store, DATASET, ANNOTATOR)
             try:
-                if lease.acquire():
-                    self._hold(session, lease)
-            finally:
-                lease.release()
-                world.leases.remove((session.process, lease))
-
-    def _hold(self, session: Session, lease: Lease) -> None:
-        keeper = LeaseKeeper(lease)
-        keeper.start()
-        try:
-            known = set(session.world.model.annotated)
-            done = FinishedRows(session.store, DATASET, ANNOTATOR)
-            todo = [(batch, name) for batch in BATCHES for name in self._missing(session, batch, done.of(batch))]
-            again = known & set(todo)
-            assert not again, f"asked again although the answers were stored: {sorted(again)}"
-            if todo:
-                self._ask(session, keeper, todo)
+                while (turn := turns.next()) is not None:
+                    with self._world.acts(self._session.process, self._lease, self._batch_of(turn)):
+                        todo = self._todo(turn, done)
+                        self._ask(turn, todo)
+                    turns.end_reading(turn)
+                    if todo:
+                        self._complete.append(turn)
+                    if self._random.random() < 0.5:
+                        self._store(turns)
+                self._store(turns)
+                self._check_end(versions)
+            except StoreError:
+                if self._writer is not None:
+                    self._writer.close()
+                raise
+            except LeaseLostError:
+                self._close()
+                raise
+            self._close()
+        except LeaseLostError:
+            return False  # it starts again
         finally:
-            keeper.stop()
+            self._keeper.stop()
+        return not self._gave_up
 
-    def _missing(self, session: Session, batch: str, done: Collection[str]) -> list[str]:
-        return [name for (name,) in read_columns(session, batch, ("id",)) or [] if name not in done]
+    def _turns(self, planned: Mapping[str, str]) -> Turns:
+        if not isinstance(self._lease, WorkerLease):
+            return InOrder(BATCHES)
+        worker = Worker(DATASET, ANNOTATOR, self._lease.worker, self._keeper.must_stop, self._pause)
+        return Shared(self._session.store, worker, BATCHES, selection=planned.__getitem__)
 
-    def _ask(self, session: Session, keeper: LeaseKeeper, todo: list[tuple[str, str]]) -> None:
-        world, random = session.world, session.world.scheduler.random
-        writer = session.writer(layout.annotator_temp_prefix(DATASET, ANNOTATOR), "annotation", chunk_size=4)
-        added: list[tuple[str, str]] = []
+    def _pause(self) -> bool:
+        self._session.clock.sleep(self._random.uniform(10, 40))
+        self._pauses += 1
+        self._gave_up = self._pauses > 8
+        return self._gave_up
+
+    def _batch_of(self, turn: Turn) -> str | None:
+        """What nobody else may ask meanwhile; ``None``: anything."""
+        return turn.batch if isinstance(self._lease, WorkerLease) else None
+
+    def _version(self, batch: str) -> str:
         try:
-            for batch, name in todo:
-                lost = keeper.must_stop()
-                if lost is not None:
-                    break
-                world.acting(session.process)
-                session.clock.sleep(random.uniform(0, 30))
-                writer.add({"id": name, "_batch": batch, "_status": "done", "_error": None, "_metadata": None,
-                            "_annotated_at": "2026-01-01T00:00:00.000000Z", "n": 1})  # fmt: skip
-                added.append((batch, name))
-                if random.random() < 0.1:
-                    writer.flush()
-                    world.model.promised_annotations(added)
-        except StoreError:
-            writer.close()
-            raise
-        writer.close()
-        world.model.promised_annotations(added)
+            return self._session.store.head(layout.merged_key(layout.batch_prefix(DATASET, batch))).etag
+        except ObjectNotFoundError:
+            return "none"
+
+    def _todo(self, turn: Turn, done: FinishedRows) -> list[str]:
+        known = {name for batch, name in self._world.model.annotated if batch == turn.batch}
+        if turn.changed:
+            done.look_again()
+        finished = set(done.of(turn.batch))
+        rows = read_columns(self._session, turn.batch, ("id",)) or []
+        todo = [name for (name,) in rows if name not in finished]
+        turn.known, turn.handed_out = len(finished), len(todo)
+        again = known & set(todo)
+        assert not again, f"asked again although the answers were stored: {sorted(again)}"
+        return todo
+
+    def _ask(self, turn: Turn, todo: list[str]) -> None:
+        for name in todo:
+            lost = self._keeper.must_stop()
+            if lost is not None:
+                raise lost
+            self._world.asks(self._session.process, self._lease, turn.batch, name)
+            self._session.clock.sleep(self._random.uniform(0, 30))
+            self._add(turn.batch, name)
+            turn.answered += 1
+            turn.finished += 1
+            if self._random.random() < 0.1:
+                self._flush()
+
+    def _add(self, batch: str, name: str) -> None:
+        if self._writer is None:
+            self._writer = self._session.writer(
+                layout.annotator_temp_prefix(DATASET, ANNOTATOR), "annotation", chunk_size=4
+            )
+        self._writer.add({"id": name, "_batch": batch, "_status": "done", "_error": None, "_metadata": None,
+                          "_annotated_at": "2026-01-01T00:00:00.000000Z", "n": 1})  # fmt: skip
+        self._added.append((batch, name))
+
+    def _flush(self) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+            self._world.model.promised_annotations(self._added)
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._world.model.promised_annotations(self._added)
+
+    def _store(self, turns: Turns) -> None:
+        """What ``annotation_output.py`` does: batches that are complete are stored, then given back."""
+        self._flush()
+        self._give_back(turns)
+
+    def _give_back(self, turns: Turns) -> None:
+        if isinstance(turns, Shared):
+            turns.give_back(self._complete)
+        self._complete = []
+
+    def _check_end(self, versions: Mapping[str, list[tuple[tuple[str, str], ...]]]) -> None:
+        """Who went through everything, or believes that others did, has seen every row of the beginning done."""
+        if self._gave_up:
+            return
+        stored = self._world.model.stored_annotations()
+        rows = {(batch, name) for batch, seen in versions.items() for version in seen for name, _ in version}
+        assert rows <= stored, f"believed to be done: {sorted(rows - stored)}"

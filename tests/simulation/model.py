@@ -88,8 +88,12 @@ class Model:
 
     def check_annotations(self) -> None:
         """No acknowledged annotation is missing."""
-        found = {(batch, row_id) for content in self._annotations() for batch, row_id, _ in content.rows}
+        found = self.stored_annotations()
         assert self.annotated <= found, f"acknowledged annotations are gone: {sorted(self.annotated - found)}"
+
+    def stored_annotations(self) -> set[tuple[str, str]]:
+        """(batch, id) of all annotations that lie in the bucket."""
+        return {(batch, row_id) for content in self._annotations() for batch, row_id, _ in content.rows}
 
     def check_end(self, once: dict[str, set[str]]) -> None:
         """All is merged. ``once``: the values of a batch that were repeated until they were acknowledged."""

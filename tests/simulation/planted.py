@@ -1,21 +1,28 @@
 """Bugs planted by hand, each in place of one function of the product: what the simulation must find.
 
-Each breaks one rule of ``docs/design/010-protocol.md``; its docstring says which.
+Each breaks one rule of ``docs/design/010-protocol.md``, or one of "Sharing" (``012-shared-annotators.md``); its
+docstring says which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from datalake_service.catalog import layout, lease_keeper
+import pytest
+
+from datalake_service.catalog import claims, fencing, layout, lease_keeper
+from datalake_service.catalog.fencing import Workers, find_live
 from datalake_service.catalog.leases import Lease, LeaseRecord, _Found, has_expired
 from datalake_service.catalog.manifests import RunKind, RunManifest, save_manifest
 from datalake_service.chunks.inventory import Inventory, take_inventory
 from datalake_service.chunks.writer import ChunkWriter
-from datalake_service.errors import OutcomeUnknownError
+from datalake_service.errors import AnnotationLockError, OutcomeUnknownError
 from datalake_service.pipeline import finished_rows, merge_attempt
+from datalake_service.pipeline.annotation_lease import WorkerLease
+from datalake_service.pipeline.batch_turns import Shared, Turns
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.pipeline.merge_attempt import BatchMerge
 from datalake_service.pipeline.merge_files import delete_contained
@@ -23,12 +30,10 @@ from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, Pu
 from datalake_service.storage.retrying import RetryingStore
 from datalake_service.tables.finished_ids import finished_ids
 from tests.simulation import actors
+from tests.simulation.model import ANNOTATOR, DATASET
 from tests.simulation.scenario import World
 from tests.simulation.scheduler import START, running
 from tests.simulation.store import SimClient
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def skip_the_read_back(patch: pytest.MonkeyPatch, world: World) -> None:
@@ -147,6 +152,71 @@ def merged_before_chunks(patch: pytest.MonkeyPatch, world: World) -> None:
     patch.setattr(FinishedRows, "__init__", hasty)
 
 
+def look_before_write(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 1: a shared worker looks for one that works alone before its own lease can be seen."""
+
+    def hasty(self: WorkerLease) -> None:
+        holder = find_live(self._store, layout.annotator_lease_key(DATASET, ANNOTATOR), clock=self._clock)
+        self._clock.sleep(20)  # so that it happens more often
+        if holder is not None or not self._lease.acquire():
+            raise AnnotationLockError("planned")
+        self._asked = True
+
+    patch.setattr(WorkerLease, "take", hasty)
+
+
+def leave_the_leases_of_the_dead(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 2: leases that ran out are left as they are, so renewals that come late revive their workers."""
+    live = Workers.live
+    patch.setattr(Workers, "live", lambda self, *, but=None, look_only=False: live(self, but=but, look_only=True))
+    patch.setattr(fencing, "take_away", lambda *_arguments, **_options: None)
+
+
+def workers_before_claims(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 3: who lives is looked up before the claims are read, so a worker that came between seems dead."""
+    look_again = Shared._look_again
+
+    def hasty(self: Shared) -> None:
+        live = self._workers.live(but=self._worker.name)
+        running().scheduler.sleep(20)  # so that it happens more often
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(self._workers, "live", lambda **_options: live)
+            look_again(self)
+
+    patch.setattr(Shared, "_look_again", hasty)
+
+
+def claim_without_condition(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 4: a claim overwrites whatever stands there."""
+    patch.setattr(claims, "CreateOnly", Overwrite)
+    patch.setattr(claims, "IfMatch", lambda _etag: Overwrite())
+
+
+def finished_rows_before_the_claim(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 5: what was stored since the beginning is not looked for."""
+    patch.setattr(FinishedRows, "look_again", _only_once(FinishedRows.look_again))
+
+
+def _only_once(look: Callable[[FinishedRows], None]) -> Callable[[FinishedRows], None]:
+    def once(self: FinishedRows) -> None:
+        if not self._seen:
+            look(self)
+            self._seen.add("looked")
+
+    return once
+
+
+def give_back_before_flush(patch: pytest.MonkeyPatch, world: World) -> None:
+    """Sharing, rule 6: a batch is free before its last answers are stored."""
+
+    def hasty(self: actors._Asking, turns: Turns) -> None:
+        self._give_back(turns)
+        self._session.clock.sleep(20)  # so that it happens more often
+        self._flush()
+
+    patch.setattr(actors._Asking, "_store", hasty)
+
+
 PLANTED = (
     skip_the_read_back,
     believe_in_luck,
@@ -159,4 +229,10 @@ PLANTED = (
     unpinned_read,
     commit_without_condition,
     merged_before_chunks,
+    look_before_write,
+    leave_the_leases_of_the_dead,
+    workers_before_claims,
+    claim_without_condition,
+    finished_rows_before_the_claim,
+    give_back_before_flush,
 )

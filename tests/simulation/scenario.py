@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import pytest
 
 from datalake_service.catalog.leases import Lease
 from datalake_service.errors import LeaseLostError, StoreError
+from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease
 from datalake_service.storage.retrying import RetryingStore
 from datalake_utils.backoff import Backoff
 from tests.simulation.actors import Actor, Annotator, CleanUp, Reader, Session, Writer
@@ -30,6 +33,11 @@ class World:
     scheduler: Scheduler
     model: Model = field(default_factory=Model)
     leases: list[tuple[Process, Lease]] = field(default_factory=list)
+    """Of annotators that work alone, or want to."""
+    acting: list[tuple[Process, Lease, str | None]] = field(default_factory=list)
+    """Annotators at work, and on which batch; ``None``: on all."""
+    asked: dict[tuple[str, str], tuple[Process, Lease]] = field(default_factory=dict)
+    """Who asked a row last, in this run of it."""
     weather: Weather = PEACE
 
     def __post_init__(self) -> None:
@@ -60,10 +68,36 @@ class World:
 
         self.scheduler.spawn(process, name, body, after=after)
 
-    def acting(self, process: Process) -> None:
-        """An annotator asks: nobody else may, and its lease must hold."""
-        holders = [owner.name for owner, lease in self.leases if lease.held and not owner.dead]
-        assert holders == [process.name], f"{process.name} asks while the lease is held by {holders}"
+    @contextmanager
+    def watched(self, process: Process, lease: HeldLease) -> Iterator[None]:
+        """Look after every step that nobody else holds the lease of an annotator."""
+        entry = (process, lease._lease)
+        if isinstance(lease, AnnotatorLease):
+            self.leases.append(entry)
+        try:
+            yield
+        finally:
+            if entry in self.leases:
+                self.leases.remove(entry)
+            for row in [row for row, (owner, _) in self.asked.items() if owner is process]:
+                del self.asked[row]
+
+    @contextmanager
+    def acts(self, process: Process, lease: HeldLease, batch: str | None) -> Iterator[None]:
+        """Look after every step that nobody else works on a batch (``None``: on any) as long as the lease holds."""
+        entry = (process, lease._lease, batch)
+        self.acting.append(entry)
+        try:
+            yield
+        finally:
+            self.acting.remove(entry)
+
+    def asks(self, process: Process, lease: HeldLease, batch: str, name: str) -> None:
+        """An annotator asks: nobody who lives may have an answer on its way."""
+        other, its_lease = self.asked.get((batch, name), (process, None))
+        in_flight = (batch, name) not in self.model.annotated and its_lease is not None and its_lease.held
+        assert other is process or other.dead or not in_flight, f"{process.name} asks {name}, as {other.name} does"
+        self.asked[batch, name] = (process, lease._lease)
 
     def _changed(self, key: str, data: bytes | None) -> None:
         try:
@@ -74,6 +108,10 @@ class World:
     def _check_leases(self) -> None:
         holders = [owner.name for owner, lease in self.leases if lease.held and not owner.dead]
         assert len(holders) <= 1, f"the lease is held twice: {holders}"
+        at_work = [entry for entry in self.acting if entry[1].held and not entry[0].dead]
+        for first, second in combinations(at_work, 2):
+            apart = first[2] is not None and second[2] is not None and first[2] != second[2]
+            assert apart, f"{first[0].name} and {second[0].name} work on {first[2]} and {second[2]}"
 
 
 def simulate(seed: int | str, plant: Plant | None = None) -> Scheduler:
@@ -95,7 +133,7 @@ def simulate(seed: int | str, plant: Plant | None = None) -> Scheduler:
         ]
         actors: list[tuple[str, Actor]] = [(writer.name, writer) for writer in writers]
         actors += [(f"clean-up{number}", CleanUp(3)) for number in range(2)]
-        actors += [(f"annotator{number}", Annotator(8)) for number in range(3)]
+        actors += [(f"annotator{number}", Annotator(6)) for number in range(3)]
         actors += [("reader0", Reader(1, view=True)), ("reader1", Reader(4))]
         for name, actor in actors:
             world.start(name, actor, after=scheduler.random.uniform(0, 60))
@@ -104,7 +142,7 @@ def simulate(seed: int | str, plant: Plant | None = None) -> Scheduler:
         scheduler.note("peace")
         last = CleanUp(1)
         peace: list[tuple[str, Actor]] = [(writer.name, writer) for writer in writers if not writer.finished]
-        peace += [("merge", CleanUp(1)), ("annotate", Annotator(30)), ("merge", last), ("read", Reader(1))]
+        peace += [("merge", CleanUp(1)), ("annotate", Annotator(30, once=True)), ("merge", last), ("read", Reader(1))]
         for name, actor in peace:
             world.start(name, actor, starts=1)
             scheduler.drain()

@@ -14,7 +14,7 @@ from datalake_interfaces import DataItem, SkipDoc
 from datalake_service.catalog import layout
 from datalake_service.catalog.claims import Claim, Claims
 from datalake_service.catalog.leases import Lease, LeaseRecord
-from datalake_service.errors import AnnotationLockError, LeaseLostError
+from datalake_service.errors import AnnotationLockError, LeaseLostError, StoreUnavailableError
 from datalake_service.events import ANNOTATION_BATCH_TAKEN_OVER, ANNOTATION_CLAIM_NOT_RELEASED, ANNOTATION_WAITING
 from datalake_service.pipeline import annotate as annotate_module
 from datalake_service.pipeline import annotation_output
@@ -177,10 +177,10 @@ def test_batches_are_worked_on_up_to_the_limit(folder_store: FolderStore) -> Non
 def test_small_batches_are_stored_together(folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of one row is not a chunk of one row."""
     monkeypatch.setattr(annotation_output, "_GIVE_BACK_SECONDS", 3_600)
-    run(folder_store, many(200, rows=1), Asked(), shared=True)
+    run(folder_store, many(60, rows=1), Asked(), shared=True)
     chunks = [meta for meta in folder_store.list(f"{DATASET}/") if "_chunk_" in meta.key]
     assert len(chunks) == 1
-    assert all(claim_of(folder_store, f"b{number}").record.seen is not None for number in range(200))
+    assert all(claim_of(folder_store, f"b{number}").record.seen is not None for number in range(60))
 
 
 # Alone and shared ----------------------------------------------------------------------------------------------
@@ -366,6 +366,24 @@ def test_a_failing_worker_frees_its_batches(folder_store: FolderStore) -> None:
     report = run(folder_store, ListRows({"b0": ids(50)}), asked, shared=True)
     assert report.annotated + report.already_done == 50
     assert statuses(chunk_rows(folder_store)) == dict.fromkeys(ids(50), "done")
+
+
+def test_a_chunk_that_could_not_be_stored_leaves_its_batches(folder_store: FolderStore) -> None:
+    """Whatever was answered: no claim says that a batch was seen whose answers are not stored."""
+
+    async def slow(item: DataItem) -> dict[str, int]:
+        await asyncio.sleep(0.005)
+        return {"n": 1}
+
+    for number in range(1, 4):
+        faulty = FaultyStore(folder_store, at("put", Fault.UNAVAILABLE, key="_chunk_", nth=number))
+        rows = ListRows({f"{number}-{batch}": ids(2) for batch in range(12)})
+        with pytest.raises(StoreUnavailableError):
+            run(faulty, rows, slow, shared=True, chunk_size=2, max_concurrency=1)
+        stored = Counter(row["_batch"] for row in chunk_rows(folder_store))
+        for batch in rows.batches:
+            claim = Claims(folder_store, DATASET, ANNOTATOR).read(batch)
+            assert claim is None or claim.record.seen is None or stored[batch] == 2
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.UNKNOWN, Fault.UNAVAILABLE])
