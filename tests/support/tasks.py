@@ -112,8 +112,8 @@ def stored_rejections(store: ObjectStore) -> dict[str, list[dict[str, Any]]]:
 class TickingClock:
     """A clock on which every look takes some time, so that what is due after a while is due soon."""
 
-    def __init__(self, seconds: float = 1.0) -> None:
-        self._manual = ManualClock()
+    def __init__(self, seconds: float = 1.0, *, start: datetime | None = None) -> None:
+        self._manual = ManualClock() if start is None else ManualClock(start)
         self._seconds = seconds
 
     def now(self) -> datetime:
