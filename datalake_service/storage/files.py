@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUFFER = 256 * 1024
 """Bytes per read of a stream, and per step of a copy that the kernel cannot do by itself."""
+_SECOND = 1_000_000_000
 _ADVICE = {
     errno.ENOENT: "something in its path was removed meanwhile; try again (and clean up only what is old)",
     errno.EFBIG: "the file is larger than the file system, or a limit of this process (ulimit -f), allows",
@@ -47,7 +48,36 @@ _TRANSIENT = {
     errno.ESTALE: "the network file system lost track of it",
     errno.ETIMEDOUT: "the network file system did not answer",
 }
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links answer to ``link``; the file is our own, so that no permission is lacking."""
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 _NOT_IN_KERNEL = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+
+
+def explain_link(error: OSError, path: str) -> None:
+    """Return if ``link`` failed for a reason that has nothing to do with the file system.
+
+    Raises:
+        StoreError: The file system has no hard links.
+    """
+    if error.errno in _NO_LINKS:
+        raise StoreError(
+            f"cannot create {path}: its file system has no hard links, which a lake in a folder needs so that two "
+            "writers cannot both create it; put the lake on one that has (such as ext4, XFS, Btrfs, APFS or NFS)"
+        ) from error
+
+
+def explain_lock(error: OSError, path: str) -> None:
+    """Return if ``flock`` failed for a reason that has nothing to do with the file system.
+
+    Raises:
+        StoreError: The file system has no locks.
+    """
+    if error.errno in _NO_LOCKS:
+        raise StoreError(
+            f"cannot lock {path}: its file system has no locks (flock), which a lake in a folder needs so that no "
+            "writer overwrites another; put the lake on one that has (a local one), or mount it with locks"
+        ) from error
 
 
 def in_words(error: OSError, doing: str, path: str | Path) -> StoreError:
@@ -92,6 +122,24 @@ def copy_into(fd: int, source: Path) -> None:
                 shutil.copyfileobj(inp, out, BUFFER)
     finally:
         os.close(reader)
+
+
+def stamp_after(temp: str, before: int, *, durable: bool) -> os.stat_result:
+    """Date a file later than the version it replaces: ETags must differ even if the clock was set back.
+
+    Growing steps, because some file systems keep whole seconds only.
+    """
+    fd = os.open(temp, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for step in (1, 1_000, 1_000_000, _SECOND, 2 * _SECOND):
+            os.utime(fd, ns=(before + step, before + step))
+            if os.fstat(fd).st_mtime_ns > before:
+                break
+        if durable:
+            os.fsync(fd)
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(path: str) -> None:

@@ -17,7 +17,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,14 +28,22 @@ from datalake_service.errors import (
     PreconditionFailedError,
 )
 from datalake_service.storage.base import CreateOnly, IfMatch, Leftover, ObjectMeta, Overwrite, PutMode
-from datalake_service.storage.files import FileRange, copy_into, in_words, sync_directory, write_all
+from datalake_service.storage.files import (
+    FileRange,
+    copy_into,
+    explain_link,
+    in_words,
+    stamp_after,
+    sync_directory,
+    write_all,
+)
 from datalake_service.storage.folder_listing import folders_with_files, walk
+from datalake_service.storage.folder_meta import etag_of, meta_of
 from datalake_service.storage.folder_own import OWN_FOLDER, OwnFolder
 from datalake_service.storage.group_sync import GroupSync
 from datalake_service.storage.keys import check_key, check_prefix
 from datalake_utils.clock import Clock, SystemClock
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_PREFIX = f"{OWN_FOLDER}/"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _SHARED_SYNCS = 1_000
@@ -105,7 +113,7 @@ class FolderStore:
                 body = file.readall()
             except OSError as error:
                 raise in_words(error, "read", self._path(key)) from error
-        return body, _meta(key, found)
+        return body, meta_of(key, found)
 
     def head(self, key: str) -> ObjectMeta:
         """Look at an object; see ``ObjectStore.head``."""
@@ -118,7 +126,7 @@ class FolderStore:
             raise in_words(error, "look at", path) from error
         if not stat.S_ISREG(found.st_mode):
             raise self._not_found(key)
-        return _meta(key, found)
+        return meta_of(key, found)
 
     def open(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> BinaryIO:
         """Open a stream over one version; see ``ObjectStore.open``."""
@@ -135,7 +143,7 @@ class FolderStore:
         except OSError as error:
             raise in_words(error, "read", path) from error
         found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode) and (etag is None or etag == _etag(found)):
+        if stat.S_ISREG(found.st_mode) and (etag is None or etag == etag_of(found)):
             return fd, found
         os.close(fd)
         if not stat.S_ISREG(found.st_mode):
@@ -166,7 +174,7 @@ class FolderStore:
             with contextlib.suppress(OSError):
                 os.unlink(temp)
         self._sync_published(path)
-        return _meta(key, final)
+        return meta_of(key, final)
 
     def _write_temporary(self, temp: str, body: bytes | Path) -> _Stat:
         """Bring the bytes to disk under a hidden name; returns what the file system says of them."""
@@ -234,6 +242,9 @@ class FolderStore:
                 raise IsADirectoryError(errno.EISDIR, "") from None
             if not os.path.samestat(standing, fresh):  # over NFS, a link can be made and its answer lost
                 raise AlreadyExistsError(f"{path} exists already") from None
+        except OSError as error:
+            explain_link(error, path)
+            raise
         return fresh
 
     def _replace(self, path: str, temp: str, fresh: _Stat, mode: IfMatch | Overwrite) -> _Stat:
@@ -242,30 +253,13 @@ class FolderStore:
             standing = os.stat(path)
         except FileNotFoundError:
             standing = None
-        if isinstance(mode, IfMatch) and (standing is None or _etag(standing) != mode.etag):
+        if isinstance(mode, IfMatch) and (standing is None or etag_of(standing) != mode.etag):
             what = "does not exist" if standing is None else "was replaced since it was read"
             raise PreconditionFailedError(f"{path} {what}; read it again")
         if standing is not None and fresh.st_mtime_ns <= standing.st_mtime_ns:
-            fresh = self._stamp_after(temp, standing.st_mtime_ns)
+            fresh = stamp_after(temp, standing.st_mtime_ns, durable=self._durable)
         os.replace(temp, path)
         return fresh
-
-    def _stamp_after(self, temp: str, before: int) -> _Stat:
-        """Date a file later than the version it replaces: ETags must differ even if the clock was set back.
-
-        Growing steps, because some file systems keep whole seconds only.
-        """
-        fd = os.open(temp, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            for step in (1, 1_000, 1_000_000, _SECOND, 2 * _SECOND):
-                os.utime(fd, ns=(before + step, before + step))
-                if os.fstat(fd).st_mtime_ns > before:
-                    break
-            if self._durable:
-                os.fsync(fd)
-            return os.fstat(fd)
-        finally:
-            os.close(fd)
 
     def _sync_published(self, path: str) -> None:
         if not self._durable:
@@ -335,7 +329,7 @@ class FolderStore:
                 if not os.path.lexists(path):
                     continue
                 with self._own.locked(path), contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                    if etag is not None and _etag(os.stat(path)) != etag:
+                    if etag is not None and etag_of(os.stat(path)) != etag:
                         raise PreconditionFailedError(f"{path} was replaced since it was looked at")
                     os.unlink(path)
                     folders.add(os.path.dirname(path))
@@ -389,7 +383,7 @@ class FolderStore:
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         """List objects in key order; see ``ObjectStore.list``."""
         check_prefix(prefix)
-        return (_meta(key, found) for key, found in walk(self._root, prefix, hidden=OWN_FOLDER))
+        return (meta_of(key, found) for key, found in walk(self._root, prefix, hidden=OWN_FOLDER))
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """List the folders below; see ``ObjectStore.list_folders``."""
@@ -401,12 +395,3 @@ class FolderStore:
         if key.startswith(_OWN_PREFIX) or key == OWN_FOLDER:
             raise ValueError(f"{key!r} is not a key: {OWN_FOLDER} at the root belongs to the store itself")
         return f"{self._root}/{key}"
-
-
-def _etag(found: _Stat) -> str:
-    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
-
-
-def _meta(key: str, found: _Stat) -> ObjectMeta:
-    written = _EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
-    return ObjectMeta(key, found.st_size, _etag(found), written)

