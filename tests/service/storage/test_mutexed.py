@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from datalake_service.storage.s3 import S3Store
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock, ManualClock, SystemClock
 from tests.support.mutex_server import mutex_server
+from tests.support.servers import S3Server
 from tests.support.staging_store import Publication, StagingStore
 
 NOWHERE = "ws://127.0.0.1:1"
@@ -355,3 +357,80 @@ def test_no_increment_is_lost_whatever_becomes_of_requests(folder_store: FolderS
     careless.deliver()
     count = int(content(careless, "counter").split()[0])
     assert done <= count <= done + unknown
+
+
+# On S3 ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(s3_store: S3Store) -> MutexedStore:
+    """A bucket that is taken for one without conditions, by the server of the mutex that ``url`` starts."""
+    store = MutexedStore(s3_store, NOWHERE)
+    store._needed = True
+    return store
+
+
+@pytest.mark.parametrize("size", [0, 1, 6 * 1024**2])
+def test_bodies_of_any_size_are_staged(
+    bucket: MutexedStore, url: str, s3_server: S3Server, tmp_path: Path, size: int
+) -> None:
+    """As bytes and as files, in one part or several; what the write returns is what stands there."""
+    bucket._base_url = url
+    inner = bucket.inner
+    assert isinstance(inner, S3Store)
+    inner._part_size = 5 * 1024**2
+    body = random.Random(size).randbytes(size)
+    path = tmp_path / "body"
+    path.write_bytes(body)
+    first = bucket.put("ä b/+%/bytes", body, mode=CreateOnly())
+    second = bucket.put("file", path, mode=CreateOnly())
+    third = bucket.put("file", body + b"!", mode=IfMatch(second.etag))
+    assert bucket.get("ä b/+%/bytes") == (body, first)
+    assert bucket.get("file") == (body + b"!", third)
+    for key, mode, error in (
+        ("file", CreateOnly(), AlreadyExistsError),
+        ("file", IfMatch(second.etag), PreconditionFailedError),
+        ("nothing", IfMatch(second.etag), PreconditionFailedError),
+    ):
+        for data in (b"lost", path):
+            with pytest.raises(error):
+                bucket.put(key, data, mode=mode)
+    assert uploads(s3_server, bucket) == []
+
+
+def test_only_uploads_of_the_same_key_are_discarded(bucket: MutexedStore, url: str, s3_server: S3Server) -> None:
+    """Whose name merely begins like it is somebody else's."""
+    bucket._base_url = url
+    inner = bucket.inner
+    old, neighbour = inner.stage("a", b"old"), inner.stage("ab", b"neighbour")
+    bucket.put("a", b"new", mode=CreateOnly())
+    assert uploads(s3_server, bucket) == ["some/prefix/ab"]
+    with pytest.raises((StoreUnavailableError, OutcomeUnknownError)):
+        old.publish()
+    assert not old.discard()
+    neighbour.publish()
+    assert not neighbour.discard()
+    assert (bucket.get("a")[0], bucket.get("ab")[0]) == (b"new", b"neighbour")
+
+
+def test_a_file_that_cannot_be_read_leaves_no_upload(bucket: MutexedStore, s3_server: S3Server, tmp_path: Path) -> None:
+    """Nor is the mutex asked."""
+    with pytest.raises(StoreError, match="no-such-file"):
+        bucket.put("a", tmp_path / "no-such-file", mode=CreateOnly())
+    assert uploads(s3_server, bucket) == []
+
+
+def test_another_process_uses_the_same_mutex(bucket: MutexedStore, url: str) -> None:
+    """What a worker process is sent knows the server, and that it is needed."""
+    bucket._base_url = url
+    sent: MutexedStore = pickle.loads(pickle.dumps(bucket))
+    sent.put("a", b"1", mode=CreateOnly())
+    with pytest.raises(AlreadyExistsError):
+        bucket.put("a", b"2", mode=CreateOnly())
+    assert sent.guard() == url
+
+
+def uploads(server: S3Server, store: MutexedStore) -> list[str]:
+    """The unfinished uploads of the bucket, by the side door."""
+    name = store.uri.split("/")[2]
+    return [upload["Key"] for upload in server.client().list_multipart_uploads(Bucket=name).get("Uploads", [])]
