@@ -21,6 +21,7 @@ from datalake_service.errors import StoreError
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock
+from tests.crash.deaths import examples
 from tests.support.annotations import (
     ANNOTATOR,
     DATASET,
@@ -130,7 +131,7 @@ class Lake:
 
 
 @given(scenarios())
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 def test_killed_anywhere_it_finishes_without_paying_twice(scenario: Scenario) -> None:
     """After any faults, one run without faults completes: each row has exactly one finished annotation."""
     with tempfile.TemporaryDirectory() as folder:

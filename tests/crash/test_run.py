@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
+from tests.crash.deaths import Death, deaths, examples
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.project import Project
 
@@ -61,3 +66,19 @@ def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path
             before, paid = project.objects(), asked(project)
             assert project.run_in(project.store).status is RunStatus.COMPLETED
             assert (project.objects(), asked(project)) == (before, paid), number
+
+
+@settings(max_examples=examples(5))
+@given(deaths(150))
+def test_runs_that_died_in_a_row_are_finished_by_the_next(planned: Sequence[Death]) -> None:
+    """The same after up to five of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = project_in(Path(folder, "project"))
+        for number, fault in planned:
+            with suppress(Crash):
+                project.run_in(FaultyStore(project.store, {number: fault}))
+        report = project.run_in(project.store)
+        assert (report.status, report.rows) == (RunStatus.COMPLETED, {"b": 4})
+        texts = ["four", "one", "three", "two"]
+        assert rows_of(project) == [{"text": text, "length.length": len(text)} for text in texts]
+        assert set(asked(project)) == set(texts)

@@ -1,0 +1,30 @@
+"""The crash properties with thousands of examples: ``python -m tests.crash.soak [examples [seed]]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+def main(count: int, seed: int) -> int:
+    """Run every property of this folder; a failure shows the seed, and the smallest example that was found."""
+    again = f"./build.sh soak --crashes {count} {seed}"
+    print(f"{count} examples of each property, seed {seed}; again: {again}", flush=True)  # noqa: T201
+    os.environ["CRASH_EXAMPLES"] = str(count)
+    status = pytest.main([
+        str(FOLDER), f"--hypothesis-seed={seed}", "-p", "no:randomly", "-o", "timeout=0", "-m", "hypothesis",
+        "--hypothesis-show-statistics", "-q",
+    ])  # fmt: skip
+    print(f"seed {seed}: {'nothing found' if not status else f'failed; again: {again}'}")  # noqa: T201
+    return int(status)
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    sys.exit(main(int(given[0]) if given else 2_000, int(given[1]) if len(given) > 1 else int(time.time())))
