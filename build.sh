@@ -11,6 +11,8 @@ usage: ./build.sh COMMAND [arguments]
   quickstart            run the example in example_configs/quickstart on a folder, then export it
   test [arguments]      run the tests; arguments go to pytest
   soak [seconds [seed]] simulate writers, merges, annotators and readers under faults for so long (default: 600)
+  soak --processes [seconds [seed]]   kill real processes at work on a folder, then on S3 (default: 120 each)
+  soak --crashes [examples [seed]]    let everything die anywhere, so often for each property (default: 2000)
   conformance [store..] try real S3 servers: what each honours, as a table (default: all that can be found)
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
@@ -223,7 +225,11 @@ case $command in
         ;;
     soak)
         dev
-        exec "$BIN/python" -m tests.simulation.soak "$@"
+        case ${1:-} in
+            --processes) exec "$BIN/python" -m tests.processes.soak "${@:2}" ;;
+            --crashes) exec "$BIN/python" -m tests.crash.soak "${@:2}" ;;
+            *) exec "$BIN/python" -m tests.simulation.soak "$@" ;;
+        esac
         ;;
     conformance)
         dev
