@@ -81,7 +81,7 @@ def ours(folder: Path, arguments: argparse.Namespace) -> object:
         seen = 0
 
         def done() -> bool:
-            return seen == arguments.messages  # the bare loop does not wait for an empty queue either
+            return seen == int(arguments.messages)  # the bare loop does not wait for an empty queue either
 
         def watch(progress: object) -> None:
             nonlocal seen

@@ -54,7 +54,7 @@ class _Memory:
         self._pages: Iterator[dict[str, Any]] = iter(pages)
         self.meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://memory")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return {
             "get_queue_url": lambda **_: {"QueueUrl": "http://memory/q"},
             "get_queue_attributes": lambda **_: {"Attributes": {}},
@@ -73,7 +73,7 @@ class _MemoryClients(AwsClients):
         super().__init__()
         self._memory = _Memory(pages)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str) -> Any:  # noqa: ANN401, ARG002
         return self._memory
 
 
@@ -88,7 +88,7 @@ class _Forgets:
     def __init__(self) -> None:
         self.rows = 0
 
-    def add(self, row: dict[str, Any], origin: Origin | None) -> None:
+    def add(self, row: dict[str, Any], origin: Origin | None) -> None:  # noqa: ARG002
         self.rows += 1
 
     def wait_for_room(self) -> None:
@@ -136,10 +136,10 @@ def run(folder: Path, name: str, source: Input) -> object:
     return sink.rows
 
 
-def limit(folder: Path, arguments: argparse.Namespace) -> object:
+def limit(_: Path, arguments: argparse.Namespace) -> object:
     """The handler called for each message, and nothing else."""
     namespace: dict[str, Any] = {}
-    exec(HANDLERS, namespace)  # noqa: S102 - the text above
+    exec(HANDLERS, namespace)
     parse, rows = namespace["Messages"]().parse_message, 0
     with timed():
         for number in range(arguments.records):

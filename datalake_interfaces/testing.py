@@ -11,20 +11,18 @@ A **problem** breaks the contract: the service would reject the answer or store 
 from __future__ import annotations
 
 import asyncio
-import bz2
-import gzip
 import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from datalake_interfaces._checks import RowChecks, flat, settled, told
 from datalake_interfaces._machines import MachineError, SampleFile, files_of, steps
-from datalake_interfaces._samples import records
+from datalake_interfaces._records import RecordReader, arguments, method_of
+from datalake_interfaces._samples import Sample, read_sample, records
 from datalake_interfaces.annotators import Annotation, Annotator, DataItem
 from datalake_interfaces.composites import ParseCompositeDocumentResult
 from datalake_interfaces.context import HandlerContext
@@ -37,9 +35,6 @@ from datalake_interfaces.readers.parsers import (
     SingleFileStateMachineParser,
     SingleFileStateMachineReader,
 )
-
-Sample = bytes | str | os.PathLike[str]
-"""The bytes of a file, decompressed; or the path of one, which may end in ``.gz`` or ``.bz2``."""
 
 
 @dataclass(slots=True)
@@ -89,7 +84,7 @@ def check_parser(
         context: What ``open`` gets.
     """
     report = Report()
-    data, name = _read(sample)
+    data, name = read_sample(sample)
     try:
         parser.open(context or HandlerContext())
         try:
@@ -126,7 +121,9 @@ def check_state_machine(
     try:
         reader.open(context)
         try:
-            files, opened = files_of(reader, {kind: _read(sample) for kind, sample in given.items()}, named, context)
+            files, opened = files_of(
+                reader, {kind: read_sample(sample) for kind, sample in given.items()}, named, context
+            )
             _make_steps(reader, files, report)
         finally:
             for closing in (*opened, reader):
@@ -135,6 +132,32 @@ def check_state_machine(
         report.problems.append(str(error))
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.problems.append(f"open, close or a name failed: {told(error)}")
+    return report
+
+
+def check_reader(reader: RecordReader, samples: Iterable[object], *, context: HandlerContext | None = None) -> Report:
+    """Run the reader of a queue, a stream or a table over records as the service would, and check what it promises.
+
+    Each record is parsed twice, because it may be delivered twice, and the rows have to be equal.
+
+    Args:
+        reader: A constructed reader.
+        samples: The records. For each the body of a message, the data of a Kinesis record, the new image of a change,
+            the item of a table; or a mapping of arguments by their names. The others are made up.
+        context: What ``open`` gets.
+    """
+    report, checks = Report(), RowChecks()
+    method: Callable[..., object] = getattr(reader, method_of(reader))
+    try:
+        reader.open(context or HandlerContext())
+        try:
+            for number, sample in enumerate(samples):
+                _parse_record(method, arguments(reader, sample, number), f"record {number}", checks, report)
+        finally:
+            reader.close()
+    except Exception as error:  # noqa: BLE001 - the handler under test
+        report.problems.append(f"open or close failed: {told(error)}")
+    report.problems += checks.problems
     return report
 
 
@@ -168,20 +191,6 @@ def check_annotator(
     ]
     _run(_annotate(annotator, items, context or HandlerContext(), report))
     return report
-
-
-def _read(sample: bytes | str | os.PathLike[str]) -> tuple[bytes, str]:
-    if isinstance(sample, bytes | bytearray | memoryview):
-        return bytes(sample), "sample"
-    path = Path(sample)
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    elif path.suffix == ".bz2":
-        data = bz2.decompress(data)
-    elif path.suffix in {".zst", ".zstd"}:
-        raise ValueError(f"{path}: the standard library cannot read zstd; give the decompressed bytes")
-    return data, path.name
 
 
 def _parse(parser: SingleFileParser, data: bytes, name: str, report: Report) -> None:
@@ -257,6 +266,19 @@ def _make_steps(
     if not found:
         report.problems.append("no record in the samples: a start pattern does not occur")
     report.problems += checks.problems
+
+
+def _parse_record(
+    method: Callable[..., object], record: list[Any], place: str, checks: RowChecks, report: Report
+) -> None:
+    try:
+        answer = method(*record)
+        again = method(*record)
+    except Exception as error:  # noqa: BLE001 - the handler under test
+        report.errors.append(f"{place}: {told(error)}")
+        return
+    if _add(report, checks, answer, place, dicts=False) and not _same(again, answer):
+        report.problems.append(f"{place}: parsed again, it is another document: delivered twice, it makes two rows")
 
 
 def _is_mapping(payload: object) -> bool:
