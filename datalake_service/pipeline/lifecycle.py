@@ -21,7 +21,6 @@ from datalake_service.errors import (
     UsageError,
 )
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_utils.clock import Clock, SystemClock
 
 GRACE: Final = timedelta(days=7)
 """How long a deleted dataset can be restored, at least."""
@@ -89,22 +88,19 @@ def require_task(store: ObjectStore, dataset: str, task: str) -> TaskState:
 
 
 def purge_deleted(
-    store: ObjectStore, *, grace: timedelta = GRACE, datasets: list[str] | None = None, clock: Clock | None = None
+    store: ObjectStore, *, grace: timedelta = GRACE, datasets: list[str] | None = None
 ) -> Iterator[PurgeResult]:
     """Remove datasets that were deleted longer than ``grace`` ago, one after the other; their names are free then.
 
     A dataset that was written to after it was deleted stays: somebody works with it. One that cannot be removed does
     not keep the others from it. ``datasets``: only these.
     """
-    now = (clock or SystemClock()).now()
     for dataset in list_datasets(store):
         if datasets is not None and dataset not in datasets:
             continue
         try:
             found = deletions.find_deletion(store, dataset)
             if found is None or found.status is DeletionStatus.RESTORED:
-                continue
-            if found.status is DeletionStatus.DELETED and now - found.deleted_at < grace:
                 continue
             removed = _purge(store, dataset, found, grace)
         except DatalakeError as error:
@@ -117,16 +113,16 @@ def purge_deleted(
 def _purge(store: ObjectStore, dataset: str, found: Deletion, grace: timedelta) -> int | None:
     """Remove everything of a dataset, the marker last; ``None``: it is too early, or somebody else decided."""
     marker = layout.deletion_key(dataset)
-    objects = [meta for meta in store.list(layout.dataset_prefix(dataset)) if meta.key != marker]
+    waiting = found.status is DeletionStatus.DELETED
     try:
-        if found.status is DeletionStatus.DELETED:
+        if waiting:
             found = deletions.touch(store, dataset, found)  # now by the store's clock; this machine's may be wrong
             if found.written_at - found.deleted_at < grace:
                 return None
-            _require_older(objects, found.deleted_at, dataset)
-            found = deletions.begin_purge(store, dataset, found)
-        else:
-            _require_older(objects, found.written_at, dataset)
+        objects = [meta for meta in store.list(layout.dataset_prefix(dataset)) if meta.key != marker]
+        _require_older(objects, found.deleted_at if waiting else found.written_at, dataset)
+        if waiting:
+            deletions.begin_purge(store, dataset, found)
     except PreconditionFailedError:
         return None
     store.delete_many(meta.key for meta in objects)

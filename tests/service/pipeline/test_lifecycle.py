@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from datalake_service.pipeline.lifecycle import (
     restore_dataset,
 )
 from datalake_service.storage.base import ObjectStore, Overwrite
+from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock, SystemClock
 from tests.support.faulty_store import Crash, Fault, FaultyStore, at
 
@@ -57,17 +59,21 @@ def test_a_restored_dataset_is_not_purged(any_store: ObjectStore) -> None:
     assert set(KEYS) < set(keys(any_store))
 
 
-def test_a_clock_that_is_wrong_purges_nothing(folder_store: ObjectStore) -> None:
-    """This machine believes that a month has passed; the store knows better."""
-    fill(folder_store)
-    delete_dataset(folder_store, "d")
-    ahead = ManualClock(SystemClock().now() + timedelta(days=30))
-    assert list(purge_deleted(folder_store, clock=ahead)) == []
-    assert set(KEYS) < set(keys(folder_store))
-    found = deletions.find_deletion(folder_store, "d")
+@pytest.mark.parametrize("days", [-30, 30])
+def test_time_passes_by_the_clock_of_the_store(tmp_path: Path, days: int) -> None:
+    """Whatever this machine believes: the store is a month behind, or ahead."""
+    clock = ManualClock(SystemClock().now() + timedelta(days=days))
+    store = FolderStore(tmp_path, durable=False, clock=clock)
+    fill(store)
+    delete_dataset(store, "d")
+    clock.advance(timedelta(days=7).total_seconds() - 60)
+    assert list(purge_deleted(store)) == []
+    found = deletions.find_deletion(store, "d")
     assert found is not None
     assert found.status is DeletionStatus.DELETED
-    assert found.deleted_at <= SystemClock().now()
+    assert set(KEYS) < set(keys(store))
+    clock.advance(120)
+    assert list(purge_deleted(store)) == [PurgeResult("d", 10)]
     assert timedelta(days=7) == GRACE
 
 
