@@ -141,16 +141,24 @@ class S3Store:
     def open(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> BinaryIO:
         """Open a stream over one version; see ``ObjectStore.open``."""
         if end is not None and end <= start:
-            self._bucket.send("head_object", action=READ, key=self._full(key), **_pinned(etag))
-            return _nothing()
+            return self._nothing_of(key, etag)
         wanted = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         try:
             answer = self._bucket.send_raw("get_object", key=self._full(key), **_pinned(etag), **wanted)
         except CLIENT_ERRORS as error:
-            if status_of(error) == _RANGE_NOT_SATISFIABLE:  # nothing so far back; the pin was checked before
-                return _nothing()
+            if status_of(error) == _RANGE_NOT_SATISFIABLE:
+                return self._nothing_of(key, etag)  # nothing so far back
             raise translate(error, self._bucket.place, action=READ, key=self._full(key)) from error
         return self._stream(key, answer, etag=etag, start=start).buffered()
+
+    def _nothing_of(self, key: str, etag: str | None) -> BinaryIO:
+        """No bytes, but of the version that was asked for: some servers ignore the condition of a read."""
+        found = meta_of(key, self._bucket.send("head_object", action=READ, key=self._full(key), **_pinned(etag)))
+        if etag not in {None, found.etag}:
+            raise PreconditionFailedError(
+                f"s3://{self._bucket.name}/{self._full(key)} was replaced since it was looked at"
+            )
+        return io.BytesIO()
 
     def _stream(self, key: str, answer: dict[str, Any], *, etag: str | None, start: int) -> S3Stream:
         stream = S3Stream(
@@ -284,10 +292,6 @@ class S3Store:
 
 def _pinned(etag: str | None) -> dict[str, object]:
     return {} if etag is None else {"IfMatch": etag}
-
-
-def _nothing() -> BinaryIO:
-    return io.BytesIO()
 
 
 def _batches(items: Iterator[str], size: int) -> Iterator[tuple[str, ...]]:

@@ -425,6 +425,8 @@ def test_reads_can_be_pinned(lake: Lake) -> None:
             read("a", etag=old.etag)
     with pytest.raises(PreconditionFailedError):
         lake.store.open("a", etag=old.etag, start=5, end=5)
+    with pytest.raises(PreconditionFailedError):
+        lake.store.open("a", etag=old.etag, start=50)
 
 
 def test_a_stream_never_mixes_versions(lake: Lake) -> None:
