@@ -12,6 +12,7 @@ from pydantic import (
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
 )
 
 from datalake_service.config.choice import Choice
@@ -261,7 +262,14 @@ class DynamoDBManifest(Section):
     expression_attribute_names: dict[str, str] | None = None
     """Names used in the expression."""
     expression_attribute_values: JsonObject | None = None
-    """Values used in the expression."""
+    """Values used in the expression: as JSON has them, or typed as DynamoDB has them, as in `{"N": "5"}`."""
+
+    @field_validator("expression_attribute_names", "expression_attribute_values")
+    @classmethod
+    def _only_with_an_expression(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and info.data.get("filter_expression", "invalid") is None:
+            raise wrong("this setting belongs to a filterExpression, and there is none")
+        return value
 
 
 FileManifestFile = TextManifest | LinkManifest | GlobManifest
