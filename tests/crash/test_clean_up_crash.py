@@ -31,7 +31,7 @@ rows = st.fixed_dictionaries(
         "n": st.sampled_from([1, 2**70, 0.5]),
     },
 )
-annotations = st.tuples(
+answers = st.tuples(
     st.sampled_from(["b1", "b10"]), st.sampled_from(["1", "2", "3", "4"]), st.sampled_from([*FINISHED, "failed"])
 )
 
@@ -50,7 +50,7 @@ class Round:
 rounds = st.builds(
     Round,
     files=st.lists(st.tuples(st.sampled_from(PLACES), st.lists(rows, max_size=6), st.booleans()), max_size=3),
-    answers=st.lists(annotations, max_size=6),
+    answers=st.lists(answers, max_size=6),
     deaths=deaths(60),
 )
 

@@ -96,7 +96,7 @@ class World:
         return actions.get(action, self.purge)
 
     def purge(self, store: ObjectStore) -> None:
-        for result in purge_deleted(store, grace=DAYS, clock=self.clock):
+        for result in purge_deleted(store, grace=DAYS):
             assert result.error is None
 
     def after(self, action: str) -> set[str]:
