@@ -476,7 +476,7 @@ def test_a_name_that_cannot_be_one_is_refused_at_once(name: str) -> None:
 def test_a_token_is_asked_for() -> None:
     """Who has none, or another one, is told which variable; the token itself shows nowhere."""
     with mutex_server(token="right") as url:
-        for token in (None, "wrong", "rightt"):
+        for token in (None, "wrong", "right!"):
             lock = Mutex(url, "a", ttl=TTL, token=token)
             with pytest.raises(AccessDeniedError, match="WSS_MUTEX_TOKEN") as error:
                 lock.acquire()
