@@ -16,6 +16,8 @@ class DeliverySink:
     """One destination, for one attempt of a task; see ``Sink``."""
 
     needs_origins = True
+    rows_buffered = 0
+    """A request that is not full costs little: any moment is good for a checkpoint, and no record waits for long."""
     run: str | None = None
 
     def __init__(self, writer: Writer, *, senders: int, clock: Clock) -> None:
@@ -29,11 +31,6 @@ class DeliverySink:
     def saturated(self) -> bool:
         """Whether so much waits for an answer that the task should wait."""
         return self._delivery is not None and self._delivery.saturated
-
-    @property
-    def rows_buffered(self) -> int:
-        """Rows that are in no request yet."""
-        return 0 if self._delivery is None else self._delivery.unsent
 
     def add(self, row: dict[str, Any], origin: Origin | None) -> None:
         """Pack a row; full batches go on their way. See ``Sink.add``."""

@@ -31,7 +31,7 @@ def _with_vectors(sink: Sink, job: TaskJob, step: VectorStep, clock: Clock) -> S
 
     vectorizer = make_vectorizer(step, clock=clock)
     vectorizer.open(dataset=job.dataset, task=job.task)
-    return VectorSink(sink, vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
+    return VectorSink(sink, vectorizer, batch_size=step.batch_size, concurrency=step.concurrency, clock=clock)
 
 
 def _elsewhere(job: TaskJob, output: Elsewhere, clock: Clock) -> Sink:

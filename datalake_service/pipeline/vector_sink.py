@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 from datalake_interfaces import ErrorDoc, SkipDoc
 from datalake_service.catalog.rejections import RejectionKind
@@ -14,6 +14,10 @@ from datalake_service.handling.rows import flat_row
 from datalake_service.pipeline.delivery_sink import outgoing
 from datalake_service.pipeline.sink import Origin, Refusal, Sink
 from datalake_service.pipeline.vectorizing import Unusable, Vectorizer
+from datalake_utils.clock import Clock
+
+LINGER_SECONDS: Final = 1.0
+"""A batch that is not full after so long is one of a slow source."""
 
 _Waiting = tuple[dict[str, Any], Origin]
 _Result = dict[str, Any] | Unusable
@@ -24,8 +28,10 @@ class VectorSink:
 
     needs_origins = True
 
-    def __init__(self, inner: Sink, vectorizer: Vectorizer, *, batch_size: int, concurrency: int) -> None:
+    def __init__(self, inner: Sink, vectorizer: Vectorizer, *, batch_size: int, concurrency: int, clock: Clock) -> None:
         """Take an open vectorizer; it is closed with this."""
+        self._clock = clock
+        self._since = 0.0  # when the oldest row of the buffer came
         self._inner = inner
         self._vectorizer = vectorizer
         self._batch_size = batch_size
@@ -47,12 +53,18 @@ class VectorSink:
 
     @property
     def rows_buffered(self) -> int:
-        """Rows that are not in a batch yet, or that the destination holds back."""
-        return len(self._buffer) + self._inner.rows_buffered
+        """Rows of a batch that is being filled, and what the destination holds back.
+
+        A batch that nobody fills any more does not count: nothing is won by waiting for it.
+        """
+        filling = bool(self._buffer) and self._clock.monotonic() - self._since < LINGER_SECONDS
+        return (len(self._buffer) if filling else 0) + self._inner.rows_buffered
 
     def add(self, row: dict[str, Any], origin: Origin | None) -> None:
         """Take a row; a full batch goes to the model."""
         assert origin is not None  # noqa: S101 - needs_origins
+        if not self._buffer:
+            self._since = self._clock.monotonic()
         self._buffer.append((row, origin))
         if len(self._buffer) >= self._batch_size:
             self._submit()

@@ -154,11 +154,6 @@ class Delivery:
         """Parcels that the service has."""
 
     @property
-    def unsent(self) -> int:
-        """Parcels that are in no request yet."""
-        return self.waiting - sum(map(len, self._running.values()))
-
-    @property
     def saturated(self) -> bool:
         """Whether so much waits that the caller should ``wait_for_room``."""
         return self.waiting >= self._most or self._waiting_bytes >= MOST_BYTES
