@@ -57,6 +57,9 @@ class RecordParseHint:
 
     def __post_init__(self) -> None:
         """Refuse a hint that could not work, at the line that made it."""
+        offset = self.offset
+        if self.record_hint_type is RecordHintType.OFFSET and type(offset) is int and offset >= 0 and not self.pattern:
+            return  # nothing to look at closely; a state machine may make one for every record
         object.__setattr__(self, "record_hint_type", RecordHintType(str(self.record_hint_type).upper()))
         if self.record_hint_type is RecordHintType.PATTERN:
             self._check_pattern()

@@ -5,8 +5,8 @@ Knows nothing of where records come from (``Records``) or of what a reader makes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -69,18 +69,21 @@ class Mark(NamedTuple):
     """Whether it ended in damage."""
 
 
-@dataclass(slots=True)
 class Step:
     """What a reader takes in one call."""
 
-    taken: list[tuple[MachineFile, int, bytes]] = field(default_factory=list)
-    """File, offset and bytes of each record."""
-    failed: list[tuple[ErrorDoc, Rejection]] = field(default_factory=list)
-    """Records that their parser failed at."""
-    unreadable: list[Rejection] = field(default_factory=list)
-    """What could not be read."""
-    failure: DatalakeError | None = None
-    """What no handler may swallow: the input or a parser cannot go on."""
+    __slots__ = ("failed", "failure", "taken", "unreadable")
+
+    def __init__(self) -> None:
+        """Nothing was taken yet."""
+        self.taken: list[tuple[MachineFile, int, bytes]] = []
+        """File, offset and bytes of each record."""
+        self.failed: list[tuple[ErrorDoc, Rejection]] = []
+        """Records that their parser failed at."""
+        self.unreadable: list[Rejection] = []
+        """What could not be read."""
+        self.failure: DatalakeError | None = None
+        """What no handler may swallow: the input or a parser cannot go on."""
 
 
 class MachineFile:
@@ -130,7 +133,9 @@ class MachineFile:
         if result is None:
             if self._frame is None and not self.look_ahead():
                 return None
-            result = self._ahead = self._parsed()
+            result = self._parsed()
+            if peek:
+                self._ahead = result
         if not peek:
             self._take(result)
         return result
@@ -259,14 +264,22 @@ class MachineFile:
 
     def _hints(self) -> tuple[RecordParseHint, RecordParseHint] | None:
         """The patterns for the next record; ``None``: the parser wants no more."""
-        parser, kind, last = self._parser, self._next_type, self._last_doc
-        if kind is None:
-            kind = self._kind(self._call(parser.get_next_expected_record_type, self.file_type, self._last_type))
+        parser, file_type, kind, last = self._parser, self.file_type, self._next_type, self._last_doc
+        method = "get_next_expected_record_type"
+        try:
             if kind is None:
-                return None
-            self._next_type = kind
-        start = self._call(parser.get_next_record_start_pattern, self.file_type, kind, last)
-        end = self._call(parser.get_next_record_end_pattern, self.file_type, kind, last)
+                kind = parser.get_next_expected_record_type(file_type, self._last_type)
+                if kind is None:
+                    return None
+                self._next_type = kind if type(kind) is str else self._kind(kind)
+            method = "get_next_record_start_pattern"
+            start: object = parser.get_next_record_start_pattern(file_type, kind, last)
+            method = "get_next_record_end_pattern"
+            end: object = parser.get_next_record_end_pattern(file_type, kind, last)
+        except HandlerLoadError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise HandlerLoadError(f"{self._name(method)} raised {told(error, self._folder)}") from error
         if type(start) is RecordParseHint and type(end) is RecordParseHint:
             return start, end
         name = "get_next_record_start_pattern" if type(start) is not RecordParseHint else "get_next_record_end_pattern"
@@ -279,20 +292,11 @@ class MachineFile:
         found = type(kind).__name__
         raise HandlerLoadError(f"{self._name('get_next_expected_record_type')} returned {found}; return text or None")
 
-    def _call(self, method: Callable[..., object], *arguments: object) -> object:
-        try:
-            answer = method(*arguments)
-        except (Exception, SystemExit) as error:
-            raise HandlerLoadError(
-                f"{self._name(getattr(method, '__name__', 'a method'))} raised {told(error, self._folder)}"
-            ) from error
-        return answer
-
     def _parsed(self) -> ParseDocumentResult:
         """What the parser makes of the record at hand; a failure is noted for when the record is taken."""
         frame = self._frame
-        if not isinstance(frame, tuple):
-            assert frame is not None  # noqa: S101 - look_ahead() comes first
+        if type(frame) is not tuple:
+            assert isinstance(frame, Rejection)  # noqa: S101 - look_ahead() comes first
             return self._failed(frame)
         offset, data = frame
         try:
@@ -302,6 +306,12 @@ class MachineFile:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
             message = f"{self._name('parse_document')} raised {told(error, self._folder)}"
             return self._failed(self._rejection(offset, data, RejectionKind.PARSE, message))
+        if type(answer) is Document:
+            return ParseDocumentResult(None, answer, _SUCCESS)
+        return self._settled(answer, offset, data)
+
+    def _settled(self, answer: object, offset: int, data: bytes) -> ParseDocumentResult:
+        """The same for an answer that says more than its document."""
         if type(answer) is ParseDocumentResult and answer.status is _SUCCESS and type(answer.document) is Document:
             return answer
         next_type = answer.next_record_type if isinstance(answer, ParseDocumentResult) else None
@@ -326,9 +336,9 @@ class MachineFile:
 
     def _take(self, result: ParseDocumentResult) -> None:
         frame, step, records = self._frame, self._step, self._records
-        if isinstance(frame, tuple):
-            step.taken.append((self, *frame))
-        elif frame is not None:
+        if type(frame) is tuple:
+            step.taken.append((self, frame[0], frame[1]))
+        elif isinstance(frame, Rejection):
             step.taken.append((self, int(frame.start_offset or 0), frame.data or b""))
         rejection = self._ahead_failed
         self._last_failed = rejection is not None

@@ -54,6 +54,7 @@ class Machine:
         self._by_type: Mapping[str, MachineFile] = {}
         self._step = Step()
         self._last_doc: Document | None = None
+        self._single = reader if isinstance(reader, SingleFileStateMachineReader) else None
         self._expects = _overrides(reader, "get_next_expected_record_type")
         self._documents = self._skips = self._rejections = 0
         self.steps = 0
@@ -245,15 +246,14 @@ class Machine:
 
     def _answered(self, step: Step) -> tuple[object, list[ErrorDoc]]:
         """Call the reader; returns its document (or what is wrong with its answer), and further error documents."""
-        reader = self._reader
         problem: str | None = None
         answer: object = None
         try:
-            if isinstance(reader, SingleFileStateMachineReader):
-                (file,) = self._files
-                answer = reader.parse_document(file.file_type, file.get_last_record_type(), self._last_doc, file)
+            if self._single is not None:
+                file = self._files[0]
+                answer = self._single.parse_document(file.file_type, file.get_last_record_type(), self._last_doc, file)
             else:
-                answer = reader.parse_document(self._last_types(), self._last_doc, self._by_type)
+                answer = self._answer_of_several()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
             problem = f"{self._name('parse_document')} raised {told(error, self._folder)}"
         if step.failure is not None:  # whatever the reader made of it
@@ -269,7 +269,11 @@ class Machine:
             return self._rejection(RejectionKind.PARSE, problem), []
         if type(answer) is ParseCompositeDocumentResult:
             return self._composite(answer)
-        return answer if type(answer) is Document else _unwrapped(answer), []
+        return (answer, []) if type(answer) is Document else (_unwrapped(answer), [])
+
+    def _answer_of_several(self) -> object:
+        assert isinstance(self._reader, MultipleFileStateMachineReader)  # noqa: S101 - the only other one
+        return self._reader.parse_document(self._last_types(), self._last_doc, self._by_type)
 
     def _composite(self, answer: ParseCompositeDocumentResult) -> tuple[object, list[ErrorDoc]]:
         errors = list(answer.error_documents)

@@ -152,6 +152,20 @@ class _ExactInflate:
         return decoded, self._decompressor.unused_data if self._decompressor.eof else None
 
 
+def whole_gzip(data: memoryview, most: int) -> tuple[bytes, int] | None:
+    """Decode a gzip member that lies in ``data`` as a whole: what it holds, and its length.
+
+    ``None`` if it does not, if it holds more than ``most`` bytes, or if anything about it is not as it should be: then
+    nothing is known, and ``GzipMember`` tells what is wrong with it. Crawls are millions of small members.
+    """
+    decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    try:
+        decoded = decompressor.decompress(data, most)
+    except _IsalError:
+        return None
+    return (decoded, len(data) - len(decompressor.unused_data)) if decompressor.eof else None
+
+
 class Bzip2Member:
     """A bzip2 stream."""
 

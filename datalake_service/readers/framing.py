@@ -149,6 +149,28 @@ class Framer:
                 more = self._scan(frames, limit)
         return frames
 
+    def take_one(self) -> Frame | None:
+        """Return the next record; ``None`` if more input is needed, or if it is too large and in ``oversize``.
+
+        The same as ``take(1)``, with a short way for a record that lies in the block as a whole.
+        """
+        if self._pieces is None and not self._carry:
+            block, at, start, end = self._block, self._at, self._start, self._end
+            begin = at + self._gap if start is None else start.find(block, at)
+            if 0 <= begin < len(block):
+                found = begin + self._end_offset if end is None else end.find(block, begin + self._lead)
+                stop = found if end is None else found + end.size
+                if found >= 0 and stop <= len(block) and stop - begin <= self._limit:
+                    base = self._base
+                    self._outside += max(0, base + begin - self._last)
+                    self._last = base + stop
+                    self._at = found if self._overlaps else stop
+                    self._gap = self._start_offset
+                    self.resume = base + self._at
+                    return base + begin, block[begin:stop]
+        frames = self.take(1)
+        return frames[0] if frames else None
+
     def finish(self) -> Frame | None:
         """Return the record that was still open when the input ended: the end of the input closes it.
 

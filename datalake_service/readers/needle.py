@@ -10,6 +10,10 @@ from typing import Final
 
 _FALSE_HITS: Final = 8
 """After so many occurrences of the rare byte that are not the pattern, the rest is searched for the whole pattern."""
+_NEAR: Final = 512
+"""So many bytes are searched for the whole pattern first: headers are short, and full of what ends them."""
+_FAR: Final = 16 * _NEAR
+"""… if there are many more, so that it costs little where it does not help."""
 _SAMPLE: Final = 32 << 10
 """Bytes of the first data in which the rarest byte is looked for; a wrong guess costs time, never a match."""
 
@@ -32,6 +36,11 @@ class Needle:
         pattern = self.pattern
         if data.startswith(pattern, at):
             return at
+        if len(data) - at > _FAR:
+            near = data.find(pattern, at, at + _NEAR)
+            if near >= 0:
+                return near
+            at += max(0, _NEAR - self.size + 1)
         if not self.byte:
             self._learn(data, at)
         byte, shift = self.byte, self.shift

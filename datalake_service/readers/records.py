@@ -83,10 +83,10 @@ class ObjectRecords:
         else:
             framer.expect(start, end)
         while True:
-            frames = framer.take(1)
-            if frames:
+            frame = framer.take_one()
+            if frame is not None:
                 self._found = True
-                return frames[0]
+                return frame
             if framer.oversize:
                 self._found = True
                 return self._too_large(framer.oversize.pop())

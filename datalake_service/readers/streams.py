@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from datalake_service.readers.codecs import MEMBERS
+from datalake_service.readers.codecs import MEMBERS, whole_gzip
 from datalake_service.readers.sniffing import MAGICS, Compression, Damage, DamageKind, is_beginning
 
 Opener = Callable[[int], BinaryIO]
@@ -22,8 +22,9 @@ READ_BYTES: Final = 256 << 10
 _SMALLEST_PIECE, _LARGEST_PIECE = 16 << 10, 128 << 10
 """Compressed bytes given to a decoder at once. What it does not use because its data ended is copied, so crawls with a
 member for every page take small ones."""
-_MOST_DECODED: Final = 1 << 20
-"""Decoded bytes at once, however much a few bytes claim to stand for."""
+_MOST_DECODED: Final = 256 << 10
+"""Decoded bytes at once, however much a few bytes claim to stand for. For 1 MiB, ISA-L asks the system for fresh memory
+each time, which costs more than decoding small members does."""
 _FULL_BLOCK: Final = 128 << 10
 """Decoded bytes are collected up to this: members may hold a hundred bytes."""
 _ENTRY_SPACING: Final = 256 << 10
@@ -118,12 +119,17 @@ class _Decoding:
         self._collected_bytes = 0
         self._entries: list[Entry] = []
         self._last_entry: int | None = None
+        self._small = False  # whether the member before was so small that the next may well lie in one piece
 
     def blocks(self) -> Iterator[Block | Damage]:
         """Yield blocks, member by member."""
         first = True
         damage: Damage | None = None
-        while damage is None and self._source.piece(1):
+        while damage is None and (piece := self._source.piece(_SMALLEST_PIECE)):
+            if self._small and self._whole(piece):
+                if self._collected_bytes >= _FULL_BLOCK:
+                    yield self._collected_block()
+                continue
             damage = self._look_at_beginning(first=first)
             first = False
             if damage is None and self._source.piece(1):
@@ -132,6 +138,27 @@ class _Decoding:
             yield self._collected_block()
         if damage is not None:
             yield damage
+
+    def _whole(self, piece: memoryview) -> bool:
+        """Take a member that lies in ``piece`` as a whole, as most do in crawls; ``False``: look at it closely."""
+        found = whole_gzip(piece, _MOST_DECODED)
+        self._small = found is not None
+        if found is None:
+            return False
+        decoded, size = found
+        self._note_entry()
+        self._source.take(size)
+        if decoded:
+            self._collected.append(decoded)
+            self._collected_bytes += len(decoded)
+            self._offset += len(decoded)
+        return True
+
+    def _note_entry(self) -> None:
+        """Decompression can begin here."""
+        if self._last_entry is None or self._offset - self._last_entry >= _ENTRY_SPACING:
+            self._entries.append(Entry(self._source.at, self._offset))
+            self._last_entry = self._offset
 
     def _look_at_beginning(self, *, first: bool) -> Damage | None:
         """Tell what is no beginning of a member. Zeros to the end of the object are padding, and taken."""
@@ -147,9 +174,7 @@ class _Decoding:
     def _member(self) -> Generator[Block, None, Damage | None]:
         """Decode one member; returns what is wrong with it."""
         source, at, offset = self._source, self._source.at, self._offset
-        if self._last_entry is None or offset - self._last_entry >= _ENTRY_SPACING:
-            self._entries.append(Entry(at, offset))
-            self._last_entry = offset
+        self._note_entry()
         member = MEMBERS[self._compression]()
         size, given = _SMALLEST_PIECE, 0
         while not member.eof:
@@ -169,6 +194,7 @@ class _Decoding:
                 found = member.failure
                 return Damage(found.kind, f"{found.message} in the part from byte {at} on; what follows was not read")
         source.take(given - len(member.unused))
+        self._small = self._compression is Compression.GZIP and source.at - at < _SMALLEST_PIECE
         return None
 
     def _salvage(self, at: int, delivered: int) -> Iterator[Block]:

@@ -117,7 +117,7 @@ def test_every_step_is_accounted_for(store: FolderStore, make: Make) -> None:
         ("parse", "bad body", "bad again"),
         ("parse", "Pairs.parse_document raised ValueError: raised step", "@d 4\nstep"),
         ("transform", "parse_document returned list; return a Document, an ErrorDoc or a SkipDoc", "@e 3\nodd"),
-        ("write", "column 'key': a value of type set cannot be stored as JSON", "@f 3\nset"),
+        ("write", "column 'key': a value of type object cannot be stored as JSON", "@f 3\nset"),
         (
             "parse",
             "Sized.parse_document raised ValueError: not enough values to unpack (expected 2, got 1)",
