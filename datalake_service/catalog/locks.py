@@ -5,31 +5,25 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.claims import Claim, Claims
+from datalake_service.catalog.fencing import take_away
 from datalake_service.catalog.leases import LeaseRecord, grace, renewal_lead, time_key
 from datalake_service.catalog.manifests import format_time
-from datalake_service.errors import (
-    AlreadyExistsError,
-    ObjectNotFoundError,
-    OutcomeUnknownError,
-    PreconditionFailedError,
-    StoreError,
-    StoreUnavailableError,
-)
-from datalake_service.storage.base import IfMatch, ObjectMeta, ObjectStore, Overwrite
-from datalake_utils.clock import Clock, SystemClock
-from datalake_utils.ids import random_hex
+from datalake_service.errors import ObjectNotFoundError, StoreError, StoreUnavailableError
+from datalake_service.storage.base import ObjectStore, Overwrite
+from datalake_utils.clock import Clock
 
-_ATTEMPT_DIGITS: Final = 32
 _NOTHING: Final = timedelta(0)
+_READERS: Final = 8
+"""Claims read at once."""
 
 
 class LockStatus(StrEnum):
@@ -48,6 +42,10 @@ class Lock:
 
     dataset: str
     annotator: str
+    worker: str | None = None
+    """Which of the workers that share the annotator; ``None``: one that has it for itself."""
+    batches: tuple[str, ...] = ()
+    """The batches that a shared worker has."""
     record: LeaseRecord | None
     """``None``: it cannot be read."""
     error: str | None = None
@@ -85,6 +83,8 @@ class Lock:
         return {
             "datasetName": self.dataset,
             "annotatorName": self.annotator,
+            "worker": self.worker,
+            "batches": list(self.batches),
             "status": str(self.status),
             "owner": None if record is None else record.owner,
             "host": None if record is None else record.host,
@@ -98,28 +98,80 @@ class Lock:
 
 
 def find_locks(store: ObjectStore, dataset: str) -> Iterator[Lock]:
-    """All locks of the annotators of a dataset that were not given back.
+    """All locks of the annotators of a dataset that were not given back, and those of workers that share one.
 
-    Costs one listing, one read for each annotator, and one small write for each lock (it tells the store's time).
+    Costs two listings and one read for each annotator, one small write for each lock (it tells the store's time), and
+    if there are shared workers, one read for each batch that was ever shared.
     """
     for annotator in store.list_folders(layout.annotators_prefix(dataset)):
-        lock = find_lock(store, dataset, annotator)
-        if lock is not None:
-            yield lock
+        yield from find_locks_of(store, dataset, annotator)
 
 
-def find_lock(store: ObjectStore, dataset: str, annotator: str) -> Lock | None:
-    """The lock of one annotator; ``None``: there is none, or it was given back."""
-    key = layout.annotator_lease_key(dataset, annotator)
+def find_locks_of(store: ObjectStore, dataset: str, annotator: str) -> list[Lock]:
+    """The locks of one annotator that were not given back: its own, or those of the workers that share it."""
+    found = [find_lock(store, dataset, annotator)]
+    prefix = layout.worker_leases_prefix(dataset, annotator)
+    named = (layout.parse_worker_lease(meta.key.removeprefix(prefix)) for meta in store.list(prefix))
+    found += [find_lock(store, dataset, annotator, worker) for worker in named if worker is not None]
+    locks = [lock for lock in found if lock is not None]
+    if all(lock.worker is None for lock in locks):
+        return locks
+    batches = _claimed(store, dataset, annotator)
+    return [replace(lock, batches=tuple(sorted(batches.get(lock.worker or "", ())))) for lock in locks]
+
+
+def find_lock(store: ObjectStore, dataset: str, annotator: str, worker: str | None = None) -> Lock | None:
+    """The lock of an annotator, or of one of its workers; ``None``: there is none, or it was given back."""
+    key = lock_key(dataset, annotator, worker)
     try:
         body, meta = store.get(key)
     except ObjectNotFoundError:
         return None
+    record, problem = None, None
     try:
         record = LeaseRecord.from_json(body, key=key)
     except StoreError as error:
-        return _lock(store, dataset, annotator, meta, None, str(error))
-    return None if record.released else _lock(store, dataset, annotator, meta, record, None)
+        problem = str(error)
+    if record is not None and record.released:
+        return None
+    now = store.put(time_key(layout.annotator_lease_key(dataset, annotator)), b"", mode=Overwrite()).last_modified
+    return Lock(
+        dataset=dataset,
+        annotator=annotator,
+        worker=worker,
+        record=record,
+        error=problem,
+        written_at=meta.last_modified,
+        store_now=now,
+        etag=meta.etag,
+    )
+
+
+def _claimed(store: ObjectStore, dataset: str, annotator: str) -> dict[str, list[str]]:
+    """The batches that workers claimed and did not give back, by worker. A claim that cannot be read is nobody's."""
+    claims = Claims(store, dataset, annotator)
+    found: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="claims") as pool:
+        for claim in pool.map(lambda batch: _read(claims, batch), claims.versions()):
+            if claim is not None and not claim.record.released:
+                found.setdefault(claim.record.worker, []).append(claim.batch)
+    return found
+
+
+def _read(claims: Claims, batch: str) -> Claim | None:
+    try:
+        return claims.read(batch)
+    except StoreUnavailableError:
+        raise
+    except StoreError:
+        return None
+
+
+def lock_key(dataset: str, annotator: str, worker: str | None) -> str:
+    """The key of a lock: of one of the workers that share an annotator, or of the annotator itself (``None``)."""
+    if worker is None:
+        return layout.annotator_lease_key(dataset, annotator)
+    return layout.worker_lease_key(dataset, annotator, worker)
 
 
 def break_lock(
@@ -127,7 +179,8 @@ def break_lock(
 ) -> None:
     """Give a lock back in its owner's place, if it is still as it was looked at. One conditional write.
 
-    Its owner, if it is alive, notices when it renews: it stops then, and what it stored until then counts.
+    Its owner, if it is alive, notices when it renews: it stops then, and what it stored until then counts. The batches
+    of a shared worker are free at once.
 
     Args:
         store: The lake.
@@ -139,45 +192,12 @@ def break_lock(
         PreconditionFailedError: It was renewed or given back since; nothing was changed.
         StoreError: The store failed, or its answer stayed unknown.
     """
-    key = layout.annotator_lease_key(lock.dataset, lock.annotator)
-    record = LeaseRecord(
-        attempt=draw() if draw is not None else random_hex(_ATTEMPT_DIGITS),
-        number=0,
+    take_away(
+        store,
+        lock_key(lock.dataset, lock.annotator, lock.worker),
+        etag=lock.etag,
         ttl=lock.record.ttl if lock.record is not None else timedelta(seconds=1),
-        owner="datalake locks break",
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        acquired_at=(clock or SystemClock()).now(),
-        released=True,
-    )
-    try:
-        store.put(key, record.to_json(), mode=IfMatch(lock.etag))
-    except (AlreadyExistsError, PreconditionFailedError, OutcomeUnknownError, StoreUnavailableError) as error:
-        if _stands_there(store, key, record):
-            return
-        if isinstance(error, (OutcomeUnknownError, StoreUnavailableError)):
-            raise
-        msg = f"the lock {key} was renewed, taken or given back meanwhile; nothing was changed: look again"
-        raise PreconditionFailedError(msg) from error
-
-
-def _stands_there(store: ObjectStore, key: str, record: LeaseRecord) -> bool:
-    try:
-        return LeaseRecord.from_json(store.get(key)[0], key=key).is_write(record)
-    except StoreError:
-        return False
-
-
-def _lock(
-    store: ObjectStore, dataset: str, annotator: str, meta: ObjectMeta, record: LeaseRecord | None, error: str | None
-) -> Lock:
-    now = store.put(time_key(meta.key), b"", mode=Overwrite()).last_modified
-    return Lock(
-        dataset=dataset,
-        annotator=annotator,
-        record=record,
-        error=error,
-        written_at=meta.last_modified,
-        store_now=now,
-        etag=meta.etag,
+        by="datalake locks break",
+        clock=clock,
+        draw=draw,
     )

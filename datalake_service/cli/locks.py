@@ -15,6 +15,11 @@ from datalake_service.cli.session import Session, common_options, dataset_option
 if TYPE_CHECKING:
     from datalake_service.catalog.locks import Lock
 
+_SHOWN = 3
+"""Batches that are named; the others are counted."""
+_SHORT = 8
+"""Characters of a worker's name that are shown."""
+
 
 @click.group("locks")
 def locks_group() -> None:
@@ -41,21 +46,19 @@ def list_command(session: Session, dataset: str | None) -> None:
 @locks_group.command("break")
 @dataset_option
 @click.option("--annotator", required=True, metavar="NAME", help="The annotator whose lock it is.")
+@click.option("--worker", metavar="NAME", help="Of the workers that share it, the one whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options
-def break_command(session: Session, dataset: str, annotator: str, *, yes: bool) -> None:
+def break_command(session: Session, dataset: str, annotator: str, worker: str | None, *, yes: bool) -> None:
     """Give a lock back in its owner's place. Its owner, if it is alive, stops at its next renewal."""
-    from datalake_service.catalog.locks import break_lock, find_lock
+    from datalake_service.catalog.locks import break_lock, find_locks_of
     from datalake_service.config.names import check_name
-    from datalake_service.errors import UsageError
     from datalake_service.pipeline.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
     check_name(annotator, what="annotator")
-    lock = find_lock(store, dataset, annotator)
-    if lock is None:
-        raise UsageError(f"annotator {annotator!r} of {dataset} is not locked; see: datalake locks list")
+    lock = _chosen(find_locks_of(store, dataset, annotator), f"annotator {annotator!r} of {dataset}", worker)
     if not yes:
         question = f"{printable(_in_words(lock))}\n{printable(_consequence(lock))}\nBreak this lock?"
         confirm(question, before="breaks a lock", refused="the lock was not broken")
@@ -65,15 +68,29 @@ def break_command(session: Session, dataset: str, annotator: str, *, yes: bool) 
     session.output.show({**lock.to_dict(), "broken": True}, lambda: told)
 
 
+def _chosen(locks: Sequence[Lock], what: str, worker: str | None) -> Lock:
+    from datalake_service.errors import UsageError
+
+    found = [lock for lock in locks if worker is None or (lock.worker or "").startswith(worker)]
+    if not locks:
+        raise UsageError(f"{what} is not locked; see: datalake locks list")
+    if len(found) != 1:
+        names = ", ".join(_short(lock) for lock in locks)
+        raise UsageError(f"{what} is worked on by {names}: say with --worker whose lock, by the beginning of its name")
+    return found[0]
+
+
 def _lines(locks: Sequence[Lock]) -> Iterable[str]:
     if not locks:
         return ["no locks"]
     lines = table(
-        ("DATASET", "ANNOTATOR", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"),
+        ("DATASET", "ANNOTATOR", "WORKER", "BATCHES", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"),
         [
             (
                 lock.dataset,
                 lock.annotator,
+                _short(lock),
+                "all" if lock.worker is None else _few(lock.batches),
                 str(lock.status),
                 None if lock.record is None else lock.record.owner,
                 None if lock.record is None else lock.record.host,
@@ -87,11 +104,22 @@ def _lines(locks: Sequence[Lock]) -> Iterable[str]:
     return [*lines, *(printable(lock.error) for lock in locks if lock.error is not None)]
 
 
+def _short(lock: Lock) -> str:
+    """Enough of a worker's name to tell it from others."""
+    return "one alone" if lock.worker is None else lock.worker[:_SHORT]
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN]) or "none"
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
 def _in_words(lock: Lock) -> str:
     if lock.record is None:
         return lock.error or ""
     age = _duration((lock.store_now - lock.written_at).total_seconds())
-    return f"held by {lock.record.in_words()}, renewed {age} ago, expires {_expiry(lock)}"
+    batches = "" if lock.worker is None else f", batches: {_few(lock.batches)}"
+    return f"held by {lock.record.in_words()}, renewed {age} ago, expires {_expiry(lock)}{batches}"
 
 
 def _expiry(lock: Lock) -> str | None:
@@ -107,8 +135,9 @@ def _consequence(lock: Lock) -> str:
     if lock.expires_in.total_seconds() < 0:
         return "it had expired: the next worker would have taken it anyway"
     learns = _duration(lock.renewal_in.total_seconds())
+    free = "" if lock.worker is None else "its batches are free at once; "
     return (
-        f"if its owner is alive, it notices at its next renewal (within {learns}) and stops with LeaseLostError; "
+        f"{free}if its owner is alive, it notices at its next renewal (within {learns}) and stops with LeaseLostError; "
         "until then rows may be asked twice, and nothing that was stored is lost"
     )
 

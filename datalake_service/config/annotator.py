@@ -68,6 +68,9 @@ class AnnotatorConfig(Section):
     """How many rows it works on at once."""
     timeout_in_seconds: Annotated[float, Field(gt=0)] | None = None
     """How long one row may take; default: as long as it likes."""
+    shared: bool = False
+    """Whether runs of this file on many machines share the annotator, each working on batches of its own. If not, one
+    of them annotates at a time, and another one waits a minute for it."""
     version: Text | None = None
     """A label of yours for this version of the annotator, kept with what it made."""
 

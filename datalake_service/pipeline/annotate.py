@@ -22,7 +22,7 @@ from typing import TypeVar
 from datalake_interfaces.annotators import Annotator, DataItem
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
-from datalake_service.annotating.source import BlockSource
+from datalake_service.annotating.source import AHEAD, BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
@@ -103,7 +103,8 @@ async def annotate(
             stack.callback(session.threads.shutdown, wait=False)
             lease = session.lease()
             keeper = await stack.enter_async_context(lease.held(session.threads))
-            source = BlockSource(session.blocks(rows, lease, keeper))
+            # What waits here is claimed: others could do it.
+            source = BlockSource(session.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD)
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
             stack.callback(session.ending.set)
             if await source.has_rows():

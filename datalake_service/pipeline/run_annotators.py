@@ -9,10 +9,10 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.catalog import layout
+from datalake_service.catalog.fencing import take_away
 from datalake_service.catalog.leases import LeaseRecord
 from datalake_service.config.annotator import AnnotatorConfig
 from datalake_service.config.dataset import DatasetConfig
@@ -32,7 +32,7 @@ from datalake_service.pipeline.run_report import AnnotatorOutcome
 from datalake_service.pipeline.vectorizing import check_vectors, make_vectorizer
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
-from datalake_service.storage.base import IfMatch, ObjectStore
+from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock
 
 _LOCK_SECONDS = 60
@@ -95,22 +95,23 @@ def run_annotator(
 
 
 def release_if_dead(store: ObjectStore, dataset: str, annotator: str) -> None:
-    """Give back the lock of an annotator if it belongs to a process of this machine that does not exist any more.
+    """Take away the locks on an annotator that belong to processes of this machine that do not exist any more.
 
-    Should that be wrong (two machines of one name), the owner finds its lock gone when it renews it, and stops.
+    Its own, and those of the workers that share it. Should that be wrong (two machines of one name), the owner finds
+    its lock gone when it renews it, and stops.
 
     Raises:
-        StoreError: The lock cannot be read or written.
+        StoreError: A lock cannot be read or written.
     """
-    key = layout.annotator_lease_key(dataset, annotator)
-    try:
-        body, meta = store.get(key)
-        record = LeaseRecord.from_json(body, key=key)
-        if not record.released and record.host == socket.gethostname() and not _is_alive(record.pid):
-            freed = replace(record, number=record.number + 1, released=True)
-            store.put(key, freed.to_json(), mode=IfMatch(meta.etag))
-    except (ObjectNotFoundError, PreconditionFailedError):
-        return  # nobody holds it, or somebody else does by now
+    shared = [meta.key for meta in store.list(layout.worker_leases_prefix(dataset, annotator))]
+    for key in (layout.annotator_lease_key(dataset, annotator), *shared):
+        try:
+            body, meta = store.get(key)
+            record = LeaseRecord.from_json(body, key=key)
+            if not record.released and record.host == socket.gethostname() and not _is_alive(record.pid):
+                take_away(store, key, etag=meta.etag, ttl=record.ttl, by="its process is gone")
+        except (ObjectNotFoundError, PreconditionFailedError):
+            continue  # nobody holds it, or somebody else does by now
 
 
 def _is_alive(pid: int) -> bool:
@@ -192,4 +193,5 @@ def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOpt
         max_errors=0 if on_error.policy is Policy.FAIL else on_error.max_errors,
         max_error_share=on_error.max_error_share,
         lock_ttl_ms=_LOCK_SECONDS * 1_000,
+        shared=annotator.shared,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.claims import Claims
 from datalake_service.catalog.leases import Lease
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.open import open_store
@@ -33,7 +34,8 @@ def test_locks_are_listed(tmp_path: Path) -> None:
     assert lock["process"] > 0
     assert 0 < lock["expiresInSeconds"] <= 3605
     shown = datalake_on_terminal("locks", "list", cwd=tmp_path).out.splitlines()
-    assert shown[0].split() == ["DATASET", "ANNOTATOR", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"]
+    headings = "DATASET ANNOTATOR WORKER BATCHES STATUS OWNER HOST PROCESS RENEWED EXPIRES"
+    assert shown[0].split() == headings.split()
     assert " ago  in " in shown[1]
     missing = datalake("locks", "list", "--datasetName", "none", cwd=tmp_path)
     assert missing.status == 2
@@ -64,3 +66,30 @@ def test_breaking_asks_and_says_what_may_happen(tmp_path: Path, lake: ObjectStor
     broken = datalake(*which, "--yes", cwd=tmp_path)
     assert broken.json["broken"] is True
     assert broken.json["status"] == "UNREADABLE"
+
+
+def test_workers_that_share_an_annotator_are_listed_and_broken_one_by_one(tmp_path: Path) -> None:
+    """With the batches they have; one of several has to be named, by the beginning of its name."""
+    store = open_store(tmp_path / "lake")
+    for worker, batches in (("a" * 32, ["b1", "b2", "b3", "b4"]), ("b" * 32, [])):
+        key = layout.worker_lease_key("posts", "lang", worker)
+        assert Lease(store, key, ttl=timedelta(hours=1), owner="annotate it, shared").acquire()
+        claims = Claims(store, "posts", "lang", worker=worker)
+        for batch in batches:
+            assert claims.take(batch, over=None)
+    store.put(layout.claim_key("posts", "lang", "junk"), b"{", mode=Overwrite())
+    first, second = datalake("locks", "list", cwd=tmp_path).json["locks"]
+    assert (first["worker"], first["batches"]) == ("a" * 32, ["b1", "b2", "b3", "b4"])
+    assert (second["worker"], second["batches"]) == ("b" * 32, [])
+    shown = datalake_on_terminal("locks", "list", cwd=tmp_path).out
+    assert "aaaaaaaa  b1, b2, b3 and 1 more" in shown
+    which = ("locks", "break", "--datasetName", "posts", "--annotator", "lang")
+    assert "is worked on by aaaaaaaa, bbbbbbbb: say with --worker" in datalake(*which, "--yes", cwd=tmp_path).err
+    assert datalake(*which, "--yes", "--worker", "c", cwd=tmp_path).status == 2
+    broken = datalake_on_terminal(*which, "--worker", "a", cwd=tmp_path, answer="y\n")
+    assert broken.status == 0, broken.out
+    assert "batches: b1, b2, b3 and 1 more" in broken.out
+    assert "its batches are free at once" in broken.out
+    (left,) = datalake("locks", "list", cwd=tmp_path).json["locks"]
+    assert left["worker"] == "b" * 32
+    assert datalake(*which, "--yes", cwd=tmp_path).json["worker"] == "b" * 32

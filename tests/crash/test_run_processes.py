@@ -108,13 +108,17 @@ def lock(store: FolderStore, *, host: str, pid: int) -> LeaseRecord:
     held = LeaseRecord(
         "a" * 32, 3, timedelta(hours=1), "annotate d/double", host, pid, datetime(2026, 1, 1, tzinfo=UTC)
     )
-    store.put(layout.annotator_lease_key("d", "double"), held.to_json(), mode=Overwrite())
+    for key in KEYS:
+        store.put(key, held.to_json(), mode=Overwrite())
     return held
 
 
-def read_lock(store: FolderStore) -> LeaseRecord:
-    """The lock as it stands."""
-    key = layout.annotator_lease_key("d", "double")
+KEYS = (layout.annotator_lease_key("d", "double"), layout.worker_lease_key("d", "double", "a" * 32))
+"""Of a worker that works alone, and of one that shares."""
+
+
+def read_lock(store: FolderStore, key: str = KEYS[0]) -> LeaseRecord:
+    """A lock as it stands."""
     return LeaseRecord.from_json(store.get(key)[0], key=key)
 
 
@@ -124,8 +128,9 @@ def test_the_lock_of_a_dead_process_is_given_back(folder_store: FolderStore) -> 
     dead.wait()
     held = lock(folder_store, host=socket.gethostname(), pid=dead.pid)
     release_if_dead(folder_store, "d", "double")
-    assert read_lock(folder_store).released
-    assert not read_lock(folder_store).is_write(held)
+    for key in KEYS:
+        assert read_lock(folder_store, key).released
+        assert read_lock(folder_store, key).attempt != held.attempt  # its owner must not take it for its renewal
 
 
 @pytest.mark.parametrize("host", ["", "somewhere.else."])
@@ -133,7 +138,7 @@ def test_the_lock_of_a_process_that_may_be_alive_is_left_alone(folder_store: Fol
     """A living one, and any of another machine."""
     held = lock(folder_store, host=host + socket.gethostname(), pid=1 if host else os.getpid())
     release_if_dead(folder_store, "d", "double")
-    assert read_lock(folder_store) == held
+    assert [read_lock(folder_store, key) for key in KEYS] == [held, held]
 
 
 def test_no_lock_is_no_error(folder_store: FolderStore) -> None:
