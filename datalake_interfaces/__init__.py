@@ -25,6 +25,7 @@ from datalake_interfaces.readers.parsers import (
 )
 from datalake_interfaces.readers.sagemaker import SagemakerVectorsInterface
 from datalake_interfaces.readers.sqs import QueueMessageReader
+from datalake_interfaces.vectors import VectorModel
 
 __all__ = [
     "Annotation",
@@ -54,4 +55,5 @@ __all__ = [
     "SingleFileStateMachineReader",
     "SkipDoc",
     "SystemFileReader",
+    "VectorModel",
 ]
