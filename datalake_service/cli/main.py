@@ -16,6 +16,7 @@ import click
 from datalake_service import events
 from datalake_service.cli.clean_up import clean_up_command
 from datalake_service.cli.datasets import datasets_group
+from datalake_service.cli.dev_aws import dev_aws_command
 from datalake_service.cli.errors import errors_group
 from datalake_service.cli.export import export_command
 from datalake_service.cli.fsck import fsck_command
@@ -54,6 +55,7 @@ for _command in (
     fsck_command,
     export_command,
     schema_command,
+    dev_aws_command,
 ):
     datalake.add_command(_command)
 

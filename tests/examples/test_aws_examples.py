@@ -163,11 +163,11 @@ def test_kinesis_with_vectors_to_sqs(aws: Aws, tmp_path: Path) -> None:
 
 
 def test_dynamodb_table(aws: Aws, tmp_path: Path) -> None:
-    """Items become rows: withdrawn ones are skipped, one is rejected, one is left out by the filter; and no more later."""
+    """Items become rows: some are skipped, one is rejected, one is left out by the filter; and no more later."""
     seed("dynamodb_table", aws)
     lake = tmp_path / "lake"
     report = create("dynamodb_table", aws, tmp_path, lake=lake)
-    assert (report["records"], report["documents"], report["skips"], report["errors"]) == (11, 8, 3, 0)
+    assert (report["records"], report["documents"], report["skips"], report["errors"]) == (11, 7, 3, 1)
     rows = exported("books", lake, tmp_path)
     assert {row["title"]: (row["price"], row["century"], row["subjects"]) for row in rows}["Moby-Dick"] == (
         "8.37",
@@ -194,7 +194,7 @@ def test_dynamodb_streams(aws: Aws, tmp_path: Path) -> None:
         text=True,
     )
     try:
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + 2 * _SECONDS
         tasks = ("tasks", "list", "--datasetName", "ticketStages", *where)
         while sum(task["counts"]["records"] for task in listed(tasks, tmp_path)) < 10:
             assert run.poll() is None, run.communicate()

@@ -25,7 +25,7 @@ from datalake_service.storage import FolderStore
 from tests.cli.commands import datalake
 from tests.support.repository import ROOT
 
-AWS = {"kinesis_vectors_sqs", "s3_to_kinesis", "sqs_to_kinesis"}
+AWS = {"dynamodb_streams", "dynamodb_table", "kinesis_vectors_sqs", "s3_to_kinesis", "sqs_to_kinesis"}
 """Examples that need AWS: ``test_aws_examples.py`` runs them."""
 FILES = [path for path in sorted((ROOT / "example_configs").glob("*/dataset.json")) if path.parent.name not in AWS]
 NAMES = [path.parent.name for path in FILES]
