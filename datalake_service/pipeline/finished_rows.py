@@ -72,7 +72,7 @@ class FinishedRows:
         found: dict[str, list[str]] = {}
         try:
             with self._store.open(key) as stream:
-                for lines in read_lines(stream):
+                for lines in read_lines(stream, numbers_matter=False):
                     for batch, row_id in _finished(lines):
                         found.setdefault(batch, []).append(row_id)
         except ObjectNotFoundError:  # merged and deleted since the listing

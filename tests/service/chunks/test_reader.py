@@ -183,3 +183,18 @@ def test_nobody_keeps_a_block_that_was_handed_out() -> None:
         tracemalloc.stop()
     assert max(held[::2]) < 2.5 * size
     assert max(held[1::2]) < 0.5 * size
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a":"1"}\n{"a":"2"}\n{"b":[1]}\n', b'{"a":"1"}\n{"a":"2"}', b'{"a":"1"}\nno\n\n[1]\n{"a":"2"}\n', b"", b"\n"],
+)
+def test_lines_are_the_same_when_numbers_do_not_matter(body: bytes) -> None:
+    """Rows, their numbers, and what is no row; in blocks of any size."""
+    for size in (1, 12, 1_000):
+        exact, fast = (
+            list(read_lines(io.BytesIO(body), block_bytes=size, numbers_matter=matter)) for matter in (True, False)
+        )
+        assert [(lines.rows, list(lines.numbers), lines.bad) for lines in fast] == [
+            (lines.rows, list(lines.numbers), lines.bad) for lines in exact
+        ]
