@@ -20,6 +20,15 @@ from datalake_service.handling.folders import find_module
 from datalake_service.handling.telling import told
 
 T = TypeVar("T")
+_ORIGINAL_METHODS = {
+    "SingleFileParser": ("parseDocument",),
+    "QueueMessageReader": ("parseMessage",),
+    "KinesisRecordReader": ("parseMessage",),
+    "DynamoDBStreamsRecordReader": ("parseRecord",),
+    "DynamoDBTableItemReader": ("parseDynamoDBItem",),
+    "SagemakerVectorsInterface": ("extractDocumentElementsForVectorization", "constructVectorDoc"),
+}
+"""By these methods a class is known that was written for the original; ``compat/adapters.py`` makes it one of ours."""
 
 
 def load_handler(reference: str, *, folder: Path, interface: type[T], parameters: Mapping[str, Any]) -> T:
@@ -91,10 +100,28 @@ def load_class(reference: str, *, folder: Path, interface: type[T]) -> type[T]:
     found = getattr(module, class_name, None)
     if found is None:
         raise HandlerLoadError(_no_such_class(module, class_name, reference, interface))
+    if _is_of_the_original(found, interface):
+        return _adapted(found, reference, interface)
     problem = _interface_problem(found, interface)
     if problem is not None:
         raise HandlerLoadError(f"{reference} {problem}")
     return found  # type: ignore[no-any-return]  # it was just checked
+
+
+def _is_of_the_original(found: object, interface: type) -> bool:
+    """Whether a class was written for the framework that the interfaces are modelled on: its methods are camelCase."""
+    if not inspect.isclass(found) or issubclass(found, interface):
+        return False
+    return any(hasattr(found, method) for method in _ORIGINAL_METHODS.get(interface.__name__, ()))
+
+
+def _adapted(found: type, reference: str, interface: type[T]) -> type[T]:
+    from datalake_interfaces.compat.adapters import adapted, why_not  # costs nothing where no such handler is used
+
+    problem = why_not(found, interface)
+    if problem is not None:
+        raise HandlerLoadError(f"{reference} {problem}")
+    return adapted(found, interface)  # type: ignore[arg-type]  # an abstract class is as hashable as any
 
 
 def _import(name: str, reference: str, folder: Path) -> ModuleType:
