@@ -52,11 +52,11 @@ class _Memory:
 
     def __init__(self, pages: Sequence[dict[str, Any]]) -> None:
         self._pages: Iterator[dict[str, Any]] = iter(pages)
-        self.meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://memory")
+        self.meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://127.0.0.1")
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return {
-            "get_queue_url": lambda **_: {"QueueUrl": "http://memory/q"},
+            "get_queue_url": lambda **_: {"QueueUrl": "http://127.0.0.1/q"},
             "get_queue_attributes": lambda **_: {"Attributes": {}},
             "receive_message": lambda **_: next(self._pages, {}),
             "delete_message_batch": lambda **_: {},

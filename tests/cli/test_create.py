@@ -159,8 +159,12 @@ def test_a_passed_limit_is_exit_status_1(tmp_path: Path, config: Path) -> None:
     [
         ({"datasetName": "a/b", "onError": {"policy": "x"}}, ": 2 problems"),
         (
-            {"readConnector": {"connectorDestination": "SQS", "queueName": "q"}},
-            'readConnector.connectorDestination: "SQS" is not available in version 0.1; available: S3, FOLDER, GEN',
+            {"computeEngine": {"computeEngineType": "SPARK"}},
+            'computeEngine.computeEngineType: "SPARK" is not available in version 0.1; available: LOCAL',
+        ),
+        (
+            {"readConnector": {"connectorDestination": "SQS", "queueName": "q"}, "manifestFile": {}},
+            "readConnector.queueMessageReaderImplementationClassName: missing; the QueueMessageReader, as module.Class",
         ),
         ({"readConnector": {"connectorDestination": "GENERATOR", "generatorImplementationClassName": "handler.None_"}},
          "handler.None_"),

@@ -101,7 +101,7 @@ def test_tasks_are_listed_with_their_counts(tmp_path: Path) -> None:
     assert (task["id"], task["status"], task["item"]) == ("t1", "COMPLETED", "in/a.log")
     assert task["counts"] == {"records": 5, "documents": 3, "skips": 0, "rejections": 2, "bytes": 100}
     _, line = datalake_on_terminal("tasks", "list", "--datasetName", "posts", cwd=tmp_path).out.splitlines()
-    assert line.split() == ["t1", "COMPLETED", "one", "5", "3", "0", "2", "in/a.log", "-"]
+    assert line.split() == ["t1", "COMPLETED", "one", "5", "3", "0", "2", "-", "in/a.log", "-"]
 
 
 @pytest.mark.usefixtures("lake")

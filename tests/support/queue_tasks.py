@@ -30,7 +30,7 @@ class Messages(QueueMessageReader):
         if word == "own":
             return Document({"text": rest}, document_id=rest.split()[0])
         if word == "set":
-            return Document({"text": {1, 2}})
+            return Document({"text": object()})
         if word == "raise":
             raise RuntimeError(rest)
         if word == "coroutine":

@@ -153,7 +153,7 @@ class Lines(SingleFileParser):
         if word == "own":
             return Document({"text": rest}, document_id=rest.split()[0])
         if word == "set":
-            return Document({"text": {1, 2}})
+            return Document({"text": object()})
         if word == "raise":
             raise RuntimeError(rest)
         return ErrorDoc(error_message=f"bad line: {rest}")
