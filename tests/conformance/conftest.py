@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -10,15 +10,14 @@ from datalake_service.errors import StoreError
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.probe import require_conditions
-from tests.conformance.checks import Note
+from tests.conformance.checks import Access, Note
+from tests.support.mutex_server import mutex_server
 from tests.support.servers import S3Server
 
-REFUSED = "refused: "
 
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def refusal(s3_server: S3Server) -> str:
-    """Why ``datalake`` does not lock or merge on this server; empty if it does."""
+    """Why ``datalake`` does not lock or merge on this server without help; empty if it does."""
     try:
         require_conditions(open_store(f"s3://{s3_server.make_bucket()}/lake", **s3_server.options))
     except StoreError as error:
@@ -26,15 +25,24 @@ def refusal(s3_server: S3Server) -> str:
     return ""
 
 
-@pytest.fixture
-def lake(s3_server: S3Server, refusal: str) -> ObjectStore:
-    """A new lake, as its user would open it; the check ends here if the server is refused."""
-    if refusal:
-        pytest.skip(REFUSED + refusal)
-    return open_store(f"s3://{s3_server.make_bucket()}/lake", **s3_server.options)
+@pytest.fixture(scope="session")
+def access(s3_server: S3Server, refusal: str) -> Iterator[Access]:
+    """How to reach the server; with a mutex if it is refused without one."""
+    if not refusal:
+        yield Access(s3_server)
+        return
+    with mutex_server() as url:
+        yield Access(s3_server, url)
 
 
 @pytest.fixture
-def note(record_property: Callable[[str, object], None]) -> Note:
+def lake(access: Access) -> ObjectStore:
+    """A new lake, as its user would open it."""
+    return access.open(f"s3://{access.server.make_bucket()}/lake")
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None], access: Access) -> Note:
     """Notes what was seen, for the table."""
-    return lambda seen: record_property("seen", seen)
+    how = "with the mutex: " if access.mutex_url else ""
+    return lambda seen: record_property("seen", how + seen)

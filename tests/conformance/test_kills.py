@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import random
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.storage.base import ObjectStore
 from tests.cli.commands import datalake
-from tests.conformance.checks import FULL, Note, seed
+from tests.conformance.checks import FULL, Access, Note, seed
 from tests.conformance.worker import DATASET, Assignment, read_journal
 from tests.support.repository import ROOT
 from tests.support.servers import S3Server
@@ -30,9 +29,9 @@ LONGEST_LIFE = 4.0
 class Crowd:
     """Processes of all roles on one lake, killed and replaced one after the other."""
 
-    def __init__(self, lake: ObjectStore, server: S3Server, folder: Path) -> None:
+    def __init__(self, lake: ObjectStore, access: Access, folder: Path) -> None:
         self._uri = lake.uri
-        self._server = server
+        self._access = access
         self._folder = folder
         self._working: dict[int, tuple[subprocess.Popen[bytes], Path]] = {}
         self._kills: Counter[str] = Counter()
@@ -61,7 +60,12 @@ class Crowd:
         name = f"{ROLES[place]}{self._number}"
         self._number += 1
         assignment = Assignment(
-            ROLES[place], name, str(self._folder / f"{name}.journal"), self._uri, **self._server.options
+            role=ROLES[place],
+            name=name,
+            journal=str(self._folder / f"{name}.journal"),
+            uri=self._uri,
+            mutex_url=self._access.mutex_url,
+            **self._access.server.options,
         )
         with Path(assignment.journal).with_suffix(".err").open("wb") as errors:
             process = subprocess.Popen(assignment.command(), cwd=ROOT, stderr=errors)
@@ -101,19 +105,17 @@ def merged_ids(server: S3Server, uri: str) -> list[str]:
     return found
 
 
-def test_processes_that_are_killed_lose_nothing(
-    lake: ObjectStore, s3_server: S3Server, tmp_path: Path, note: Note
-) -> None:
+def test_processes_that_are_killed_lose_nothing(lake: ObjectStore, access: Access, tmp_path: Path, note: Note) -> None:
     """Wherever they die, what was acknowledged is there once, and no two held the lock at a time."""
     chosen = seed()
-    crowd = Crowd(lake, s3_server, tmp_path)
+    crowd = Crowd(lake, access, tmp_path)
     with ExitStack() as stack:
         kills = crowd.run(SECONDS, random.Random(chosen), stack)
     given, acknowledged = (words(crowd, "write", kind) for kind in ("given", "acknowledged"))
     merges = sum(line[0] == "merged" for journal in crowd.journals("merge") for line in journal)
 
     failures = [result.error for result in clean_up(lake) if result.error is not None]
-    found = Counter(merged_ids(s3_server, lake.uri))
+    found = Counter(merged_ids(access.server, lake.uri))
     terms = sorted(term for journal in crowd.journals("lock") for term in held(journal))
     note(
         f"{kills.total()} kills; {found.total()} rows of {len(acknowledged)} acknowledged and {len(given)} given; "
@@ -126,7 +128,7 @@ def test_processes_that_are_killed_lose_nothing(
     assert len(terms) >= 2
     for (_, end), (begin, _) in itertools.pairwise(terms):
         assert end <= begin, "two held the lease at the same time"
-    checked = datalake("fsck", DATASET, "--uri", lake.uri, cwd=tmp_path, **variables(s3_server))
+    checked = datalake("fsck", DATASET, "--uri", lake.uri, cwd=tmp_path, **access.variables())
     assert (checked.status, checked.json["damage"]) == (0, 0), checked.out + checked.err
 
 
@@ -147,13 +149,3 @@ def held(journal: list[list[str]]) -> list[tuple[float, float]]:
             terms = [*terms, (moment, moment)] if fresh else [*terms[:-1], (terms[-1][0], moment)]
             fresh = False
     return terms
-
-
-def variables(server: S3Server) -> dict[str, str]:
-    """How a command finds the lake."""
-    return {
-        "S3_ENDPOINT_URL": server.endpoint_url,
-        "S3_ACCESS_KEY": server.access_key,
-        "S3_SECRET_KEY": server.secret_key,
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
-    }

@@ -11,7 +11,15 @@ from tests.support.policy_proxy import CONDITIONS, policy_proxy
 from tests.support.repository import ROOT
 from tests.support.servers import S3Server
 
+REFUSED = "refused: "
 EXAMPLE = str(ROOT / "example_configs" / "tracebacks" / "dataset.json")
+
+
+def test_conditional_writes_are_probed(refusal: str, note: Note) -> None:
+    """The first line of the table: whether the server is used as it is."""
+    if refusal:
+        pytest.skip(REFUSED + refusal)
+    note("it is used as it is")
 
 
 @pytest.fixture

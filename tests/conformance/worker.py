@@ -43,6 +43,7 @@ class Assignment:
     endpoint_url: str
     access_key: str
     secret_key: str
+    mutex_url: str | None = None
 
     def command(self) -> list[str]:
         """The command line of the process."""
@@ -51,7 +52,11 @@ class Assignment:
     def open(self) -> ObjectStore:
         """The lake."""
         return open_store(
-            self.uri, endpoint_url=self.endpoint_url, access_key=self.access_key, secret_key=self.secret_key
+            self.uri,
+            endpoint_url=self.endpoint_url,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            mutex_url=self.mutex_url,
         )
 
 
