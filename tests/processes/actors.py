@@ -57,6 +57,11 @@ class Place:
     options: dict[str, str] = field(default_factory=dict)
     """How to reach the lake."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether annotators share their work, or take turns."""
+        return self.seed % 2 == 1
+
     def tool(self) -> S3DataTool:
         """The lake."""
         return S3DataTool(self.uri, **self.options)
@@ -247,7 +252,7 @@ async def clean_up(work: Work) -> None:
 
 
 async def annotate(work: Work) -> None:
-    """Ask every row that was not asked, whenever the annotator is free."""
+    """Ask every row that was not asked, together with others or whenever the annotator is free."""
     while True:
         try:
             done = await _annotation_session(work)
@@ -271,7 +276,9 @@ async def _annotation_session(work: Work) -> bool:
             raise ValueError("no answer today")
         return SkipDoc() if item.data["value"].endswith("7") else Annotation({"length": len(item.data["value"])})
 
-    context = work.tool.filter_for_annotation(DATASET, ANNOTATOR, base_columns=["value"], lock_ttl_ms=LOCK_MS)
+    context = work.tool.filter_for_annotation(
+        DATASET, ANNOTATOR, base_columns=["value"], lock_ttl_ms=LOCK_MS, shared=work.place.shared
+    )
     async with context as view:
         work.journal.write("session")
         report = await view.annotate(

@@ -19,6 +19,7 @@ IN_FLIGHT = 4 + 10 * 4
 _EXPECTED = re.compile(
     r"\.datalake/(probe\.json|time)|posts/\.state/.*\.json|posts/b10?/(merged\.parquet|manifest\.yaml)"
     r"|posts/annotations/lang/b10?/(merged\.parquet|manifest\.yaml)|posts/annotations/lang/\.temp/\.lock(\.time)?"
+    r"|posts/annotations/lang/\.shared/batches/b10?\.json"
 )
 
 
