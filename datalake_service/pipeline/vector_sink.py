@@ -96,6 +96,7 @@ class VectorSink:
             while self._running:
                 self._hand_on()
         finally:
+            self._vectorizer.give_up()  # of no effect, unless a batch has failed and the others are waited for
             self._pool.shutdown(cancel_futures=True)
             self._vectorizer.close()
             self._inner.close()

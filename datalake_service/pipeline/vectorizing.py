@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from datalake_interfaces import Document, ErrorDoc, HandlerContext, SkipDoc
@@ -39,6 +40,7 @@ class Vectorizer:
         self._step = step
         self._clock = clock
         self._folder = step.folder.resolve()
+        self._given_up = Event()
         self._model_name = model.name if isinstance(model, _Guarded) else type(model).__name__
 
     def open(self, *, dataset: str, task: str = "") -> None:
@@ -65,7 +67,15 @@ class Vectorizer:
         """
         wanted = [self._texts(record) for record in records]
         texts = [text for names in wanted if not isinstance(names, Unusable) for text in names.values()]
-        found = iter(vectors_of(self._model, texts, batch_size=self._step.batch_size, clock=self._clock))
+        found = iter(
+            vectors_of(
+                self._model,
+                texts,
+                batch_size=self._step.batch_size,
+                clock=self._clock,
+                given_up=self._given_up.is_set,
+            )
+        )
         answers: list[Document | ErrorDoc | SkipDoc | Unusable] = []
         for record, names in zip(records, wanted, strict=True):
             if isinstance(names, Unusable):
@@ -79,6 +89,10 @@ class Vectorizer:
                 Unusable(one_line(f"no vector for {refused}")) if refused else self._document(record, vectors)
             )
         return answers
+
+    def give_up(self) -> None:
+        """Let calls that wait for a busy model fail at once: nobody needs them any more."""
+        self._given_up.set()
 
     def close(self) -> None:
         """Close both; what they raise now harms no document."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +28,10 @@ class NoVector:
     message: str
 
 
-def vectors_of(model: VectorModel, texts: Sequence[str], *, batch_size: int, clock: Clock) -> list[Vector | NoVector]:
-    """Return a vector for each text, or why there is none.
+def vectors_of(
+    model: VectorModel, texts: Sequence[str], *, batch_size: int, clock: Clock, given_up: Callable[[], bool] = bool
+) -> list[Vector | NoVector]:
+    """Return a vector for each text, or why there is none. Once ``given_up`` says yes, nothing is asked again.
 
     Raises:
         StoreUnavailableError: The model did not answer for too long.
@@ -37,30 +39,34 @@ def vectors_of(model: VectorModel, texts: Sequence[str], *, batch_size: int, clo
     """
     found: list[Vector | NoVector] = []
     for start in range(0, len(texts), batch_size):
-        found += _asked(model, texts[start : start + batch_size], clock)
+        found += _asked(model, texts[start : start + batch_size], clock, given_up)
     return found
 
 
-def _asked(model: VectorModel, texts: Sequence[str], clock: Clock) -> list[Vector | NoVector]:
+def _asked(
+    model: VectorModel, texts: Sequence[str], clock: Clock, given_up: Callable[[], bool]
+) -> list[Vector | NoVector]:
     failures, broken, since = 0, 0, clock.monotonic()
     while True:
         try:
             return list(vectors_in(model.embed(texts), expected=len(texts)))
         except StoreUnavailableError as error:
-            if clock.monotonic() - since >= PATIENCE_SECONDS:
+            if given_up() or clock.monotonic() - since >= PATIENCE_SECONDS:
                 raise StoreUnavailableError(f"{error} (given up after {PATIENCE_SECONDS:.0f} s)") from error
         except ModelFailedError as error:
             broken += 1
             if broken >= _TRIES:
-                return _divided(model, texts, str(error), clock)
+                return _divided(model, texts, str(error), clock, given_up)
         except TextRefusedError as error:
-            return _divided(model, texts, str(error), clock)
+            return _divided(model, texts, str(error), clock, given_up)
         failures += 1
         clock.sleep(_BACKOFF.seconds(failures))
 
 
-def _divided(model: VectorModel, texts: Sequence[str], message: str, clock: Clock) -> list[Vector | NoVector]:
+def _divided(
+    model: VectorModel, texts: Sequence[str], message: str, clock: Clock, given_up: Callable[[], bool]
+) -> list[Vector | NoVector]:
     if len(texts) == 1:
         return [NoVector(message)]
     half = len(texts) // 2
-    return _asked(model, texts[:half], clock) + _asked(model, texts[half:], clock)
+    return _asked(model, texts[:half], clock, given_up) + _asked(model, texts[half:], clock, given_up)

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.errors import ConfigError
+from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.engine import TaskJob
 from datalake_service.pipeline.outputs import FileKind, FilesOutput, QueueOutput, StreamOutput, TableOutput
 from datalake_service.pipeline.rejected import find_rejected, list_rejected, open_archives
 from datalake_service.storage import FolderStore, open_store
-from tests.support.faulty_store import Fault, FaultyStore
+from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.memory_aws import STREAM, Action, MemoryAws, MemoryClients
 from tests.support.project import Project
-from tests.support.tasks import LINES, TickingClock, file_job, run_here, state_of, stored_rejections, write_module
+from tests.support.tasks import (
+    LINES,
+    TickingClock,
+    after,
+    file_job,
+    run_here,
+    state_of,
+    stored_rejections,
+    write_module,
+)
 
 DOCUMENTS = """
 class Documents(Lines):
@@ -267,6 +281,21 @@ def test_a_record_that_is_refused_becomes_a_rejection_of_its_record(tmp_path: Pa
     assert told["3011"]["endOffset"] == "3017"
 
 
+def test_a_refusal_fails_the_task_if_the_file_says_so(tmp_path: Path) -> None:
+    """The checkpoint stays before it: once the queue takes the record, the next run writes it."""
+    aws, world = MemoryAws(refuse='"text":"3"'), World(tmp_path, content="doc 1\ndoc 2\ndoc 3\ndoc 4\n")
+    output = QueueOutput(clients=MemoryClients(aws), queue="q")
+    result = run_here(world.job(output, on_error=OnError("fail")))
+    assert result.status is TaskStatus.FAILED
+    assert "refused a message with InvalidAttributeValue: no (in.log at 12; onError.policy is 'fail')" in (
+        result.error or ""
+    )
+    aws.refuse = ""
+    assert run_here(world.job(output, on_error=OnError("fail"))).status is TaskStatus.COMPLETED
+    assert set(by_text(aws.bodies)) == {"1", "2", "3", "4"}
+    assert state_of(world.lake).counts.rejections == 0
+
+
 def outputs(aws: MemoryAws, folder: Path) -> dict[str, Any]:
     """Every destination."""
     clients = MemoryClients(aws)
@@ -341,3 +370,52 @@ def _compare(kind: str, found: list[str], expected: list[str]) -> None:
         assert found == expected
     else:
         assert len(found) >= len(expected)
+
+
+DEATHS = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(1, 25), st.sampled_from([Fault.CRASH_BEFORE, Fault.CRASH_AFTER]), max_size=1),
+        st.dictionaries(
+            st.integers(1, 6),
+            st.sampled_from(["crash_before", "crash_after", "throttle", "lose", "partial"]),
+            max_size=3,
+        ),
+        st.integers(0, 40),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sampled_from(["doc", "own", "bad", "skip"]), max_size=30),
+    DEATHS,
+    st.sampled_from(["queue", "fifo", "stream", "table", "files"]),
+    st.sampled_from([0.1, 3.0, 40.0]),
+)
+def test_any_number_of_deaths_and_stops_loses_nothing(
+    words: list[str], deaths: list[tuple[dict[int, Fault], dict[int, Action], int]], kind: str, pace: float
+) -> None:
+    """Of the worker at any request to lake or destination; faults of the service besides; stops in order."""
+    content = "".join(f"{word} {number}\n" for number, word in enumerate(words))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        world, aws = World(folder, reference="handler.Keyed", content=content), MemoryAws()
+        output = outputs(aws, folder)[kind]
+        for crashes, faults, looks in deaths:
+            aws.puts, aws.faults = 0, dict(faults)
+            with contextlib.suppress(Crash):
+                run_here(
+                    world.job(output, store=FaultyStore(world.lake, crashes)),
+                    clock=TickingClock(pace),
+                    stop=after(looks),
+                )
+        aws.faults.clear()
+        assert run_here(world.job(output), clock=TickingClock(pace)).status is TaskStatus.COMPLETED
+        documents = [str(number) for number, word in enumerate(words) if word in {"doc", "own"}]
+        _compare(kind, contents(aws, folder), sorted(documents))
+        assert aws.violations == []
+        counts = state_of(world.lake).counts
+        assert (counts.documents, counts.rejections) == (len(documents), words.count("bad"))
+        rejected = [line["text"] for lines in stored_rejections(world.lake).values() for line in lines]
+        assert len(rejected) == words.count("bad")

@@ -221,6 +221,21 @@ def test_containers_may_wrap_their_vectors(tmp_path: Path, wrapped: str) -> None
     assert stored_rows(world.lake)[0]["vectors"] == {"text": [1, 2], "upper": [3, 4.5]}
 
 
+def test_a_model_that_is_busy_for_too_long_fails_the_task(tmp_path: Path) -> None:
+    """After five minutes of waiting, once: batches behind it are not waited for as long again. The next run goes on."""
+    texts = [f"t{number}" for number in range(20)]
+    world, aws = World(tmp_path, *texts), MemoryAws(faults=dict.fromkeys(range(1, 10_000), "throttle"))
+    model = EndpointModel(clients=MemoryClients(aws), endpoint="embedder")
+    clock = TickingClock(0.01)
+    result = run_here(world.job(model=model), clock=clock)
+    assert result.status is TaskStatus.FAILED
+    assert "is not possible now (ThrottlingException); try again later (given up after 300 s)" in (result.error or "")
+    assert stored_rows(world.lake) == []
+    aws.faults.clear()
+    assert run_here(world.job(model=model)).status is TaskStatus.COMPLETED
+    assert [row["text"] for row in stored_rows(world.lake)] == texts
+
+
 def test_a_crash_at_any_operation_changes_nothing(tmp_path: Path) -> None:
     """Rows and rejections are those of a run without a crash."""
     texts = ["a", "breaks", *(f"t{number}" for number in range(8)), "left out"]
