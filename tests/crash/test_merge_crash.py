@@ -126,7 +126,7 @@ def test_merges_that_never_get_to_delete(folder_store: FolderStore) -> None:
         folder_store.put(f"{PREFIX}part {number}.jsonl", body, mode=CreateOnly())
         files += files_of(folder_store, PREFIX, files)
         with pytest.raises(Crash):
-            merge_batch(FaultyStore(folder_store, at("delete_many", Fault.CRASH_BEFORE)), "d", "b")
+            merge_batch(FaultyStore(folder_store, at("delete", Fault.CRASH_BEFORE)), "d", "b")
         check(folder_store, PREFIX, files)
     assert len([meta for meta in folder_store.list(PREFIX) if "/part" in meta.key]) == 8  # and their rejections
     merge_batch(folder_store, "d", "b")
