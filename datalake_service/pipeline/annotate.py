@@ -52,7 +52,11 @@ _THREADS = 4
 _READER_PATIENCE = 10.0
 """Seconds that a query which cannot be interrupted may take to end, when the run ends before it."""
 _LOOK_AGAIN_SECONDS = 5.0
-"""How often a shared worker that finds nothing to take looks again; more often for short time limits."""
+"""How often a shared worker that finds nothing to take looks again; more often at first, and for short time limits."""
+_FIRST_LOOK_SECONDS = 0.25
+"""How soon it looks again the first time; each time it takes twice as long."""
+_DOUBLINGS = 10
+"""After so many it takes no longer."""
 
 
 async def annotate(
@@ -200,8 +204,11 @@ class _Session:
         job = self._job
         if not isinstance(lease, WorkerLease):
             return InOrder(job.batches)
-        seconds = min(_LOOK_AGAIN_SECONDS, self.options.lock_ttl_ms / 4_000)
-        pause = partial(self.ending.wait, seconds)
+        most = min(_LOOK_AGAIN_SECONDS, self.options.lock_ttl_ms / 4_000)
+
+        def pause(waits: int) -> bool:
+            return self.ending.wait(min(most, _FIRST_LOOK_SECONDS * 2 ** min(waits, _DOUBLINGS)))
+
         worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
         shared = Shared(self._store, worker, job.batches, selection=rows.selection)
         self._open = OpenTurns(shared.give_back)

@@ -109,8 +109,11 @@ class Worker:
     name: str
     must_stop: Callable[[], LeaseLostError | None]
     """Says when its lease demands that it ends."""
-    pause: Callable[[], bool]
-    """Waits a while before the next look at what others have; answers whether to give up waiting."""
+    pause: Callable[[int], bool]
+    """Waits a while before the next look at what others have; answers whether to give up waiting.
+
+    Told how often it waited before since there was something to take.
+    """
 
 
 class Shared:
@@ -143,7 +146,7 @@ class Shared:
         self._live: Collection[str] | None = None
         """Who lived when the claims in ``_known`` had been read; ``None``: not looked up yet."""
         self._took_some = True
-        self._waiting = 0
+        self._waiting = self._waits = 0
         self._elsewhere = [0, 0]
         self._lock = Lock()
         self._doubtful: list[tuple[Claim, Seen]] = []
@@ -171,7 +174,7 @@ class Shared:
                 self._stop_if_lost()
                 turn = self._try(self._round.pop())
                 if turn is not None:
-                    self._took_some = True
+                    self._took_some, self._waits = True, 0
                     return turn
             if not self._later:
                 return None
@@ -270,8 +273,9 @@ class Shared:
         if self._waiting != len(self._later):
             self._waiting = len(self._later)
             self._tell(ANNOTATION_WAITING, logging.INFO, batches=self._waiting)
-        if self._worker.pause():
+        if self._worker.pause(self._waits):
             return True
+        self._waits += 1
         self._stop_if_lost()
         return False
 

@@ -275,7 +275,7 @@ class _Asking:
         worker = Worker(DATASET, ANNOTATOR, self._lease.worker, self._keeper.must_stop, self._pause)
         return Shared(self._session.store, worker, BATCHES, selection=planned.__getitem__)
 
-    def _pause(self) -> bool:
+    def _pause(self, waits: int) -> bool:
         self._session.clock.sleep(self._random.uniform(10, 40))
         self._pauses += 1
         self._gave_up = self._pauses > 8
