@@ -163,6 +163,16 @@ def task_key(dataset: str, task: str) -> str:
     return f"{dataset}/{STATE}/tasks/{task}.json"
 
 
+def task_logs_prefix(dataset: str) -> str:
+    """What the handlers of a dataset's tasks logged."""
+    return f"{dataset}/{STATE}/logs/"
+
+
+def task_log_key(dataset: str, task: str) -> str:
+    """What the handler of one task logged: the last lines."""
+    return f"{task_logs_prefix(dataset)}{task}.jsonl"
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkName:
     """The parsed last segment of a chunk key."""

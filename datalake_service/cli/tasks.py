@@ -59,6 +59,27 @@ def view_command(session: Session, dataset: str, task: str) -> None:
     session.output.show({"datasetName": dataset, **_to_dict(state, now)}, lambda: _view(state, now))
 
 
+@tasks_group.command("logs")
+@dataset_option
+@_task_option
+@common_options
+def logs_command(session: Session, dataset: str, task: str) -> None:
+    """Show what a task's handler logged, in all of its attempts: the last lines."""
+    from datalake_service.pipeline.lifecycle import require_task
+    from datalake_service.pipeline.task_log import load_task_log
+
+    store = session.open_lake()
+    require_task(store, dataset, task)
+    lines = load_task_log(store, dataset, task)
+    session.output.show(
+        {"datasetName": dataset, "taskId": task, "lines": lines},
+        lambda: (
+            [printable(f"{line.get('time')} {line.get('level')} {line.get('message')}") for line in lines]
+            or ["nothing was logged"]
+        ),
+    )
+
+
 @tasks_group.command("stop")
 @dataset_option
 @_task_option

@@ -153,7 +153,8 @@ class _Check:
         keys = [key_of(self._dataset) for key_of in of_dataset]
         for meta in self._store.list(f"{layout.dataset_prefix(self._dataset)}{layout.STATE}/"):
             task = meta.key.startswith(layout.tasks_prefix(self._dataset)) and meta.key.endswith(".json")
-            if meta.key not in keys and not task:
+            log = meta.key.startswith(layout.task_logs_prefix(self._dataset)) and meta.key.endswith(".jsonl")
+            if meta.key not in keys and not task and not log:
                 self._left_over(meta, "nothing of ours has this name")
         return state
 

@@ -33,6 +33,7 @@ from datalake_service.pipeline.feeds import make_feed
 from datalake_service.pipeline.sink import Sink
 from datalake_service.pipeline.sinks import make_sink
 from datalake_service.pipeline.stopping import TaskStops
+from datalake_service.pipeline.task_log import TaskLog
 from datalake_service.pipeline.task_rejections import rejection_files
 from datalake_utils.clock import Clock
 
@@ -78,13 +79,14 @@ def run_task(job: TaskJob, *, stop: Callable[[], bool], report: Report, clock: C
         HandlerLoadError: The handler cannot be loaded; nothing was read or changed.
     """
     try:
-        attempt = _Attempt(job, stop, report, clock)
-        for _ in range(_VERSIONS):
-            try:
-                return attempt.run()
-            except InputChangedError:
-                attempt.forget()
-        return attempt.fail(f"{job.source} changed {_VERSIONS} times while it was being read")
+        with TaskLog(job, clock=clock) as log:
+            attempt = _Attempt(job, stop, report, log, clock)
+            for _ in range(_VERSIONS):
+                try:
+                    return attempt.run()
+                except InputChangedError:
+                    attempt.forget()
+            return attempt.fail(f"{job.source} changed {_VERSIONS} times while it was being read")
     except _TakenOverError:
         return TaskResult(job.task, TaskStatus.RUNNING, error="another worker has taken the task over")
     except StoreError as error:
@@ -132,10 +134,11 @@ def _told(rejection: Rejection) -> str:
 class _Attempt:
     """One worker's work on one task, from taking it to ending it."""
 
-    def __init__(self, job: TaskJob, stop: Callable[[], bool], report: Report, clock: Clock) -> None:
+    def __init__(self, job: TaskJob, stop: Callable[[], bool], report: Report, log: TaskLog, clock: Clock) -> None:
         self._job = job
         self._stop = stop
         self._report = report
+        self._log = log
         self._clock = clock
         self._stored = load_task(job.store, job.dataset, job.task)
         self._stops = TaskStops(job.store, job.dataset, job.task, since=job.stops, clock=clock)
@@ -316,6 +319,7 @@ class _Attempt:
         if moves:
             self._kept_counts = feed.counts()
             feed.kept()
+        self._log.store_now_and_then()
 
     def _save(self, state: TaskState) -> None:
         try:
