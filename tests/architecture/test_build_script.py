@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
+PYTEST = "pytest --numprocesses logical --maxprocesses 8 --dist worksteal"
 FAKE = """#!/bin/sh
 # A Python that is real, except that environments cost nothing and need no package index.
 case "$*" in
@@ -78,12 +79,12 @@ def test_help_is_no_mistake(machine: Machine) -> None:
 
 def test_an_environment_is_made_once_from_the_lock_file(machine: Machine) -> None:
     """Hashes are required, the project itself brings nothing along, and the next run starts at once."""
-    assert machine.build("test", "-k", "a b").stdout == "pytest -k a b\n"
+    assert machine.build("test", "-k", "a b").stdout == PYTEST + " -k a b\n"
     made, locked, project = machine.steps()
     assert made.startswith("-m venv")
     assert f"--require-hashes -r {ROOT}/requirements-dev.lock" in locked
     assert f"--no-deps --no-build-isolation -e {ROOT}" in project
-    assert machine.build("test").stdout == "pytest \n"
+    assert machine.build("test").stdout == PYTEST + "\n"
     assert len(machine.steps()) == 3
 
 
