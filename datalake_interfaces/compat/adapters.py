@@ -23,6 +23,8 @@ from datalake_interfaces.readers import (
     QueueMessageReader,
     SagemakerVectorsInterface,
     SingleFileParser,
+    SparkMapperInterface,
+    SparkReducerInterface,
 )
 
 Answer = ParseDocumentResult | Document | ErrorDoc | SkipDoc
@@ -159,6 +161,16 @@ class _SagemakerVectorsInterface(_Adapter, SagemakerVectorsInterface):
         return _answer(self._inner.constructVectorDoc(copy.deepcopy(dict(document)), vectors))
 
 
+class _SparkMapperInterface(_Adapter, SparkMapperInterface):
+    def mapper(self, *arguments: Any) -> None:
+        self._inner.mapper(*arguments)
+
+
+class _SparkReducerInterface(_Adapter, SparkReducerInterface):
+    def reducer(self, *arguments: Any) -> None:
+        self._inner.reducer(*arguments)
+
+
 _ADAPTERS: Mapping[type, tuple[type[_Adapter], Mapping[str, int]]] = {
     SingleFileParser: (
         _SingleFileParser,
@@ -178,6 +190,8 @@ _ADAPTERS: Mapping[type, tuple[type[_Adapter], Mapping[str, int]]] = {
         _SagemakerVectorsInterface,
         {"extractDocumentElementsForVectorization": 1, "constructVectorDoc": 2},
     ),
+    SparkMapperInterface: (_SparkMapperInterface, {"mapper": 11}),
+    SparkReducerInterface: (_SparkReducerInterface, {"reducer": 11}),
 }
 """For each interface its adapter, and the original's methods with the number of arguments they are called with."""
 

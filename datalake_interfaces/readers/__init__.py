@@ -13,6 +13,7 @@ from datalake_interfaces.readers.parsers import (
     SystemFileReader,
 )
 from datalake_interfaces.readers.sagemaker import SagemakerVectorsInterface
+from datalake_interfaces.readers.spark import SparkMapperInterface, SparkReducerInterface
 from datalake_interfaces.readers.sqs import QueueMessageReader
 
 __all__ = [
@@ -25,5 +26,7 @@ __all__ = [
     "SingleFileParser",
     "SingleFileStateMachineParser",
     "SingleFileStateMachineReader",
+    "SparkMapperInterface",
+    "SparkReducerInterface",
     "SystemFileReader",
 ]

@@ -26,6 +26,8 @@ _ORIGINAL_METHODS = {
     "KinesisRecordReader": ("parseMessage",),
     "DynamoDBStreamsRecordReader": ("parseRecord",),
     "DynamoDBTableItemReader": ("parseDynamoDBItem",),
+    "SparkMapperInterface": ("mapper",),
+    "SparkReducerInterface": ("reducer",),
     "SagemakerVectorsInterface": ("extractDocumentElementsForVectorization", "constructVectorDoc"),
 }
 """By these methods a class is known that was written for the original; ``compat/adapters.py`` makes it one of ours."""

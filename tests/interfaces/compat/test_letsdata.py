@@ -19,6 +19,7 @@ from datalake_interfaces import (
     SingleFileParser,
 )
 from datalake_interfaces.compat import letsdata
+from datalake_interfaces.readers import SparkMapperInterface, SparkReducerInterface
 from datalake_interfaces.testing import check_parser
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.errors import HandlerLoadError
@@ -242,6 +243,17 @@ def test_vectors(tmp_path: Path) -> None:
     assert type(made) is OurDocument
     assert made.document_key_values_map == {"documentId": "d", "text": [0.5, 1.0]}
     assert document == {"documentId": "d", "text": "words"}
+
+
+def test_mappers_and_reducers(tmp_path: Path) -> None:
+    """Their methods have the same names; they need no base class."""
+    code = "class Both:\n    def mapper(self, *a):\n        self.seen = a\n    reducer = mapper\n"
+    interfaces: dict[str, type] = {"mapper": SparkMapperInterface, "reducer": SparkReducerInterface}
+    for method, interface in interfaces.items():
+        handler = loaded(tmp_path, code, "Both", interface)
+        assert isinstance(handler, interface)
+        getattr(handler, method)(*range(11))
+        assert handler._inner.seen == tuple(range(11))  # type: ignore[attr-defined]
 
 
 RANDOM = (
