@@ -82,7 +82,7 @@ def test_an_environment_is_made_once_from_the_lock_file(machine: Machine) -> Non
     assert machine.build("test", "-k", "a b").stdout == PYTEST + " -k a b\n"
     made, locked, project = machine.steps()
     assert made.startswith("-m venv")
-    assert f"--require-hashes -r {ROOT}/requirements-dev.lock" in locked
+    assert f"--require-hashes --no-deps -r {ROOT}/requirements-dev.lock" in locked
     assert f"--no-deps --no-build-isolation -e {ROOT}" in project
     assert machine.build("test").stdout == PYTEST + "\n"
     assert len(machine.steps()) == 3
