@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from datalake_service.errors import PreconditionFailedError
+from datalake_service.errors import AlreadyExistsError, PreconditionFailedError
 from datalake_service.storage.base import CreateOnly, IfMatch
 from datalake_service.storage.open import open_store
 from datalake_service.storage.s3 import S3Store
+from datalake_utils.clock import ManualClock
 from tests.processes.storm import BadWeather
-from tests.support.fault_proxy import fault_proxy
+from tests.support.fault_proxy import Action, Fault, fault_proxy
 from tests.support.s3_server import StrictS3, strict_s3
 
 THREADS = 8
@@ -121,3 +122,20 @@ def test_every_acknowledged_write_counts_in_bad_weather(strict: StrictS3, tmp_pa
     assert len(acknowledged) == 10 * THREADS
     assert set(acknowledged) == set(entries)
     assert weather.done["lose_answer 500"] > 5
+
+
+@pytest.mark.parametrize("action", ["answer_only", "apply_and_answer"])
+def test_success_that_carries_an_error_is_none(strict: StrictS3, tmp_path: Path, action: Action) -> None:
+    """S3 answers 200 before it joins parts; what it says then, with or without having joined them, is settled."""
+    file = tmp_path / "large"
+    file.write_bytes(bytes(6 << 20))
+    with fault_proxy(strict.server) as proxy:
+        proxy.plan(Fault(action, "POST", contains="large?uploadId=", status=200))
+        store = S3Store(
+            "bucket", single_put_limit=5 << 20, part_size=5 << 20, clock=ManualClock(), **proxy.server.options
+        )
+        meta = store.put("large", file, mode=CreateOnly())
+        with pytest.raises(AlreadyExistsError):
+            store.put("large", file, mode=CreateOnly())
+    assert meta.etag.endswith("-2")
+    assert strict.contents.all("bucket")["large"] == bytes(6 << 20)
