@@ -73,7 +73,6 @@ NONSENSE: dict[str, tuple[Callable[[DataItem], object], str]] = {
     "reserved with metadata": (lambda item: Annotation({"_x": 1}, {"m": 1}), "column '_x' is reserved"),
     "no data": (lambda item: Annotation(None), "the annotation's data must be a dict, not NoneType"),  # type: ignore[arg-type]
     "odd metadata": (lambda item: Annotation({}, [1]), "the annotation's metadata must be a dict or None, not list"),  # type: ignore[arg-type]
-    "a set": (lambda item: {"tags": {1}}, "column 'tags': "),
     "an object": (lambda item: {"what": object()}, "column 'what': "),
     "metadata with an object": (lambda item: Annotation({}, {"what": object()}), "column '_metadata': "),
     "hostile": (lambda item: Hostile(), "OSError: nobody looks at me"),
@@ -96,7 +95,7 @@ def test_nonsense_fails_its_row_and_no_other(folder_store: FolderStore, case: st
     assert again.ids == ["r0013"]
 
 
-@pytest.mark.parametrize("case", ["raises", "raises the unprintable", "stops iteration", "nothing", "a set"])
+@pytest.mark.parametrize("case", ["raises", "raises the unprintable", "stops iteration", "nothing", "an object"])
 def test_nonsense_of_a_plain_function_too(folder_store: FolderStore, case: str) -> None:
     """The same in threads."""
     rule, message = NONSENSE[case]
