@@ -28,7 +28,7 @@ from tests.support.repository import ROOT
 from tests.support.servers import S3Server
 
 CONTRACT = "tests/contracts/test_object_store.py"
-CHECKS = "tests/conformance"
+CHECKS = [f"tests/conformance/test_{name}.py" for name in ("refused", "races", "kills")]
 COMMANDS = "tests/cli/test_s3.py::test_every_command_works_on_a_bucket"
 _OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "-o", "timeout=900"]
 _PREFIX = "refused: "
@@ -86,7 +86,7 @@ def _outcome(store: Store) -> Outcome:
 
 def _check(server: S3Server, folder: Path) -> tuple[list[Observation], list[str]]:
     """Run the checks with pytest, and the contract suite; what fails on a store that is refused is no failure."""
-    cases = [case for case in _pytest(server, folder, CHECKS) if case.seen != _OTHER_SIDE]
+    cases = [case for case in _pytest(server, folder, *CHECKS) if case.seen != _OTHER_SIDE]
     rows = [_row(case) for case in cases]
     refused = _is_refused(rows)
     if not refused:
@@ -115,6 +115,7 @@ def _row(case: Observation) -> Observation:
 
 def _pytest(server: S3Server, folder: Path, *arguments: str) -> Iterator[Observation]:
     report = folder / "report.xml"
+    report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", *_OPTIONS, f"--junitxml={report}", *arguments]
     environment = {
         **os.environ,
@@ -124,6 +125,8 @@ def _pytest(server: S3Server, folder: Path, *arguments: str) -> Iterator[Observa
     }
     with _session(command, environment) as process:
         process.wait()
+    if not report.exists():
+        raise RuntimeError(f"pytest {' '.join(arguments)} did not come to its end")
     for case in ET.parse(report).getroot().iter("testcase"):
         yield _observation(case)
 
