@@ -215,7 +215,13 @@ class _Run:
         limits = policy_of(self._config, share=True)
         jobs = {job.task: plan.before[job.task] for job in plan.jobs}
         watch = TaskWatch(
-            jobs, plan.sizes, on_error=limits, stop=self._stop, observer=self._observer, clock=self._clock
+            jobs,
+            plan.sizes,
+            on_error=limits,
+            stop=self._stop,
+            observer=self._observer,
+            clock=self._clock,
+            ends=all(job.input.ends and not job.input.endless for job in plan.jobs),
         )
 
         def hear(event: TaskProgress | TaskResult) -> None:

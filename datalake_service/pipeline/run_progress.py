@@ -89,11 +89,17 @@ class TaskWatch:
         stop: threading.Event,
         observer: Observer | None,
         clock: Clock,
+        ends: bool = True,
     ) -> None:
-        """Watch the tasks ``before``, as they stand when the run begins."""
+        """Watch the tasks ``before``, as they stand when the run begins.
+
+        ``ends``: whether their input does. If not, nobody knows which share of it is read, and limits hold for what
+        this run reads, rather than for all that was ever read.
+        """
         self._before = {task: state.counts for task, state in before.items()}
         self._now = dict(self._before)
         self._sizes = sizes
+        self._ends = ends
         self._on_error = on_error
         self._stop = stop
         self._observer = observer
@@ -138,7 +144,7 @@ class TaskWatch:
     def _judge(self, *, ended: bool) -> None:
         if self.limit is not None or self._on_error.policy == "fail":
             return  # under the policy "fail" each task judges for itself
-        total = sum(self._now.values(), TaskCounts())
+        total = sum(self._now.values(), TaskCounts()) if self._ends else self._gained()
         self.limit = self._on_error.judge(total, ended=ended)
         if self.limit is not None:
             self._stop.set()
@@ -148,7 +154,7 @@ class TaskWatch:
 
     def _share(self) -> float | None:
         """By bytes where all sizes are known, else by tasks."""
-        if not self._before:
+        if not self._before or not self._ends:
             return None
         total = sum(self._sizes.values())
         if total and self._sizes.keys() == self._before.keys():

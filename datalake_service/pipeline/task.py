@@ -246,7 +246,7 @@ class _Attempt:
             # Not part of what is done: the next attempt meets the record again, perhaps with a better handler.
             feed.take_back()
             return _Ending(TaskEvent.FAIL, _told(rejection))
-        reason = policy.judge(self._base + feed.counts(), ended=False)
+        reason = policy.judge(self._judged(feed), ended=False)
         return None if reason is None else _Ending(TaskEvent.FAIL, reason)
 
     def _look(self, feed: Feed, sink: Sink, now: float) -> _Ending | None:
@@ -269,6 +269,11 @@ class _Attempt:
         self._seam_wanted = age >= CHECKPOINT_SECONDS
         return _Ending(TaskEvent.STOP) if self._stop() or self._stops.asked(now) else None
 
+    def _judged(self, feed: Feed) -> TaskCounts:
+        """The counts that limits are about: of an input that does not end, what this attempt read."""
+        source = self._job.input
+        return self._base + feed.counts() if source.ends and not source.endless else feed.counts()
+
     def _is_behind(self, feed: Feed) -> bool:
         """Whether a checkpoint would say anything new: a source that is waited for has nothing to be kept."""
         state = self._stored.state
@@ -289,7 +294,7 @@ class _Attempt:
             if self._job.on_error.policy == "fail":
                 # The records behind it may be accepted already, and are written again by the next attempt.
                 return _Ending(TaskEvent.FAIL, _told(rejection), moves=False)
-        reason = self._job.on_error.judge(self._base + feed.counts(), ended=False) if refusals else None
+        reason = self._job.on_error.judge(self._judged(feed), ended=False) if refusals else None
         return None if reason is None else _Ending(TaskEvent.FAIL, reason)
 
     def _keep(self, feed: Feed, sink: Sink, ending: _Ending) -> None:

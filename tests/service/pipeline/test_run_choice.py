@@ -146,6 +146,18 @@ def test_what_a_queue_has_forgotten_is_not_read_again(queue: tuple[Project, Sqs]
     assert tasks_of(project)["orders#0"].counts.rejections == 1
 
 
+def test_limits_count_what_a_run_reads(queue: tuple[Project, Sqs]) -> None:
+    """A queue is read for years; the errors of last year stop nobody."""
+    project, sqs = queue
+    project.document["onError"] = {"maxErrors": 2}
+    for number in range(3):
+        sqs.send("orders", "bad a", "bad b", "doc c")
+        assert run(project).status is RunStatus.COMPLETED, number
+    sqs.send("orders", "bad a", "bad b", "bad c", "doc d")
+    report = run(project)
+    assert (report.status, report.limit) == (RunStatus.FAILED, "3 records were rejected; onError.maxErrors allows 2")
+
+
 def test_another_reader_for_the_same_batch_is_refused(queue: tuple[Project, Sqs]) -> None:
     """One batch holds one reading."""
     project, _ = queue

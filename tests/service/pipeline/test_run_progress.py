@@ -30,6 +30,7 @@ class Run:
         *,
         sizes: dict[str, int] | None = None,
         begun: TaskCounts = BEGUN,
+        ends: bool = True,
     ) -> None:
         self.clock = ManualClock()
         self.stop = threading.Event()
@@ -42,7 +43,21 @@ class Run:
             stop=self.stop,
             observer=self.heard.append,
             clock=self.clock,
+            ends=ends,
         )
+
+
+def test_nobody_knows_how_much_is_left_of_what_does_not_end() -> None:
+    """And limits are about what this run reads: what was rejected last year stops nobody."""
+    begun = TaskCounts(100, 0, 0, 100)
+    run = Run(OnError(max_errors=3), begun=begun, ends=False)
+    run.watch(TaskProgress("t2", begun + TaskCounts(3, 0, 0, 3)))
+    run.watch(TaskResult("t1", TaskStatus.COMPLETED, TaskCounts(5, 5)))
+    assert [progress.share for progress in run.heard] == [None, None]
+    assert run.watch.limit is None
+    run.watch(TaskProgress("t2", begun + TaskCounts(4, 0, 0, 4)))
+    assert run.watch.limit == "4 records were rejected; onError.maxErrors allows 3"
+    assert run.stop.is_set()
 
 
 def test_only_what_this_run_read_is_counted() -> None:
