@@ -5,8 +5,6 @@ Knows nothing of where records come from (``Records``) or of what a reader makes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -23,7 +21,8 @@ from datalake_interfaces import (
 from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.errors import DatalakeError, HandlerLoadError, StoreError
 from datalake_service.handling.answers import AnswerError, settle
-from datalake_service.handling.apply import optional_text, understood
+from datalake_service.handling.apply import optional_text
+from datalake_service.handling.error_documents import refused
 from datalake_service.handling.rows import derived_ids
 from datalake_service.handling.telling import one_line, told
 
@@ -363,40 +362,3 @@ class MachineFile:
 
     def _name(self, method: str) -> str:
         return f"{type(self._parser).__name__}.{method}"
-
-
-def refused(document: ErrorDoc, base: Rejection, *, file_types: tuple[str, ...]) -> Rejection:
-    """The rejection of an error document; ``base`` says what the handler left out.
-
-    Args:
-        document: What the handler answered.
-        base: Place, bytes and message.
-        file_types: The files that the record, or the records of the step, came from.
-    """
-    return replace(
-        base,
-        start_offset=_own_places(document.error_start_offset_map, file_types) or base.start_offset,
-        end_offset=_own_places(document.error_end_offset_map, file_types) or base.end_offset,
-        record_type=optional_text(document.record_type) or base.record_type,
-        document_id=optional_text(document.document_id),
-        document=understood(document),
-    )
-
-
-def _own_places(offsets: object, file_types: tuple[str, ...]) -> str | None:
-    """The handler's own offsets, if it gave any that can be used."""
-    if not isinstance(offsets, Mapping):
-        return None
-    known = {kind: offsets[kind] for kind in file_types if isinstance(offsets.get(kind), str | int)}
-    if len(offsets) == len(file_types) == 1 and not known:
-        known = {kind: offset for kind, offset in offsets.items() if isinstance(offset, str | int)}
-    if not known:
-        return None
-    return places(known, alone=len(file_types) == 1)
-
-
-def places(offsets: Mapping[str, str | int], *, alone: bool) -> str:
-    """Offsets in several files as the manifest writes the files, ``WARC:120|WAT:7``; in one, just the number."""
-    if alone:
-        return str(next(iter(offsets.values())))
-    return "|".join(f"{kind}:{offset}" for kind, offset in sorted(offsets.items()))

@@ -28,7 +28,8 @@ from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
 from datalake_service.handling.apply import Outcome, Skip, optional_text
-from datalake_service.handling.machine_files import MachineFile, Step, places, refused
+from datalake_service.handling.error_documents import places, refused
+from datalake_service.handling.machine_files import MachineFile, Step
 from datalake_service.handling.rows import derived_id, flat_row
 from datalake_service.handling.telling import one_line, told
 
