@@ -13,7 +13,7 @@ SEEDS = (1, 2)
 """Annotators share their work under an odd one, and take turns under the other."""
 
 
-@pytest.mark.parametrize(("kind", "seed"), zip(LAKES, SEEDS, strict=True))
+@pytest.mark.parametrize(("kind", "seed"), list(zip(LAKES, SEEDS, strict=True)))
 def test_nothing_is_lost_or_repeated_whoever_is_killed(tmp_path: Path, kind: str, seed: int) -> None:
     """Writers, tasks, clean-ups, annotators and a reader on one lake; what was acknowledged is there, once."""
     figures = weather_storm(kind, tmp_path, seconds=60.0, seed=seed, kills=KILLS)

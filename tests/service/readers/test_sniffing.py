@@ -8,7 +8,7 @@ import zstandard
 
 from datalake_service.readers.sniffing import Compression, Content, Damage, DamageKind, sniff
 
-GZIP, ZSTD, BZIP2 = gzip.compress(b"data"), zstandard.compress(b"data"), bz2.compress(b"data")
+GZIP, ZSTD, BZIP2 = gzip.compress(b"data", mtime=0), zstandard.compress(b"data"), bz2.compress(b"data")
 TEXT = b'{"ts": 1}\n'
 BINARY = bytes(range(256))
 
