@@ -79,7 +79,7 @@ class Pairs(SingleFileStateMachineReader):
         if text == "odd":
             return [1]
         if text == "set":
-            return Document({"key": object()})
+            return Document({"key": ...})
         return Document({"key": key, "body": text, "before": before, "last": last_processed_record_type})
 
 class LockStep(MultipleFileStateMachineReader):

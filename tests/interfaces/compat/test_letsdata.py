@@ -305,7 +305,7 @@ def test_a_class_that_is_not_quite_one_is_refused_with_what_it_lacks(tmp_path: P
 def wrong_parameters(tmp_path: Path) -> str:
     """What is told of a parameter that the class does not take."""
     with pytest.raises(HandlerLoadError) as caught:
-        loaded(tmp_path, OTHERS, "Messages", QueueMessageReader, wrod="x")
+        loaded(tmp_path, OTHERS, "Messages", QueueMessageReader, wodr="x")
     return str(caught.value)
 
 

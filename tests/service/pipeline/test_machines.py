@@ -117,7 +117,7 @@ def test_every_step_is_accounted_for(store: FolderStore, make: Make) -> None:
         ("parse", "bad body", "bad again"),
         ("parse", "Pairs.parse_document raised ValueError: raised step", "@d 4\nstep"),
         ("transform", "parse_document returned list; return a Document, an ErrorDoc or a SkipDoc", "@e 3\nodd"),
-        ("write", "column 'key': a value of type object cannot be stored as JSON", "@f 3\nset"),
+        ("write", "column 'key': a value of type ellipsis cannot be stored as JSON", "@f 3\nset"),
         (
             "parse",
             "Sized.parse_document raised ValueError: not enough values to unpack (expected 2, got 1)",
@@ -287,8 +287,8 @@ def test_a_reader_may_bring_its_parser(store: FolderStore, make: Make) -> None:
 def test_parameters_go_to_those_that_name_them(make: Make) -> None:
     """One that nobody names is a mistake."""
     fields: dict[str, Any] = {"code": BROUGHT, "reader": "handler.Bringing", "parser": "handler.Named"}
-    with pytest.raises(HandlerLoadError, match=r"no constructor of handler.Bringing, handler.Named takes .* 'wrod'"):
-        run_here(make(pairs(3), parameters={"word": "x", "wrod": "y"}, **fields))
+    with pytest.raises(HandlerLoadError, match=r"no constructor of handler.Bringing, handler.Named takes .* 'wodr'"):
+        run_here(make(pairs(3), parameters={"word": "x", "wodr": "y"}, **fields))
     assert run_here(make(pairs(3), parameters={"word": "x", "other": "y"}, **fields)).counts.documents == 3
 
 
