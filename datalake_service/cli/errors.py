@@ -30,14 +30,16 @@ def errors_group() -> None:
 @common_options
 def list_command(session: Session, dataset: str, batch: str | None, limit: int) -> None:
     """List errors: where each record came from, and why it could not be used."""
-    from datalake_service.pipeline.rejected import list_rejected, open_archives
+    from datalake_service.pipeline.rejected import absent_archives, list_rejected, open_archives
 
     lake = session.open_lake()
     archives = open_archives(lake, dataset, open_store=session.open_store)
+    absent = absent_archives(lake, dataset, archives)
     found = list(islice(list_rejected(lake, dataset, batch=batch, archives=archives), limit + 1))
     shown, more = found[:limit], len(found) > limit
+    notes = [f"{uri} is not on this machine; what is archived there is not listed" for uri in absent]
     value = {"datasetName": dataset, "errors": [record.summary() for record in shown], "more": more}
-    session.output.show(value, lambda: _lines(shown, more=more))
+    session.output.show(value | ({"notes": notes} if notes else {}), lambda: [*_lines(shown, more=more), *notes])
 
 
 @errors_group.command("view")

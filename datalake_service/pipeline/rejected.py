@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from datalake_service.catalog import layout
@@ -56,6 +57,14 @@ def open_archives(store: ObjectStore, dataset: str, *, open_store: OpenStore) ->
     except DatasetNotFoundError:  # made without a dataset file
         return []
     return [open_store(uri) for uri in archives]
+
+
+def absent_archives(store: ObjectStore, dataset: str, archives: Sequence[ObjectStore]) -> list[str]:
+    """Folders of ``archives`` that are not on this machine, although tasks have rejected something."""
+    absent = [archive.uri for archive in archives if "://" not in archive.uri and not Path(archive.uri).is_dir()]
+    if absent and not any(task.state.counts.rejections for task in load_tasks(store, dataset)):
+        return []
+    return absent
 
 
 def list_rejected(
