@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from datalake_service.catalog.datasets import RunStatus
@@ -14,6 +15,9 @@ from datalake_service.pipeline.views import DatasetView
 from tests.crash.deaths import Death, deaths, examples
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.project import Project
+
+PARTS = 4
+"""So that several processors can share the work."""
 
 
 def project_in(folder: Path) -> Project:
@@ -47,14 +51,15 @@ def operations(folder: Path) -> int:
     return len(store.operations)
 
 
-def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path, part: int) -> None:
     """Every row is there once, with its annotation; a third run finds nothing to do and pays for nothing.
 
     Dying before an operation is dying after the one before it.
     """
     texts = ["four", "one", "three", "two"]
     expected = [{"text": text, "length.length": len(text)} for text in texts]
-    for number in range(1, operations(tmp_path / "clean") + 1):
+    for number in range(1 + part, operations(tmp_path / "clean") + 1, PARTS):
         project = project_in(tmp_path / str(number))
         with suppress(Crash):
             project.run_in(FaultyStore(project.store, {number: Fault.CRASH_AFTER}))
@@ -62,7 +67,7 @@ def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path
         assert report.status is RunStatus.COMPLETED, number
         assert (rows_of(project), report.rows) == (expected, {"b": 4}), number
         assert set(asked(project)) == set(texts), number
-        if number % 4 == 0:
+        if number // PARTS % 4 == 0:
             before, paid = project.objects(), asked(project)
             assert project.run_in(project.store).status is RunStatus.COMPLETED
             assert (project.objects(), asked(project)) == (before, paid), number
