@@ -26,7 +26,7 @@ from datalake_service.pipeline.engine import Engine, TaskJob, TaskProgress, Task
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
-from datalake_service.pipeline.run_elsewhere import rejections_uri
+from datalake_service.pipeline.run_elsewhere import destination_told, rejections_uri
 from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
@@ -199,7 +199,7 @@ class _Run:
             merged=merged,
             annotators=annotators,
             rows=record.rows,
-            exportable=isinstance(self._config.write_connector, DatalakeWriteConnector),
+            written=destination_told(self._config),
             rejections=tuple(self._rejections(plan)),
         )
 

@@ -63,6 +63,20 @@ def elsewhere_of(config: DatasetConfig, *, open_store: OpenStore) -> Elsewhere |
     return None
 
 
+def destination_told(config: DatasetConfig) -> tuple[str, ...]:
+    """Where documents go, for people; nothing: into the lake."""
+    write = config.write_connector
+    if isinstance(write, SqsWriteConnector):
+        return (f"queue {write.queue_name}",)
+    if isinstance(write, KinesisWriteConnector):
+        return (f"stream {write.stream_arn}",)
+    if isinstance(write, DynamoDBWriteConnector):
+        return (f"table {write.table_name}",)
+    if isinstance(write, FilesWriteSection):
+        return (f"{_root(write)}/{config.dataset_name}/",)
+    return ()
+
+
 def rejections_uri(config: DatasetConfig) -> str | None:
     """The root below which rejections are archived; ``None``: they lie beside the batch."""
     connector = config.error_connector

@@ -134,8 +134,8 @@ class RunReport:
     """In the order in which they ran."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """Rows of every batch that this dataset file has merged, now."""
-    exportable: bool = True
-    """Whether rows go into the lake."""
+    written: tuple[str, ...] = ()
+    """Where documents went, if not into the lake."""
     rejections: tuple[str, ...] = ()
     """Where the rejections of tasks are, if that is not beside the batches of ``rows``."""
 
@@ -156,7 +156,9 @@ class RunReport:
         by_merge = any(batch.result and batch.result.rejected for batch in self.merged)
         if by_merge or (self.tasks.counts.rejections and not self.rejections):
             rejected += [f"{root}/{batch}/rejected/" for batch in self.rows]
+        elsewhere = {"written": list(self.written)} if self.written else {}
         return {
+            **elsewhere,
             "merged": [f"{root}/{batch}/merged.parquet" for batch in self.rows],
             "rejected": rejected,
             "annotations": [f"{root}/annotations/{outcome.name}/" for outcome in self.annotators],
@@ -168,7 +170,7 @@ class RunReport:
         commands = [f"datalake datasets view {where}"]
         if self.tasks.counts.rejections:
             commands.append(f"datalake errors list {where}")
-        if self.exportable:
+        if not self.written:
             commands.append(f"datalake export {where} --output {self.dataset}.jsonl")
         return commands
 

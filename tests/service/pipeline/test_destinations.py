@@ -99,7 +99,13 @@ def test_rows_in_files_are_the_flat_records(project: Project, tmp_path: Path) ->
 def test_a_report_names_what_there_is(project: Project) -> None:
     """No merged object, and the rejections where they are."""
     told = project.run().to_dict()
-    assert told["results"] == {"merged": [], "rejected": [f"{project.lake}/d/b/rejected/"], "annotations": []}
+    assert told["results"] == {
+        "written": [f"{project.lake.parent}/out/d/"],
+        "merged": [],
+        "rejected": [f"{project.lake}/d/b/rejected/"],
+        "annotations": [],
+    }
+    assert [command.split()[1:3] for command in told["commands"]] == [["datasets", "view"], ["errors", "list"]]
 
 
 def test_running_again_writes_nothing(project: Project, tmp_path: Path) -> None:
