@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ from datalake_service.aws.clients import AwsClients
 from tests.support.faulty_store import Crash
 
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/pages"
-Action = Literal["throttle", "broken", "lose", "crash_before", "crash_after", "partial"]
+Action = Literal["throttle", "broken", "lose", "crash_before", "crash_after", "partial", "hang"]
 """What goes wrong with a request. ``lose``: it is applied, and the answer never comes. ``partial``: every third record
-is not taken."""
+is not taken. ``hang``: the answer takes a second."""
 
 
 class AnswerError(Exception):
@@ -89,6 +90,8 @@ class MemoryAws:
                 raise AnswerError("InternalFailure", status=500)
             if fault == "crash_before":
                 raise Crash
+            if fault == "hang":
+                time.sleep(1)
             answer = write(request, partial=fault == "partial")
             if fault == "crash_after":
                 raise Crash
@@ -230,16 +233,22 @@ def aws_over_http(aws: MemoryAws) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+            target, code = self.headers.get("X-Amz-Target"), ""
+            request = _decoded(json.loads(body)) if target else {"Body": body}
+            operation = _snake(target.rpartition(".")[2]) if target else "invoke_endpoint"
             try:
-                status, answer = 200, aws.answer(_snake(operation), _decoded(json.loads(body)))
+                status, answer = 200, aws.answer(operation, request)
             except AnswerError as error:
-                status, answer = error.status, {"__type": error.code, "message": error.message}
+                status, code = error.status, error.code
+                answer = {"__type": code, "message": error.message, "Message": error.message}
+                answer |= {} if error.original is None else {"OriginalStatusCode": error.original}
             except Crash:  # nobody hears of it
                 self.close_connection = True
                 return
-            data = json.dumps(answer, default=_encoded).encode()
+            data = json.dumps(answer, default=_encoded).encode() if "Body" not in answer else answer["Body"].read()
             self.send_response(status)
+            if code:
+                self.send_header("x-amzn-ErrorType", code)
             self.send_header("Content-Type", "application/x-amz-json-1.0")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from datalake_service.aws.clients import AwsClients
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.errors import ConfigError, HandlerLoadError
 from datalake_service.pipeline.engine import TaskJob
@@ -18,7 +19,7 @@ from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage import FolderStore
 from tests.support.faulty_store import Fault, FaultyStore
-from tests.support.memory_aws import Action, MemoryAws, MemoryClients
+from tests.support.memory_aws import Action, MemoryAws, MemoryClients, aws_over_http
 from tests.support.project import Project
 from tests.support.tasks import (
     LINES,
@@ -219,6 +220,25 @@ def test_containers_may_wrap_their_vectors(tmp_path: Path, wrapped: str) -> None
     model = EndpointModel(clients=MemoryClients(MemoryAws(vectors=answer)), endpoint="embedder")
     run_here(world.job(model=model))
     assert stored_rows(world.lake)[0]["vectors"] == {"text": [1, 2], "upper": [3, 4.5]}
+
+
+def test_an_endpoint_over_http(tmp_path: Path) -> None:
+    """The same over the real client library: one that hangs is asked again, and what its container says is told."""
+    faults: dict[int, Action] = {1: "hang", 2: "crash_after", 3: "throttle", 4: "broken"}
+    aws = MemoryAws(faults=faults, poison="poison", refuse="breaker")
+    world = World(tmp_path, "one", "poison", "two", "breaker", "three")
+    with aws_over_http(aws) as url:
+        keys = {"access_key": "test", "secret_key": "test"}
+        clients = AwsClients(region="eu-west-1", endpoint_url=url, read_timeout=0.3, **keys)
+        result = run_here(world.job(model=EndpointModel(clients=clients, endpoint="embedder"), batch_size=100))
+    assert result.status is TaskStatus.COMPLETED
+    assert [row["text"] for row in stored_rows(world.lake)] == ["one", "two", "three"]
+    assert {text: message for text, (_, message) in world.rejected().items()} == {
+        "poison": f"no vector for 'text': sagemaker:InvokeEndpoint on the endpoint 'embedder' at {url} failed with "
+        "ModelError: too long",
+        "breaker": f"no vector for 'text': sagemaker:InvokeEndpoint on the endpoint 'embedder' at {url} failed with "
+        "ModelError: out of memory",
+    }
 
 
 def test_a_model_that_is_busy_for_too_long_fails_the_task(tmp_path: Path) -> None:
