@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from isal import igzip
+
 from datalake_service.aws.service import AwsService
 from datalake_service.errors import AccessDeniedError, RowError, StoreError
 from datalake_service.writers.content import STREAM_CODES, raise_content
@@ -48,8 +50,6 @@ class StreamWriter:
 
     def pack(self, outgoing: Outgoing) -> Parcel:
         """Pack a record as an entry of ``PutRecords``."""
-        from isal import igzip
-
         # No file name and no time in the header: the same record is the same data.
         data = igzip.compress(self._text.encode(outgoing.record), _GZIP_LEVEL, mtime=0)
         wanted = outgoing.text("partitionKey") or outgoing.text("documentId") or outgoing.id
