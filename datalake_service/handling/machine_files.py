@@ -202,12 +202,15 @@ class MachineFile:
         if self._step.failure is not None:
             raise self._step.failure
         try:
-            self._frame = self._search(self._records)
+            found = self._search(self._records)
         except DatalakeError as error:
             self._step.failure = error
             raise
-        self._ended = self._frame is None
-        return not self._ended
+        self._frame = found
+        if found is not None:
+            return True
+        self._ended = True
+        return False
 
     def end(self) -> None:
         """No more records are wanted."""
@@ -255,7 +258,7 @@ class MachineFile:
         except (LookupError, ValueError) as error:
             msg = f"{type(self._parser).__name__}: the patterns for {self._next_type} cannot be used: {error}"
             raise HandlerLoadError(msg) from error
-        if isinstance(found, Rejection) and records.damaged:
+        if type(found) is not tuple and isinstance(found, Rejection) and records.damaged:
             self._step.unreadable.append(found)
             self.broken = True
             return None

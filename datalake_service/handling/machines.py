@@ -155,10 +155,14 @@ class Machine:
             HandlerLoadError: A parser or the reader does not say what to look for.
             StoreError: The input cannot be read.
         """
-        self._step = Step()
-        expected = self._expected() if self._expects else {}
-        for file in self._files:
-            file.enter(self._step, expected.get(file.file_type))
+        step = self._step = Step()
+        if self._expects:
+            expected = self._expected()
+            for file in self._files:
+                file.enter(step, expected.get(file.file_type))
+        else:
+            for file in self._files:
+                file.enter(step, None)
         for file in self._files:
             if file.look_ahead():
                 return True

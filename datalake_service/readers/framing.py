@@ -70,7 +70,8 @@ class Framer:
             ValueError: With these hints, every record would be empty.
         """
         self._needles: dict[bytes, Needle] = {}
-        self._hints: tuple[RecordParseHint | None, RecordParseHint | None] = (None, None)
+        self._start_hint: RecordParseHint | None = None
+        self._end_hint: RecordParseHint | None = None
         self._overlaps = end_is_next_start
         self._limit = max_record_bytes
         self._kept = min(_KEPT_OF_OVERSIZE, max_record_bytes)
@@ -96,16 +97,19 @@ class Framer:
         Raises:
             ValueError: With these hints, every record would be empty.
         """
-        if start is self._hints[0] and end is self._hints[1]:
+        if start is not self._start_hint:
+            self._start = self._needle(start) if start.record_hint_type is RecordHintType.PATTERN else None
+            self._start_offset = start.offset or 0 if self._start is None else 0
+            self._gap = self._start_offset  # seeking by offset: bytes still to go
+            self._start_hint = start
+        elif end is self._end_hint:
             return
-        self._hints = (start, end)
-        self._start = self._needle(start) if start.record_hint_type is RecordHintType.PATTERN else None
         self._end = self._needle(end) if end.record_hint_type is RecordHintType.PATTERN else None
-        self._start_offset = start.offset or 0 if self._start is None else 0
-        self._end_offset = end.offset or 0
-        self._gap = self._start_offset  # seeking by offset: bytes still to go
+        self._end_offset = end.offset or 0 if self._end is None else 0
+        self._end_hint = None
         if self._end is None and self._end_offset < 1:
             raise ValueError("an OFFSET of 0 as the end makes every record empty; it has to be 1 or more")
+        self._end_hint = end
         # The end is searched behind the start. A record that starts before the end pattern of the one before, and not
         # with a pattern of its own, has to be at least one byte longer, or it would be found again for ever.
         stuck = self._start is None and self._start_offset == 0 and self._overlaps
@@ -113,7 +117,7 @@ class Framer:
 
     def _needle(self, hint: RecordParseHint) -> Needle:
         """A pattern to look for; those that come again know already which of their bytes is rare."""
-        pattern = hint.pattern_bytes
+        pattern = hint.pattern if type(hint.pattern) is bytes else hint.pattern_bytes
         found = self._needles.get(pattern)
         if found is None:
             if len(self._needles) >= _NEEDLES:

@@ -77,6 +77,10 @@ class Input:
             self._buffer = memoryview(self._stream.read(READ_BYTES))
         return self._buffer[:most]
 
+    def at_hand(self) -> memoryview:
+        """Return the next bytes without taking them, as many as need no reading."""
+        return self._buffer
+
     def take(self, count: int) -> None:
         """Take bytes that ``peek`` or ``piece`` returned."""
         self._buffer = self._buffer[count:]
@@ -125,11 +129,11 @@ class _Decoding:
         """Yield blocks, member by member."""
         first = True
         damage: Damage | None = None
-        while damage is None and (piece := self._source.piece(_SMALLEST_PIECE)):
-            if self._small and self._whole(piece):
-                if self._collected_bytes >= _FULL_BLOCK:
-                    yield self._collected_block()
-                continue
+        while damage is None and self._source.piece(1):
+            if self._small:
+                yield from self._small_members()
+            if not self._source.piece(1):
+                break
             damage = self._look_at_beginning(first=first)
             first = False
             if damage is None and self._source.piece(1):
@@ -139,26 +143,32 @@ class _Decoding:
         if damage is not None:
             yield damage
 
-    def _whole(self, piece: memoryview) -> bool:
-        """Take a member that lies in ``piece`` as a whole, as most do in crawls; ``False``: look at it closely."""
-        found = whole_gzip(piece, _MOST_DECODED)
-        self._small = found is not None
-        if found is None:
-            return False
-        decoded, size = found
-        self._note_entry()
-        self._source.take(size)
-        if decoded:
-            self._collected.append(decoded)
-            self._collected_bytes += len(decoded)
-            self._offset += len(decoded)
-        return True
+    def _small_members(self) -> Iterator[Block]:
+        """Take members that lie as a whole in what is at hand, as most do in crawls; the hot loop for them.
 
-    def _note_entry(self) -> None:
-        """Decompression can begin here."""
-        if self._last_entry is None or self._offset - self._last_entry >= _ENTRY_SPACING:
-            self._entries.append(Entry(self._source.at, self._offset))
-            self._last_entry = self._offset
+        It ends before one that does not, or about which anything is strange.
+        """
+        buffer = self._source.at_hand()
+        at, first, collected = 0, self._source.at, self._collected
+        while at < len(buffer):
+            found = whole_gzip(buffer[at : at + _SMALLEST_PIECE], _MOST_DECODED)
+            if found is None:
+                break
+            decoded, size = found
+            if self._last_entry is None or self._offset - self._last_entry >= _ENTRY_SPACING:
+                self._entries.append(Entry(first + at, self._offset))
+                self._last_entry = self._offset
+            at += size
+            if decoded:
+                collected.append(decoded)
+            self._offset += len(decoded)
+            self._collected_bytes += len(decoded)
+            if self._collected_bytes >= _FULL_BLOCK:
+                self._source.take(at)
+                buffer, first, at = buffer[at:], first + at, 0
+                yield self._collected_block()
+                collected = self._collected
+        self._source.take(at)
 
     def _look_at_beginning(self, *, first: bool) -> Damage | None:
         """Tell what is no beginning of a member. Zeros to the end of the object are padding, and taken."""
@@ -174,7 +184,9 @@ class _Decoding:
     def _member(self) -> Generator[Block, None, Damage | None]:
         """Decode one member; returns what is wrong with it."""
         source, at, offset = self._source, self._source.at, self._offset
-        self._note_entry()
+        if self._last_entry is None or offset - self._last_entry >= _ENTRY_SPACING:
+            self._entries.append(Entry(at, offset))
+            self._last_entry = offset
         member = MEMBERS[self._compression]()
         size, given = _SMALLEST_PIECE, 0
         while not member.eof:

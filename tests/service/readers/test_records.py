@@ -102,6 +102,17 @@ def test_the_same_hints_may_come_again_as_other_objects(tmp_path: Path) -> None:
     assert reader.next(*hints) is None
 
 
+def test_hints_that_cannot_work_leave_no_trace(tmp_path: Path) -> None:
+    """What is asked for next is looked for."""
+    reader = open_records(tmp_path, b"<a><b>", shared=False)
+    start, end = KINDS["word"]
+    assert reader.next(start, end) == (0, b"<a>")
+    other = RecordParseHint(RecordHintType.PATTERN, "<")
+    with pytest.raises(ValueError, match="OFFSET of 0"):
+        reader.next(other, RecordParseHint(RecordHintType.OFFSET, offset=0))
+    assert reader.next(other, end) == (3, b"<b>")
+
+
 def test_a_record_that_is_too_large_is_told_once(tmp_path: Path) -> None:
     """And what follows is found."""
     content = b"<" + b"x" * 300_000 + b"><b>" + b"<" + b"y" * 300_000
