@@ -10,14 +10,10 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from botocore import exceptions as botocore
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
 
+from datalake_service.aws.client_errors import BROKEN, NO_CREDENTIALS, NOT_SENT
 from datalake_service.aws.clients import is_of_aws
 from datalake_service.errors import AccessDeniedError, ObjectNotFoundError, StoreError, StoreUnavailableError
-
-CLIENT_ERRORS = (botocore.BotoCoreError, botocore.ClientError, HTTPError, OSError)
-"""Everything that the client library lets out."""
 
 _MISSING = {
     "AWS.SimpleQueueService.NonExistentQueue",
@@ -56,24 +52,6 @@ _THROTTLED = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
-_NO_CREDENTIALS = (
-    botocore.CredentialRetrievalError,
-    botocore.NoCredentialsError,
-    botocore.PartialCredentialsError,
-    botocore.ProfileNotFound,
-    botocore.TokenRetrievalError,
-    botocore.UnauthorizedSSOTokenError,
-)
-_NOT_REACHED = (botocore.ConnectTimeoutError, botocore.EndpointConnectionError, botocore.ProxyConnectionError)
-_BROKEN = (
-    botocore.ConnectionError,
-    botocore.HTTPClientError,
-    botocore.IncompleteReadError,
-    botocore.ResponseStreamingError,
-    ResponseParserError,
-    HTTPError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +96,17 @@ def translate(error: Exception, resource: Resource, site: Site, *, action: str) 
     """
     if isinstance(error, botocore.ClientError):
         return _translate_answer(error, resource, site, action)
-    if isinstance(error, _NO_CREDENTIALS):
+    if isinstance(error, NO_CREDENTIALS):
         return AccessDeniedError(f"no usable credentials for {resource.name}: configure the default chain of AWS")
     if isinstance(error, botocore.SSLError) and "CERTIFICATE" in str(error).upper():
         return StoreError(
             f"the TLS certificate of {site.endpoint} is not trusted; install its authority (AWS_CA_BUNDLE)"
         )
-    if isinstance(error, _NOT_REACHED):
+    if isinstance(error, NOT_SENT):
         return StoreUnavailableError(
             f"cannot reach {site.endpoint} for {resource.name}: check the endpoint, the region and the network"
         )
-    if isinstance(error, _BROKEN):
+    if isinstance(error, BROKEN):
         kind = type(error).__name__
         return StoreUnavailableError(f"the connection to {site.endpoint} broke ({kind}) during {action}")
     return StoreError(f"{action} on {resource.name} failed: {_line(str(error))}")

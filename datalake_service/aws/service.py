@@ -79,7 +79,8 @@ class AwsService:
 
     def call_once(self, operation: str, *, action: str, **parameters: object) -> dict[str, Any]:
         """Send a request once; see ``call``."""
-        from datalake_service.aws.answers import CLIENT_ERRORS, translate
+        from datalake_service.aws.answers import translate
+        from datalake_service.aws.client_errors import CLIENT_ERRORS
 
         method: Callable[..., dict[str, Any]] = getattr(self._clients.client(self._service), operation)
         try:

@@ -80,8 +80,8 @@ class DevAws:
 
 
 @contextmanager
-def dev_aws(port: int = DEFAULT_PORT, *, clock: Clock | None = None) -> Iterator[DevAws]:
-    """Run the emulator; it is stopped in the end. ``port`` 0: any that is free.
+def dev_aws(port: int = DEFAULT_PORT, *, folder: Path | None = None, clock: Clock | None = None) -> Iterator[DevAws]:
+    """Run the emulator; it is stopped in the end. ``port`` 0: any that is free. ``folder``: for its files.
 
     Raises:
         UsageError: It is not installed, or could not be started.
@@ -92,7 +92,8 @@ def dev_aws(port: int = DEFAULT_PORT, *, clock: Clock | None = None) -> Iterator
     if _answers(port):
         raise UsageError(f"something listens to port {port} already: choose another one with --port, or stop it")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dev-aws-")))
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dev-aws-")))
         stack.enter_context(_ministack(port, folder, clock or SystemClock()))
         models = stack.enter_context(_stand_in_models())
         yield DevAws(f"http://{_LOOPBACK}:{port}", models)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datalake_service.aws.client_errors import CLIENT_ERRORS
 from datalake_service.errors import (
     AccessDeniedError,
     NotSupportedError,
@@ -27,7 +28,7 @@ from datalake_service.storage.files import in_words
 from datalake_service.storage.keys import check_key, check_prefix
 from datalake_service.storage.probe import SCRATCH_PREFIX
 from datalake_service.storage.s3_client import S3Bucket
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, status_of, translate, translate_failure
+from datalake_service.storage.s3_errors import status_of, translate, translate_failure
 from datalake_service.storage.s3_multipart import JoinCheck
 from datalake_service.storage.s3_put import S3Put, bare, meta_of
 from datalake_service.storage.s3_staged import S3Staged, abort

@@ -8,7 +8,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, Place, place_of, translate
+from datalake_service.aws.client_errors import CLIENT_ERRORS
+from datalake_service.storage.s3_errors import Place, place_of, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

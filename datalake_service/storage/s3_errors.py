@@ -11,9 +11,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from botocore import exceptions as botocore
-from botocore.parsers import ResponseParserError
-from urllib3.exceptions import HTTPError
 
+from datalake_service.aws.client_errors import BROKEN, NO_CREDENTIALS, NOT_SENT
 from datalake_service.errors import (
     AccessDeniedError,
     NotAuthenticatedError,
@@ -23,9 +22,6 @@ from datalake_service.errors import (
     StoreError,
     StoreUnavailableError,
 )
-
-CLIENT_ERRORS = (botocore.BotoCoreError, botocore.ClientError, HTTPError, OSError)
-"""Everything that the client library lets out, also from the middle of a body."""
 
 _DENIED = {
     "AccessDenied": "the credentials do not allow {action}; add it to their policy"
@@ -62,24 +58,6 @@ _FINAL: tuple[tuple[dict[str, str], type[StoreError]], ...] = (
 _THROTTLED = {"429", "503", "ServiceUnavailable", "SlowDown", "SlowDownRead", "SlowDownWrite", "Throttling",
               "ThrottlingException", "TooManyRequests", "TooManyRequestsException", "RequestLimitExceeded",
               "BandwidthLimitExceeded"}  # fmt: skip
-_NO_CREDENTIALS = (
-    botocore.CredentialRetrievalError,
-    botocore.NoCredentialsError,
-    botocore.PartialCredentialsError,
-    botocore.ProfileNotFound,
-    botocore.TokenRetrievalError,
-    botocore.UnauthorizedSSOTokenError,
-)
-_NOT_SENT = (botocore.ConnectTimeoutError, botocore.EndpointConnectionError, botocore.ProxyConnectionError)
-_BROKEN = (
-    botocore.ConnectionError,
-    botocore.HTTPClientError,
-    botocore.IncompleteReadError,
-    botocore.ResponseStreamingError,
-    ResponseParserError,
-    HTTPError,
-    OSError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +108,9 @@ def judge(error: Exception) -> Verdict:  # noqa: PLR0911 - one line for each mea
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in {"RequestTimeout", "408"}
             else Verdict.FATAL
         )
-    if isinstance(error, _NOT_SENT):
+    if isinstance(error, NOT_SENT):
         return Verdict.NOT_SENT
-    return Verdict.UNKNOWN if isinstance(error, _BROKEN) and not _bad_certificate(error) else Verdict.FATAL
+    return Verdict.UNKNOWN if isinstance(error, BROKEN) and not _bad_certificate(error) else Verdict.FATAL
 
 
 def translate(error: Exception, place: Place, *, action: str, key: str = "") -> StoreError:
@@ -147,16 +125,16 @@ def translate(error: Exception, place: Place, *, action: str, key: str = "") -> 
     what = f"s3://{place.bucket}/{key}" if key else f"s3://{place.bucket}"
     if isinstance(error, botocore.ClientError):
         return _translate_answer(error, place, action=action, what=what)
-    if isinstance(error, _NO_CREDENTIALS):
+    if isinstance(error, NO_CREDENTIALS):
         return NotAuthenticatedError(f"no usable credentials for {what} at {place.endpoint}: give an access key and a"
                                  " secret key, or configure the default chain of AWS")  # fmt: skip
     if _bad_certificate(error):
         return StoreError(
             f"the TLS certificate of {place.endpoint} is not trusted; install its authority (AWS_CA_BUNDLE)"
         )
-    if isinstance(error, _NOT_SENT):
+    if isinstance(error, NOT_SENT):
         return StoreUnavailableError(f"cannot reach {place.endpoint} for {what}: check the endpoint and the network")
-    if isinstance(error, _BROKEN):
+    if isinstance(error, BROKEN):
         kind = type(error).__name__
         return StoreUnavailableError(f"the connection to {place.endpoint} broke ({kind}) during {action} on {what}")
     return StoreError(f"{action} on {what} at {place.endpoint} failed: {_line(error)}")

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datalake_service.aws.client_errors import CLIENT_ERRORS
 from datalake_service.errors import StoreError, StoreUnavailableError
 from datalake_service.storage.s3_client import S3Bucket
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, judge, translate
+from datalake_service.storage.s3_errors import Verdict, judge, translate
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock
 from datalake_utils.ids import random_hex

@@ -15,6 +15,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datalake_service.aws.client_errors import CLIENT_ERRORS
 from datalake_service.errors import (
     AlreadyExistsError,
     ObjectNotFoundError,
@@ -25,7 +26,7 @@ from datalake_service.errors import (
 )
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, Overwrite, PutMode
 from datalake_service.storage.s3_client import S3Bucket
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, judge, translate
+from datalake_service.storage.s3_errors import Verdict, judge, translate
 from datalake_service.storage.s3_multipart import JoinCheck, Upload
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import Clock

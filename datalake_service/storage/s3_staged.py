@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Self
 
+from datalake_service.aws.client_errors import CLIENT_ERRORS
 from datalake_service.errors import OutcomeUnknownError
 from datalake_service.storage.files import in_words
 from datalake_service.storage.s3_client import S3Bucket
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, Verdict, code_of, judge, status_of, translate
+from datalake_service.storage.s3_errors import Verdict, code_of, judge, status_of, translate
 from datalake_service.storage.s3_multipart import Upload
 from datalake_service.storage.s3_put import ACTION
 from datalake_utils.clock import Clock

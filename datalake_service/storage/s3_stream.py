@@ -6,8 +6,9 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
+from datalake_service.aws.client_errors import CLIENT_ERRORS
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreUnavailableError
-from datalake_service.storage.s3_errors import CLIENT_ERRORS, translate
+from datalake_service.storage.s3_errors import translate
 from datalake_utils.backoff import Backoff
 
 if TYPE_CHECKING:

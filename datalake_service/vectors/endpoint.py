@@ -54,7 +54,8 @@ class EndpointVectors(VectorModel):
         """There is nothing to release."""
 
     def _read(self, body: bytes) -> bytes:
-        from datalake_service.aws.answers import CLIENT_ERRORS, code_of, translate
+        from datalake_service.aws.answers import code_of, translate
+        from datalake_service.aws.client_errors import CLIENT_ERRORS
 
         try:
             answer = self._service.call_once(

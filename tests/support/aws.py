@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +14,7 @@ import boto3
 from botocore.config import Config
 
 from datalake_service.aws.clients import AwsClients
+from datalake_service.runtime.dev_aws import dev_aws
 from datalake_utils.ids import random_hex
 
 ACCESS_KEY = "test-access-key"
@@ -104,41 +100,5 @@ def ministack(folder: Path) -> Iterator[Aws]:
     if endpoint := os.environ.get("TEST_AWS_ENDPOINT"):
         yield Aws(endpoint)
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {
-        **os.environ,
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "LOG_LEVEL": "WARNING",
-        "TMPDIR": str(folder),
-    }
-    log = folder / "ministack.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-        )
-    try:
-        _wait_for(process, port, log)
-        yield Aws(f"http://127.0.0.1:{port}")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None or time.monotonic() > end:
-            raise RuntimeError(f"ministack did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
-        time.sleep(0.05)
+    with dev_aws(0, folder=folder) as emulator:
+        yield Aws(emulator.endpoint_url)
