@@ -228,8 +228,9 @@ def test_an_endpoint_over_http(tmp_path: Path) -> None:
     aws = MemoryAws(faults=faults, poison="poison", refuse="breaker")
     world = World(tmp_path, "one", "poison", "two", "breaker", "three")
     with aws_over_http(aws) as url:
-        keys = {"access_key": "test", "secret_key": "test"}
-        clients = AwsClients(region="eu-west-1", endpoint_url=url, read_timeout=0.3, **keys)
+        clients = AwsClients(
+            region="eu-west-1", endpoint_url=url, access_key="test", secret_key="test", read_timeout=0.3
+        )
         result = run_here(world.job(model=EndpointModel(clients=clients, endpoint="embedder"), batch_size=100))
     assert result.status is TaskStatus.COMPLETED
     assert [row["text"] for row in stored_rows(world.lake)] == ["one", "two", "three"]
