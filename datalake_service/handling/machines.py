@@ -223,10 +223,14 @@ class Machine:
         assert isinstance(taken, list)  # noqa: S101 - what ``taken`` was
         return replace(self._rejection(RejectionKind.WRITE, message, taken), document=row)
 
+    def tally(self) -> tuple[int, int, int]:
+        """Documents, skips and rejections so far."""
+        return self._documents, self._skips, self._rejections
+
     def counts(self) -> TaskCounts:
         """What became of the steps, and of what was rejected besides."""
-        total = self._documents + self._skips + self._rejections
-        return TaskCounts(total, self._documents, self._skips, self._rejections)
+        tally = self.tally()
+        return TaskCounts(sum(tally), *tally)
 
     # Inside ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from datalake_interfaces import (
     HandlerContext,
@@ -69,16 +69,20 @@ class _Opened:
     shares_ends: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """A place where the task can go on: between two steps."""
+class _Rest(NamedTuple):
+    """A place where the task can go on: between two steps. A tuple, because one is made for each step."""
 
-    before: Marks | None
+    before: Marks
     """Before the last step, which is repeated."""
     after: Marks
-    counts: TaskCounts
+    tally: tuple[int, int, int]
+    """Documents, skips and rejections."""
     steps: int
     """How many there were, in all attempts."""
+
+    def counts(self) -> TaskCounts:
+        """What became of the steps up to here."""
+        return TaskCounts(sum(self.tally), *self.tally)
 
 
 class MachineSteps:
@@ -143,7 +147,7 @@ class MachineSteps:
                 for outcome in found[:-1]:
                     self._in_step = True
                     yield outcome
-                self._rest, self._rest_before = _Rest(before, after, machine.counts(), machine.steps), self._rest
+                self._rest, self._rest_before = _Rest(before, after, machine.tally(), machine.steps), self._rest
                 self._forget(before)
                 before, self._in_step = after, False
                 yield found[-1]
@@ -167,10 +171,12 @@ class MachineSteps:
         rest = self._rest_before if self._took_back else self._rest
         if rest is None:
             return self._checkpoint
-        position: dict[str, Any] = {"files": self._as_json(rest.after), "read": str(self._read()), "steps": rest.steps}
-        if rest.before is not None:
-            position["before"] = self._as_json(rest.before)
-        return position
+        return {
+            "files": self._as_json(rest.after),
+            "before": self._as_json(rest.before),
+            "read": str(self._read()),
+            "steps": rest.steps,
+        }
 
     @property
     def took_back(self) -> bool:
@@ -216,7 +222,7 @@ class MachineSteps:
         # A limit that is passed in the middle of a step ends the task before the step: what it had is met again.
         if self._took_back or (self._in_step and not self._machine_open):
             rest = self._rest_before if self._took_back else self._rest
-            return rest.counts + size if rest is not None else TaskCounts()
+            return rest.counts() + size if rest is not None else TaskCounts()
         return self._machine.counts() + size
 
     def close(self) -> None:
@@ -331,7 +337,7 @@ class MachineSteps:
         return tuple([opened.file.mark() for opened in self._files])
 
     def _forget(self, marks: Marks) -> None:
-        oldest = marks if self._rest_before is None or self._rest_before.before is None else self._rest_before.before
+        oldest = marks if self._rest_before is None else self._rest_before.before
         for opened, mark in zip(self._files, oldest, strict=True):
             if opened.records is not None:
                 opened.records.forget_before(mark.offset)
