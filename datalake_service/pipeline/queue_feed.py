@@ -30,6 +30,8 @@ DRAINING_WAIT: Final = 1
 """Seconds of a long poll of a queue that is to be drained, or while messages wait for a checkpoint."""
 CONTINUOUS_WAIT: Final = 5
 """Seconds of a long poll otherwise: so long a stop may take."""
+GROUP_SECONDS: Final = 1.0
+"""In a FIFO queue, groups wait no longer for a checkpoint, although others may keep the task busy."""
 BATCH_SECONDS: Final = 5.0
 """No more messages are taken at a time than are handled in about this time: a stop waits for them."""
 HELD_SECONDS: Final = 5.0
@@ -220,8 +222,11 @@ class QueueMessages:
             return False
         if len(taken) >= MOST_TAKEN:
             return True
+        held = self._clock.monotonic() - taken.since
+        if queue.is_fifo and held >= GROUP_SECONDS:
+            return True
         waits_for_us = queue.is_fifo or self._draining  # other messages of the groups; the end of the queue
-        return empty_handed and (waits_for_us or self._clock.monotonic() - taken.since >= HELD_SECONDS)
+        return empty_handed and (waits_for_us or held >= HELD_SECONDS)
 
     def _record(self, message: Message) -> Record:
         return Record(

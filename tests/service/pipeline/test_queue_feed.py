@@ -157,6 +157,25 @@ def test_the_order_of_a_group_is_kept(store: FolderStore, sqs: Sqs, make: Make) 
     assert not sqs.queues["orders.fifo"].messages
 
 
+def test_a_group_goes_on_although_others_keep_the_task_busy(sqs: Sqs, make: Make) -> None:
+    """It does not wait until a chunk is full, or nothing else comes."""
+    sqs.make_queue("orders.fifo")
+    sqs.send("orders.fifo", *(f"doc {number}" for number in range(30)), group="slow")
+    others = iter(range(1000))
+
+    def more(operation: str, _: int) -> None:
+        if operation == "ReceiveMessage":
+            sqs.send("orders.fifo", "doc x", group=f"g{next(others)}")
+
+    def done() -> bool:
+        return sum(body != "doc x" for body in sqs.queues["orders.fifo"].deleted) == 30
+
+    sqs.fault = more
+    job = make(queue="orders.fifo", empty_receives=None, chunk_size=10_000)
+    assert run_here(job, stop=done, clock=TickingClock(0.1)).status is TaskStatus.STOPPED
+    assert next(others) < 60
+
+
 def test_a_stop_handles_what_was_received(store: FolderStore, sqs: Sqs, make: Make) -> None:
     """No message is thrown back: its receive count would be raised for nothing."""
     sqs.send("orders", *(f"doc {number}" for number in range(50)))
