@@ -8,6 +8,7 @@ another), a ``Generator`` to bring rows from anywhere, an ``Annotator`` to add c
 from __future__ import annotations
 
 from datalake_interfaces.annotators import Annotation, AnnotationResult, Annotator, DataItem
+from datalake_interfaces.attempts import GiveUpError, TryLaterError, Usage
 from datalake_interfaces.composites import FileReaderState, ParseCompositeDocumentResult
 from datalake_interfaces.context import HandlerContext
 from datalake_interfaces.documents import Document, ErrorDoc, SkipDoc
@@ -39,6 +40,7 @@ __all__ = [
     "ErrorDoc",
     "FileReaderState",
     "Generator",
+    "GiveUpError",
     "HandlerContext",
     "KinesisRecordReader",
     "MultipleFileStateMachineReader",
@@ -55,5 +57,7 @@ __all__ = [
     "SingleFileStateMachineReader",
     "SkipDoc",
     "SystemFileReader",
+    "TryLaterError",
+    "Usage",
     "VectorModel",
 ]

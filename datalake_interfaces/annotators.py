@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from datalake_interfaces.attempts import NOTHING, Usage
 from datalake_interfaces.context import HandlerContext
 from datalake_interfaces.documents import ErrorDoc, SkipDoc
 
@@ -21,6 +22,16 @@ class DataItem:
     """The row's id, unique in its batch."""
     batch: str
     """The batch that the row is in."""
+    attempt: int = field(default=1, repr=False, compare=False)
+    """How often this row has been asked in this run, with this call."""
+    error: Exception | None = field(default=None, repr=False, compare=False)
+    """Why the attempt before this one failed."""
+    usage: Usage = field(default=NOTHING, repr=False, compare=False)
+    """What this row has cost in this run; ``spend`` adds to it."""
+
+    def spend(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: float = 0.0) -> None:
+        """Note what a call for this row has cost. It counts whatever comes of the call, a time-out included."""
+        self.usage += Usage(input_tokens, output_tokens, cost)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@
     │   ├── DatasetNotFoundError       … the name, or create the dataset first
     │   └── DatasetNotMergedError      … run a merge (`datalake clean-up`) first
     ├── LimitExceededError             look at the rejections; a limit of the dataset file was passed
+    │   └── BudgetExceededError        … what may be spent is spent; finished rows are safe
     ├── AnnotationLockError            wait for the other worker, or break its lease
     ├── LeaseLostError                 start again; finished rows are safe
     ├── MergeError                     look at the batch; nothing was replaced
@@ -102,6 +103,12 @@ class LimitExceededError(DatalakeError):
     """More rows or records failed than the policy allows."""
 
     kind = "limit_exceeded"
+
+
+class BudgetExceededError(LimitExceededError):
+    """A run has used up its budget; rows that are not done were not asked."""
+
+    kind = "budget_exceeded"
 
 
 class AnnotationLockError(DatalakeError):

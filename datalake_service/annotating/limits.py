@@ -1,0 +1,217 @@
+"""How often calls may begin: so many units in any window, spread over it, and one fair line for those who wait.
+
+Nobody polls: a timer is set for the first in the line, and he lets in those behind him who may begin as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from datalake_service.errors import UsageError
+
+_SLICES = 1_024
+"""Parts of a window in which what began is added up."""
+_AT_ONCE = 50
+"""That part of a window's units may begin at once."""
+_ROUNDING = 1e-9
+_LEAST_WAIT = 1e-6
+"""Seconds: less may not move a clock at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many units begin within any window."""
+
+    most: int
+    """Units: requests, or tokens."""
+    per_seconds: float = 60.0
+    """The window."""
+
+    def __post_init__(self) -> None:
+        """Refuse what lets nothing through.
+
+        Raises:
+            UsageError: A number that is not positive.
+        """
+        if self.most < 1 or not self.per_seconds > 0:
+            raise UsageError(
+                f"a limit needs at least 1 unit in more than 0 s, not {self.most} in {self.per_seconds:g} s"
+            )
+
+
+class Rate:
+    """What began under one limit. Pure: it is told what time it is."""
+
+    def __init__(self, limit: Limit, *, now: float) -> None:
+        """Nothing has begun."""
+        self._most = limit.most
+        self._window = limit.per_seconds
+        self._slice = limit.per_seconds / _SLICES
+        self._per_second = limit.most / limit.per_seconds
+        self._at_once = max(1.0, limit.most / _AT_ONCE)
+        self._level = self._at_once
+        self._filled = now
+        self._log: dict[int, int] = {}
+        self._sum = 0
+
+    def seconds_until(self, amount: int, now: float) -> float:
+        """How long until ``amount`` units (not more than the limit) may begin; 0: now."""
+        self._pass_time(now)
+        short = min(amount, self._at_once) - self._level
+        wait = self._until_logged(self._sum + amount - self._most, now)
+        if short > _ROUNDING:
+            wait = max(wait, short / self._per_second)
+        return max(wait, _LEAST_WAIT) if wait > 0 else 0.0
+
+    def take(self, amount: int, now: float) -> None:
+        """Let ``amount`` units begin; ``seconds_until`` has said 0."""
+        self._level -= amount
+        self._sum += amount
+        part = int(now / self._slice)
+        self._log[part] = self._log.get(part, 0) + amount
+
+    def settle(self, began: float, difference: int, now: float) -> None:
+        """Correct what began at ``began``: it was ``difference`` units more than was taken, or less."""
+        self._pass_time(now)
+        self._level = min(self._at_once, self._level - difference)
+        part = int(began / self._slice)
+        if part not in self._log:  # that window is over
+            if difference <= 0:
+                return
+            part = int(now / self._slice)
+            self._log.setdefault(part, 0)
+        self._log[part] += difference
+        self._sum += difference
+
+    def _pass_time(self, now: float) -> None:
+        self._level = min(self._at_once, self._level + (now - self._filled) * self._per_second)
+        self._filled = now
+        while self._log and self._leaves(first := next(iter(self._log))) <= now:
+            self._sum -= self._log.pop(first)
+
+    def _leaves(self, part: int) -> float:
+        """When a slice leaves the window, counted from its last moment."""
+        return (part + 1) * self._slice + self._window
+
+    def _until_logged(self, excess: int, now: float) -> float:
+        if excess <= 0:
+            return 0.0
+        for part, amount in self._log.items():
+            excess -= amount
+            if excess <= 0:
+                return self._leaves(part) - now
+        return self._window  # more was settled than the window allows
+
+
+Waiter = tuple["asyncio.Future[float]", int]
+
+
+class Limiter:
+    """The limits of a run on requests and tokens, and its pauses. Used on one event loop only."""
+
+    def __init__(self, *, requests: Limit | None, tokens: Limit | None, monotonic: Callable[[], float]) -> None:
+        """Nothing has begun; ``None``: no limit."""
+        now = monotonic()
+        self._requests = None if requests is None else Rate(requests, now=now)
+        self._tokens = None if tokens is None else Rate(tokens, now=now)
+        self._monotonic = monotonic
+        self._paused_until = now
+        self._line: deque[Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens are limited."""
+        return self._tokens is not None
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the line."""
+        return len(self._line)
+
+    def try_begin(self, tokens: int) -> float | None:
+        """Begin a call of so many tokens, not more than the limit, if it may begin now.
+
+        Returns when it began, ``None`` if it has to ``wait``.
+        """
+        now = self._monotonic()
+        if self._line or self._seconds_until(tokens, now) > 0:
+            return None
+        return self._take(tokens, now)
+
+    async def wait(self, tokens: int) -> float:
+        """Wait in the line, and begin a call; returns when it began."""
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._line.append((future, tokens))
+        self._serve()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if not future.cancelled():  # it may begin, and will not
+                self._undo(future.result(), tokens)
+            raise
+        finally:
+            if future.cancelled():
+                self._serve()
+
+    def settle(self, began: float, taken: int, tokens: int) -> None:
+        """Correct the tokens of a call that took ``taken`` and used ``tokens``."""
+        if self._tokens is not None and tokens != taken:
+            self._tokens.settle(began, tokens - taken, self._monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """Let no call begin for so long; a longer pause that is under way goes on."""
+        self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+
+    def _seconds_until(self, tokens: int, now: float) -> float:
+        wait = self._paused_until - now
+        if self._requests is not None:
+            wait = max(wait, self._requests.seconds_until(1, now))
+        if self._tokens is not None:
+            wait = max(wait, self._tokens.seconds_until(tokens, now))
+        return wait
+
+    def _take(self, tokens: int, now: float) -> float:
+        if self._requests is not None:
+            self._requests.take(1, now)
+        if self._tokens is not None:
+            self._tokens.take(tokens, now)
+        return now
+
+    def _undo(self, began: float, tokens: int) -> None:
+        now = self._monotonic()
+        if self._requests is not None:
+            self._requests.settle(began, -1, now)
+        if self._tokens is not None:
+            self._tokens.settle(began, -tokens, now)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Let in everybody who may begin, in order; wake up again for the first who may not."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._line:
+            future, tokens = self._line[0]
+            if future.done():  # its caller has gone
+                self._line.popleft()
+                continue
+            now = self._monotonic()
+            wait = self._seconds_until(tokens, now)
+            if wait > 0:
+                self._timer = asyncio.get_running_loop().call_later(max(wait, _LEAST_WAIT), self._serve)
+                return
+            self._line.popleft()
+            future.set_result(self._take(tokens, now))
+
+
+def first_waiting(line: deque[asyncio.Future[None]]) -> asyncio.Future[None] | None:
+    """Take the first out of a line whose caller still waits."""
+    while line:
+        future = line.popleft()
+        if not future.done():
+            return future
+    return None

@@ -1,0 +1,41 @@
+"""How calls are made: attempts, limits, how many at once, and what may be spent. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from datalake_service.annotating.limits import Limit
+from datalake_service.annotating.usage import Budget
+from datalake_service.errors import UsageError
+from datalake_utils.backoff import Backoff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPolicy:
+    """What a run does around each call of an annotator."""
+
+    max_attempts: int = 5
+    """Calls for one row, at most; 1: none is repeated."""
+    repeat_share: float = 1.0
+    """Calls of the run that repeat one, as a share of the rows begun, besides the first hundred."""
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, longest=60.0))
+    """How long to wait where the service does not say."""
+    requests: Limit | None = None
+    """How often a call begins."""
+    tokens: Limit | None = None
+    """How many tokens the calls have that begin."""
+    adaptive: bool = True
+    """Whether fewer calls are made at once than there are workers, as long as the service is slow or overloaded."""
+    budget: Budget | None = None
+    """What the run may spend."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work.
+
+        Raises:
+            UsageError: One of them.
+        """
+        if self.max_attempts < 1:
+            raise UsageError(f"max_attempts must be at least 1, not {self.max_attempts!r}")
+        if not self.repeat_share >= 0:
+            raise UsageError(f"repeat_share must be at least 0, not {self.repeat_share!r}")
