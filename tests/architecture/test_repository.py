@@ -26,7 +26,7 @@ PATHS = {
 HOSTS = re.compile(r"\bhttps?://(?:[\w.%-]+:[\w.%-]+@)?(?P<host>[\w.-]+)", re.ASCII)
 KNOWN_HOSTS = re.compile(
     r"""localhost | host | bucket | [a-z] | 127\.0\.0\.1 | (?:[\w-]+\.)*example(?:\.(?:com|org|net))?
-    | (?:[\w-]+\.)*amazonaws\.com | docs\.aws\.amazon\.com
+    | (?:[\w-]+\.)*amazonaws\.com(?:\.cn)? | (?:[\w-]+\.)*api\.aws | docs\.aws\.amazon\.com
     | developers\.cloudflare\.com | docs\.cloud\.google\.com | github\.com
     | (?:docs|www|peps)\.python\.org | duckdb\.org | (?:arrow|parquet|www)\.apache\.org | json-schema\.org
     | keepachangelog\.com | semver\.org | jsonlines\.org | www\.rfc-editor\.org | www\.w3\.org""",
