@@ -74,6 +74,7 @@ class World:
         self.clock.advance(1)
         if step.action == "write":
             self.write(step)
+            self.look()
             return
         if step.action == "purge late":
             self.clock.advance(DAYS.total_seconds() + 1)
@@ -85,10 +86,17 @@ class World:
             self.clock.advance(1)
         if not step.deaths or not step.gives_up:
             self.finish(step.action, work)
-        if self.may_be == {"absent"}:
-            self.rows, self.maybe = set(), set()
-            assert self.objects(DATASET) == {}
+        self.look()
         assert self.objects(NEIGHBOUR) == self.neighbour
+
+    def look(self) -> None:
+        """Whether anything is there can be seen."""
+        if self.objects(DATASET):
+            self.may_be.discard("absent")
+            assert self.may_be
+        else:
+            assert "absent" in self.may_be
+            self.may_be, self.rows, self.maybe = {"absent"}, set(), set()
 
     def work(self, action: str) -> Callable[[ObjectStore], object]:
         actions: dict[str, Callable[[ObjectStore], object]] = {
