@@ -30,7 +30,10 @@ class MergedFile:
         """
         self.meta = meta
         try:
-            self._file = pq.ParquetFile(pa.PythonFile(RangedFile(store, meta), mode="r"), pre_buffer=True)
+            # Threads of Arrow's must not touch Python's objects: one that lets go of bytes while the interpreter ends
+            # aborts the process. So nothing is read ahead by Arrow, and what it reads is fetched here (``_hold``).
+            self._bytes = RangedFile(store, meta)
+            self._file = pq.ParquetFile(pa.PythonFile(self._bytes, mode="r"), pre_buffer=False)
         except pa.ArrowInvalid as error:
             msg = f"{meta.key} is no complete Parquet file: move it away, or restore it"
             raise StoreError(msg) from error
@@ -57,10 +60,22 @@ class MergedFile:
         """
         wanted = None if columns is None else [self.field_name(name) for name in columns]
         try:
-            return self._file.read_row_group(number, columns=wanted)
+            self._hold(number, wanted)
+            return self._file.read_row_group(number, columns=wanted, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             msg = f"{self.meta.key} has a damaged row group {number}: restore the object, or move it away"
             raise StoreError(msg) from error
+
+    def _hold(self, number: int, fields: Sequence[str] | None) -> None:
+        """Fetch the bytes of the columns of a row group, in as few requests as they need."""
+        group = self._file.metadata.row_group(number)
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        self._bytes.hold(
+            (start, start + chunk.total_compressed_size)
+            for chunk in chunks
+            if fields is None or chunk.path_in_schema in fields
+            for start in [chunk.dictionary_page_offset or chunk.data_page_offset]
+        )
 
     def field_name(self, column: str) -> str:
         """The Parquet field that holds a column."""
