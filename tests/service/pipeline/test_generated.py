@@ -65,7 +65,7 @@ def test_every_answer_is_accounted_for(store: FolderStore, tmp_path: Path) -> No
         "yield SkipDoc()",
         "yield ErrorDoc({'n': 3}, error_message='no good')",
         "yield [4]",
-        "yield {'n': {5}}",
+        "yield {'n': object()}",
     )
     result = run_here(generator_job(store, write_module(tmp_path / "code", code)))
     assert result.counts == TaskCounts(6, 2, 1, 3)
@@ -74,7 +74,7 @@ def test_every_answer_is_accounted_for(store: FolderStore, tmp_path: Path) -> No
     assert [(line["startOffset"], line["kind"], line["message"]) for line in lines] == [
         ("3", "parse", "no good"),
         ("4", "transform", "generate yielded a list; yield dicts or Documents"),
-        ("5", "write", "column 'n': a value of type set cannot be stored as JSON"),
+        ("5", "write", "column 'n': a value of type object cannot be stored as JSON"),
     ]
 
 
