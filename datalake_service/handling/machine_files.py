@@ -71,10 +71,11 @@ class Mark(NamedTuple):
 class Step:
     """What a reader takes in one call."""
 
-    __slots__ = ("failed", "failure", "taken", "unreadable")
+    __slots__ = ("failed", "failure", "number", "taken", "unreadable")
 
-    def __init__(self) -> None:
-        """Nothing was taken yet."""
+    def __init__(self, number: int = 0) -> None:
+        """Nothing was taken yet; ``number`` steps were begun before, and from then on this one, too."""
+        self.number = number
         self.taken: list[tuple[MachineFile, int, bytes]] = []
         """File, offset and bytes of each record."""
         self.failed: list[tuple[ErrorDoc, Rejection]] = []
@@ -112,7 +113,8 @@ class MachineFile:
         self._parser = parser
         self._folder = folder
         self._records: Records | None = None
-        self._step = Step()
+        self.step = Step()
+        """The step that takes records now."""
         self._frame: tuple[int, bytes] | Rejection | None = None
         self._ahead: ParseDocumentResult | None = None
         self._ahead_failed: Rejection | None = None
@@ -171,16 +173,15 @@ class MachineFile:
         self._frame = self._ahead = self._ahead_failed = None
         self._last_type, self._next_type, self._offset = mark.last_type, mark.next_type, mark.offset
         self._last_failed, self._ended = mark.failed, mark.ended
-        self._step = Step()
+        self.step = Step()
         self.broken, self.ended_in = mark.broken, mark.ended_in
 
-    def enter(self, step: Step, expected: str | None) -> None:
-        """A step begins: its records are noted in ``step``; ``expected`` is the kind that the reader wants.
+    def expect(self, expected: str | None) -> None:
+        """A step begins with the kind that the reader wants, if it says so.
 
         Raises:
             HandlerLoadError: The next record was looked for already, as another kind.
         """
-        self._step = step
         if expected is None or expected == self._next_type:
             return
         if self._frame is not None:
@@ -199,28 +200,25 @@ class MachineFile:
             return True
         if self._ended or self._records is None:
             return False
-        if self._step.failure is not None:
-            raise self._step.failure
+        if self.step.failure is not None:
+            raise self.step.failure
         try:
             found = self._search(self._records)
         except DatalakeError as error:
-            self._step.failure = error
+            self.step.failure = error
             raise
         self._frame = found
         if found is not None:
             return True
         self._ended = True
+        self.ended_in = self.step.number
         return False
 
     def end(self) -> None:
         """No more records are wanted."""
-        self._ended = True
+        if not self._ended:
+            self._ended, self.ended_in = True, self.step.number
         self._frame = self._ahead = self._ahead_failed = None
-
-    def note_end(self, steps: int) -> None:
-        """Its end is known now, or was before."""
-        if self.ended_in is None:
-            self.ended_in = steps
 
     def close(self) -> None:
         """Let go of the file."""
@@ -259,7 +257,7 @@ class MachineFile:
             msg = f"{type(self._parser).__name__}: the patterns for {self._next_type} cannot be used: {error}"
             raise HandlerLoadError(msg) from error
         if type(found) is not tuple and isinstance(found, Rejection) and records.damaged:
-            self._step.unreadable.append(found)
+            self.step.unreadable.append(found)
             self.broken = True
             return None
         return found
@@ -337,7 +335,7 @@ class MachineFile:
         return ParseDocumentResult(next_type, document, ParseDocumentResultStatus.ERROR)
 
     def _take(self, result: ParseDocumentResult) -> None:
-        frame, step, records = self._frame, self._step, self._records
+        frame, step, records = self._frame, self.step, self._records
         if type(frame) is tuple:
             step.taken.append((self, frame[0], frame[1]))
         elif isinstance(frame, Rejection):

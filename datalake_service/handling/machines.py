@@ -155,18 +155,16 @@ class Machine:
             HandlerLoadError: A parser or the reader does not say what to look for.
             StoreError: The input cannot be read.
         """
-        step = self._step = Step()
+        step = self._step = Step(self.steps)
+        for file in self._files:
+            file.step = step
         if self._expects:
             expected = self._expected()
             for file in self._files:
-                file.enter(step, expected.get(file.file_type))
-        else:
-            for file in self._files:
-                file.enter(step, None)
-        for file in self._files:
+                file.expect(expected.get(file.file_type))
+        for file in self._files:  # noqa: SIM110 - once for each step: a generator would cost as much as what it asks
             if file.look_ahead():
                 return True
-            file.note_end(self.steps)
         return False
 
     def unreadable(self) -> list[Rejection]:
@@ -184,6 +182,7 @@ class Machine:
         """
         self.steps += 1
         step = self._step
+        step.number = self.steps
         document, errors = self._answered(step)
         outcome: Outcome
         try:
@@ -271,9 +270,6 @@ class Machine:
             places = "|".join(f"{file.file_type}:{file.get_offset_bytes()}" for file in self._files)
             how = problem or f"{self._name('parse_document')} took no record at {places}"
             raise HandlerLoadError(f"{how}; each call has to take a record with next_record(), or it is made for ever")
-        for file in self._files:
-            if file.ended:
-                file.note_end(self.steps)
         if problem is not None:
             return self._rejection(RejectionKind.PARSE, problem), []
         if type(answer) is ParseCompositeDocumentResult:

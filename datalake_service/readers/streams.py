@@ -25,7 +25,7 @@ member for every page take small ones."""
 _MOST_DECODED: Final = 256 << 10
 """Decoded bytes at once, however much a few bytes claim to stand for. For 1 MiB, ISA-L asks the system for fresh memory
 each time, which costs more than decoding small members does."""
-_FULL_BLOCK: Final = 128 << 10
+_FULL_BLOCK: Final = 256 << 10
 """Decoded bytes are collected up to this: members may hold a hundred bytes."""
 _ENTRY_SPACING: Final = 256 << 10
 """Decoded bytes between two entries that are told; to begin a little earlier costs nothing."""

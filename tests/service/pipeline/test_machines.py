@@ -396,6 +396,23 @@ def test_a_shorter_file_is_the_readers_to_judge(store: FolderStore, make: Make) 
     assert [row.get("B") for row in in_order(store)] == ["body 0", "body 1", None, None]
 
 
+ENOUGH = """
+class Enough(LockStep):
+    def parse_document(self, last_processed_record_types, last_processed_doc, file_readers):
+        answer = super().parse_document(last_processed_record_types, last_processed_doc, file_readers)
+        done = answer.document_key_values_map.get("A_key") == "k2"
+        return ParseCompositeDocumentResult(answer, reader_state=FileReaderState.COMPLETED if done else "PROCESSING")
+"""
+
+
+@pytest.mark.parametrize(("count", "notes"), [(9, 0), (2, 1)])
+def test_a_file_that_is_not_wanted_any_more_is_not_shorter(make: Make, count: int, notes: int) -> None:
+    """One that ended before is."""
+    result = run_here(make({"A": pairs(9), "B": pairs(count)}, code=ENOUGH, reader="handler.Enough"))
+    assert (result.status, result.counts.documents) == (TaskStatus.COMPLETED, 3)
+    assert len(result.notes) == notes
+
+
 def test_a_missing_file_fails_its_task(make: Make) -> None:
     """The message names it; once it is there the task goes on."""
     result = run_here(make({"A": pairs(4), "B": None}))
