@@ -148,7 +148,7 @@ def fastwarc_plain(folder: Path, arguments: argparse.Namespace) -> object:
 
 
 def _fastwarc(path: Path, *, parse_http: bool) -> object:
-    from fastwarc.warc import ArchiveIterator
+    from fastwarc.warc import ArchiveIterator  # type: ignore[import-not-found,unused-ignore]  # a peer
 
     found = size = 0
     with timed(), path.open("rb") as file:
