@@ -62,6 +62,8 @@ class Items:
     """What the source's listing said of keys, if one was made."""
     grows: bool = False
     """Whether there may be more items when one of them has been read."""
+    reader: Callable[[int], Item] | None = None
+    """Makes the item of reader *n*, where any number of readers may share the source; ``items`` are the first ones."""
 
 
 def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> Items:
@@ -122,9 +124,13 @@ def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
     source = f"sqs://{connector.queue_name}"
     queue = QueueInput(clients=AwsClients(region=config.region), queue=connector.queue_name, empty_receives=receives)
     batch = f"{source}\n{destination_of(config)}"
-    names = [f"{connector.queue_name}#{number}" for number in range(readers)]
-    items = tuple(Item(task_id(name, batch=batch), name, source, queue) for name in names)
-    return Items(items, HandlerSpec(reference, config.folder, connector.parameters))
+
+    def reader(number: int) -> Item:
+        name = f"{connector.queue_name}#{number}"
+        return Item(task_id(name, batch=batch), name, source, queue)
+
+    handler = HandlerSpec(reference, config.folder, connector.parameters)
+    return Items(tuple(map(reader, range(readers))), handler, reader=reader)
 
 
 def _parts(config: DatasetConfig, whole: str, found: Sequence[StreamItem], reference: str) -> Items:

@@ -22,6 +22,7 @@ from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
 from datalake_service.pipeline.run_outputs import Routes, routes_of
+from datalake_service.pipeline.run_readers import with_own_readers
 from datalake_service.pipeline.stream_items import begins_latest, earliest
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
@@ -92,6 +93,7 @@ def plan_run(
     write = config.write_connector
     batch = write.batch_name(now)
     found = find_items(config, batch=batch, open_store=open_store)
+    found = with_own_readers(found, store=store, dataset=config.dataset_name, all_known=choice is not None)
     stored = _with_new_tasks(
         store, config.dataset_name, found.items, batch=batch, now=now, latest=begins_latest(config)
     )

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.stops import request_stop
-from datalake_service.catalog.tasks import TaskState, TaskStatus, load_tasks
+from datalake_service.catalog.tasks import TaskState, TaskStatus, load_tasks, save_task
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.errors import ConfigError, UsageError
 from datalake_service.pipeline.run import run_dataset
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_report import RunReport
+from datalake_service.pipeline.task import worker_name
 from datalake_service.storage import open_store
 from tests.support.project import Project
 from tests.support.queue_tasks import MESSAGES
@@ -156,6 +158,26 @@ def test_limits_count_what_a_run_reads(queue: tuple[Project, Sqs]) -> None:
     sqs.send("orders", "bad a", "bad b", "bad c", "doc d")
     report = run(project)
     assert (report.status, report.limit) == (RunStatus.FAILED, "3 records were rejected; onError.maxErrors allows 2")
+
+
+def test_machines_read_a_queue_together(queue: tuple[Project, Sqs]) -> None:
+    """A run takes the readers that no other machine has; its own dead ones are its own."""
+    project, sqs = queue
+    project.document["computeEngine"] = {"concurrency": 2}
+    run(project)
+    workers = {"orders#0": "elsewhere:7", "orders#1": worker_name(1)}
+    for stored in load_tasks(project.store, "d"):
+        running = replace(stored.state, status=TaskStatus.RUNNING, worker=workers[stored.state.item])
+        save_task(project.store, "d", running, etag=stored.etag)
+    before = tasks_of(project)["orders#0"]
+    sqs.send("orders", "doc a")
+    assert run(project).status is RunStatus.COMPLETED
+    states = tasks_of(project)
+    assert states["orders#0"] == before
+    assert {item: state.status for item, state in states.items() if item != "orders#0"} == dict.fromkeys(
+        ["orders#1", "orders#2"], TaskStatus.COMPLETED
+    )
+    assert project.texts("20261120-13") == ["a"]
 
 
 def test_another_reader_for_the_same_batch_is_refused(queue: tuple[Project, Sqs]) -> None:
