@@ -233,16 +233,21 @@ def test_large_records_saturate_by_their_bytes() -> None:
 
 def test_closing_ends_the_waiting_of_a_sender() -> None:
     """Who closes without a flush does not wait until a busy service has lost its patience."""
-    sent = threading.Event()
+    sent, answer = threading.Event(), threading.Event()
 
     def send(parcels: Sequence[Parcel]) -> Sequence[Answer]:
         sent.set()
+        assert answer.wait(10)
         return [Again("busy")] * len(parcels)
 
     delivery, clock = _delivery(send, records=1)
     delivery.add(Parcel("", 1))
     assert sent.wait(10)
-    delivery.close()
-    with pytest.raises(StoreError):
+    closing = threading.Thread(target=delivery.close)
+    closing.start()
+    assert delivery._given_up.wait(10)
+    answer.set()
+    closing.join(10)
+    with pytest.raises(StoreError, match="busy"):
         delivery.flush()
-    assert sum(clock.slept) < 300
+    assert clock.slept == []
