@@ -207,11 +207,8 @@ def test_redrive_runs_what_failed(orders: Orders) -> None:
     ("change", "told"),
     [
         ({"queueName": "nowhere-to-be-found"}, "the queue 'nowhere-to-be-found' does not exist at http://127.0.0.1:"),
-        ({"queueMessageReaderImplementationClassName": None}, "missing; the QueueMessageReader, as module.Class"),
-        ({"queueMessageReaderImplementationClassName": "handler.Message"}, "did you mean Messages?"),
         ({"queueMessageReaderImplementationClassName": "handler.SkipDoc"}, "QueueMessageReader is needed"),
         ({"connectorDestination": "SQZ"}, "did you mean SQS?"),
-        ({"queueName": "https://sqs.eu-west-1.amazonaws.com/1/orders"}, "the name of a queue"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(orders: Orders, change: dict[str, Any], told: str) -> None:
