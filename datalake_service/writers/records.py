@@ -15,6 +15,9 @@ Convert = Callable[[object], object]
 """Turns a value that JSON has no form for into one; raises ``TypeError`` if there is none."""
 
 
+_MOST_DEPTH: Final = 200
+
+
 class RecordText:
     """Writes records as JSON text."""
 
@@ -33,11 +36,11 @@ class RecordText:
         except (TypeError, ValueError):  # numbers beyond 64 bits, lone surrogates, odd keys
             text = self._exact(record)
         if b"null" in text:  # orjson writes NaN as null
-            refuse_nan(record)
+            self._refuse_nan(record)
         return text
 
     def _exact(self, record: Mapping[str, Any]) -> bytes:
-        refuse_nan(record)
+        self._refuse_nan(record)
         for key, value in record.items():
             try:
                 dumps_exact({key: value}, default=self._convert)
@@ -45,26 +48,21 @@ class RecordText:
                 raise RowError(f"column {key!r}: {error}") from None
         return dumps_exact(record, default=self._convert)
 
+    def _refuse_nan(self, record: Mapping[str, Any]) -> None:
+        for key, value in record.items():
+            if self._has_nan(value, 0):
+                raise RowError(f"column {key!r}: NaN and infinities have no form outside the lake; use null")
 
-_MOST_DEPTH: Final = 200
-
-
-def refuse_nan(record: Mapping[str, Any]) -> None:
-    """Refuse a record with a number that JSON has no form for.
-
-    Raises:
-        RowError: It has one; the message names the key.
-    """
-    for key, value in record.items():
-        if _has_nan(value, 0):
-            raise RowError(f"column {key!r}: NaN and infinities have no form outside the lake; use null")
-
-
-def _has_nan(value: object, depth: int) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if depth > _MOST_DEPTH:
-        return False
-    if isinstance(value, Mapping):
-        return any(_has_nan(item, depth + 1) for item in value.values())
-    return isinstance(value, list | tuple) and any(_has_nan(item, depth + 1) for item in value)
+    def _has_nan(self, value: object, depth: int) -> bool:
+        if isinstance(value, float):
+            return not math.isfinite(value)
+        if value is None or isinstance(value, str | int) or depth > _MOST_DEPTH:
+            return False
+        if isinstance(value, Mapping):
+            return any(self._has_nan(item, depth + 1) for item in value.values())
+        if isinstance(value, list | tuple):
+            return any(self._has_nan(item, depth + 1) for item in value)
+        try:
+            return self._has_nan(self._convert(value), depth + 1)
+        except TypeError:  # it has no form at all, and is refused for that
+            return False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,13 @@ from datalake_utils.clock import ManualClock
 from tests.support.memory_aws import STREAM, Action, AnswerError, MemoryAws, MemoryClients, aws_over_http
 
 TEXT = RecordText(convert)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value that has to be converted."""
+
+    x: float
 
 
 def service(clients: AwsClients, name: str) -> AwsService:
@@ -340,12 +349,15 @@ def test_equal_numbers_are_one_key() -> None:
     assert max(aws.batches) == 4
 
 
-def test_nan_is_no_json() -> None:
-    """A record with it is refused before it is sent, in whatever depth it is."""
+@pytest.mark.parametrize(
+    "value", [float("nan"), {"b": [float("inf")]}, np.array([1.0, np.nan]), np.float32("nan"), Point(float("nan"))]
+)
+def test_nan_is_no_json(value: object) -> None:
+    """A record with it is refused before it is sent, in whatever it hides; null is fine."""
     aws = MemoryAws()
-    unpacked, _ = deliver(queue(MemoryClients(aws)), [{"a": {"b": [float("nan")]}}, {"a": None}])
+    unpacked, _ = deliver(queue(MemoryClients(aws)), [{"a": value}, {"a": None}, {"a": np.array([1.0])}])
     assert unpacked == [(0, "column 'a': NaN and infinities have no form outside the lake; use null")]
-    assert aws.bodies == [{"a": None}]
+    assert aws.bodies == [{"a": None}, {"a": [1.0]}]
 
 
 def test_a_missing_destination_is_named() -> None:
