@@ -62,8 +62,6 @@ class Mark(NamedTuple):
     failed: bool = False
     """Whether the parser failed at the last record."""
     ended: bool = False
-    ended_in: int | None = None
-    """How many steps were begun when its end was found."""
     broken: bool = False
     """Whether it ended in damage."""
 
@@ -71,11 +69,10 @@ class Mark(NamedTuple):
 class Step:
     """What a reader takes in one call."""
 
-    __slots__ = ("failed", "failure", "number", "taken", "unreadable")
+    __slots__ = ("failed", "failure", "taken", "unreadable")
 
-    def __init__(self, number: int = 0) -> None:
-        """Nothing was taken yet; ``number`` steps were begun before, and from then on this one, too."""
-        self.number = number
+    def __init__(self) -> None:
+        """Nothing was taken yet."""
         self.taken: list[tuple[MachineFile, int, bytes]] = []
         """File, offset and bytes of each record."""
         self.failed: list[tuple[ErrorDoc, Rejection]] = []
@@ -106,10 +103,9 @@ class MachineFile:
         self.source = source
         self.ids = derived_ids(source)
         """The part that all ids of rows share that begin in this file."""
-        self.ended_in: int | None = None
-        """How many steps were begun when its end was found."""
-        self.broken = False
-        """Whether it ended in damage."""
+        self.missed = False
+        """Whether the reader asked for a record that was not there, and not for damage."""
+        self._broken = False
         self._parser = parser
         self._folder = folder
         self._records: Records | None = None
@@ -133,6 +129,7 @@ class MachineFile:
         result = self._ahead
         if result is None:
             if self._frame is None and not self.look_ahead():
+                self.missed = self.missed or not (peek or self._broken)
                 return None
             result = self._parsed()
             if peek:
@@ -174,7 +171,7 @@ class MachineFile:
         self._last_type, self._next_type, self._offset = mark.last_type, mark.next_type, mark.offset
         self._last_failed, self._ended = mark.failed, mark.ended
         self.step = Step()
-        self.broken, self.ended_in = mark.broken, mark.ended_in
+        self.missed, self._broken = False, mark.broken
 
     def expect(self, expected: str | None) -> None:
         """A step begins with the kind that the reader wants, if it says so.
@@ -211,13 +208,11 @@ class MachineFile:
         if found is not None:
             return True
         self._ended = True
-        self.ended_in = self.step.number
         return False
 
     def end(self) -> None:
         """No more records are wanted."""
-        if not self._ended:
-            self._ended, self.ended_in = True, self.step.number
+        self._ended = True
         self._frame = self._ahead = self._ahead_failed = None
 
     def close(self) -> None:
@@ -227,9 +222,7 @@ class MachineFile:
 
     def mark(self) -> Mark:
         """Where it stands."""
-        return Mark(
-            self._offset, self._last_type, self._next_type, self._last_failed, self._ended, self.ended_in, self.broken
-        )
+        return Mark(self._offset, self._last_type, self._next_type, self._last_failed, self._ended, self._broken)
 
     @property
     def ended(self) -> bool:
@@ -258,7 +251,7 @@ class MachineFile:
             raise HandlerLoadError(msg) from error
         if type(found) is not tuple and isinstance(found, Rejection) and records.damaged:
             self.step.unreadable.append(found)
-            self.broken = True
+            self._broken = True
             return None
         return found
 

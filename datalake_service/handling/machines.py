@@ -58,8 +58,6 @@ class Machine:
         self._single = reader if isinstance(reader, SingleFileStateMachineReader) else None
         self._expects = _overrides(reader, "get_next_expected_record_type")
         self._documents = self._skips = self._rejections = 0
-        self.steps = 0
-        """How many steps were begun."""
 
     def open(self, context: HandlerContext) -> None:
         """Call the reader's ``open``.
@@ -155,7 +153,7 @@ class Machine:
             HandlerLoadError: A parser or the reader does not say what to look for.
             StoreError: The input cannot be read.
         """
-        step = self._step = Step(self.steps)
+        step = self._step = Step()
         for file in self._files:
             file.step = step
         if self._expects:
@@ -180,9 +178,7 @@ class Machine:
             HandlerLoadError: The reader took no record: it would be called for ever.
             StoreError: The input cannot be read.
         """
-        self.steps += 1
         step = self._step
-        step.number = self.steps
         document, errors = self._answered(step)
         outcome: Outcome
         try:
@@ -205,9 +201,8 @@ class Machine:
             return [*self._besides(step, document, errors), outcome]
         return [outcome]
 
-    def begin_after(self, steps: int) -> None:
-        """So many steps were made by other attempts; what this one did was a repetition, for the last document."""
-        self.steps = steps
+    def forget_counts(self) -> None:
+        """What was done so far was a repetition; only its last document counts."""
         self._documents = self._skips = self._rejections = 0
 
     @property

@@ -77,8 +77,6 @@ class _Rest(NamedTuple):
     after: Marks
     tally: tuple[int, int, int]
     """Documents, skips and rejections."""
-    steps: int
-    """How many there were, in all attempts."""
 
     def counts(self) -> TaskCounts:
         """What became of the steps up to here."""
@@ -147,7 +145,7 @@ class MachineSteps:
                 for outcome in found[:-1]:
                     self._in_step = True
                     yield outcome
-                self._rest, self._rest_before = _Rest(before, after, machine.tally(), machine.steps), self._rest
+                self._rest, self._rest_before = _Rest(before, after, machine.tally()), self._rest
                 self._forget(before)
                 before, self._in_step = after, False
                 yield found[-1]
@@ -158,7 +156,6 @@ class MachineSteps:
             raise InputChangedError from error
         except StoreError as error:
             raise InputFailedError(str(error)) from error
-        self._end()
 
     @property
     def at_rest(self) -> bool:
@@ -175,7 +172,6 @@ class MachineSteps:
             "files": self._as_json(rest.after),
             "before": self._as_json(rest.before),
             "read": str(self._read()),
-            "steps": rest.steps,
         }
 
     @property
@@ -186,7 +182,9 @@ class MachineSteps:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was found strange, and what ``close`` methods raised."""
-        found = (note for opened in self._files if opened.records is not None for note in opened.records.notes)
+        found = [note for opened in self._files if opened.records is not None for note in opened.records.notes]
+        missed = [opened.file.source for opened in self._files if opened.file.missed]
+        found += [f"{source}: it ended where the reader asked for another record" for source in missed]
         return (*found, *self._handler_notes)
 
     def origin(self) -> Origin:
@@ -293,7 +291,7 @@ class MachineSteps:
             self._stand(before)
             self._repeat()
         self._stand(checkpoint["files"])
-        self._machine.begin_after(int(checkpoint.get("steps", 0)))
+        self._machine.forget_counts()
         self._read_before = int(checkpoint.get("read", 0))
 
     def _stand(self, places: Mapping[str, Any] | None) -> None:
@@ -318,7 +316,6 @@ class MachineSteps:
                 place.get("nextRecordType"),
                 failed=bool(place.get("lastFailed")),
                 ended=ended,
-                ended_in=place.get("endedIn"),
                 broken=bool(place.get("damaged")),
             )
             opened.file.begin(opened.records, mark)
@@ -359,15 +356,6 @@ class MachineSteps:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
             self._handler_notes.append(f"{type(parser).__name__}.close raised {told(error, self._folder)}")
 
-    def _end(self) -> None:
-        """All files have ended: tell of those that did so before the others."""
-        last = max(opened.file.ended_in or 0 for opened in self._files)
-        self._handler_notes += [
-            f"{opened.file.source}: it has fewer records than the other files"
-            for opened in self._files
-            if (opened.file.ended_in or 0) < last and not opened.file.broken
-        ]
-
 
 def _version(meta: ObjectMeta) -> dict[str, Any]:
     return {"key": meta.key, "etag": meta.etag, "size": meta.size}
@@ -384,8 +372,6 @@ def _mark_json(opened: _Opened, mark: Mark) -> dict[str, Any]:
         place["nextRecordType"] = mark.next_type
     if mark.failed:
         place["lastFailed"] = True
-    if mark.ended:
-        place["endedIn"] = mark.ended_in
     if mark.broken:
         place["damaged"] = True
     return place

@@ -392,7 +392,7 @@ def test_a_shorter_file_is_the_readers_to_judge(store: FolderStore, make: Make) 
     """The others go on; a note names it."""
     result = run_here(make({"A": pairs(4), "B": pairs(2)}))
     assert (result.status, result.counts.documents) == (TaskStatus.COMPLETED, 4)
-    assert result.notes == ("fB: it has fewer records than the other files",)
+    assert result.notes == ("fB: it ended where the reader asked for another record",)
     assert [row.get("B") for row in in_order(store)] == ["body 0", "body 1", None, None]
 
 
