@@ -137,6 +137,7 @@ def test_a_continuous_dataset_runs_until_it_is_stopped_and_goes_on(orders: Order
         assert len(orders.texts()) == 30
         run.send_signal(signal.SIGKILL)
         run.communicate()
+        time.sleep(6)  # long polls of the dead go on at the server: what they get comes again half a minute later
         orders.aws.send(orders.queue, [f"doc {number}" for number in range(30, 60)])
         run = orders.start()
         wait_until(lambda: orders.aws.depth(orders.queue) == (0, 0))
