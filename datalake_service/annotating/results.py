@@ -89,6 +89,8 @@ class ResultRows:
         return self._system(item.id, item.batch, DONE) | kept | plain
 
     def _other(self, item: DataItem, answer: object) -> dict[str, Any] | Failure:
+        if isinstance(answer, Failure):
+            return answer
         if isinstance(answer, Annotation):
             return self._annotation(item, answer.data, answer.metadata)
         if isinstance(answer, Mapping):

@@ -13,10 +13,13 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 
+from datalake_service.config.calls import CallsConfig
 from datalake_service.config.faults import Location, absent, both, untagged, wrong, wrong_at
 from datalake_service.config.filters import FilterNode
+from datalake_service.config.llm import LlmConfig
 from datalake_service.config.section import (
     AsTuple,
     ClassName,
@@ -44,13 +47,17 @@ class AnnotatorConfig(Section):
     """One annotator."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [name]} for name in ("annotatorImplementationClassName", "vectors")]}
+        json_schema_extra={
+            "anyOf": [{"required": [name]} for name in ("annotatorImplementationClassName", "vectors", "llm")]
+        }
     )
 
     annotator_name: LakeName
     """Its name; its columns are called `name.column`."""
     vectors: VectorsConfig | None = None
     """Vectors of texts in the place of an `Annotator`: what `construct_vector_doc` makes of a row are its columns."""
+    llm: LlmConfig | None = None
+    """A language model in the place of an `Annotator`: a prompt over columns, and the columns of its answer."""
     annotator_implementation_class_name: ClassName | None = Field(None, validate_default=True)
     """The `Annotator`."""
     parameters: JsonObject = Field(default_factory=dict)
@@ -68,6 +75,8 @@ class AnnotatorConfig(Section):
     """How many rows it works on at once."""
     timeout_in_seconds: Annotated[float, Field(gt=0)] | None = None
     """How long one row may take; default: as long as it likes."""
+    calls: CallsConfig | None = None
+    """Attempts, limits and budget; default: one attempt for each row, five of an `llm`, and no limits."""
     shared: bool = False
     """Whether runs of this file on many machines share the annotator, each working on batches of its own. If not, one
     of them annotates at a time, and another one waits a minute for it."""
@@ -77,11 +86,43 @@ class AnnotatorConfig(Section):
     @field_validator("annotator_implementation_class_name")
     @classmethod
     def _one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("vectors", ...) is None:
+        if value is None and info.data.get("vectors", ...) is None and info.data.get("llm", ...) is None:
             raise absent("the `Annotator`")
-        if value is not None and info.data.get("vectors") is not None:
-            raise wrong("vectors say another way to annotate; keep one of them")
+        given = [name for name in ("vectors", "llm") if info.data.get(name) is not None]
+        if value is not None and given:
+            raise wrong(f"{given[0]} says another way to annotate; keep one of them")
+        if len(given) > 1:
+            raise wrong("vectors and llm are two ways to annotate; keep one of them")
         return value
+
+    @field_validator("calls")
+    @classmethod
+    def _money_needs_prices(cls, value: CallsConfig | None, info: ValidationInfo) -> CallsConfig | None:
+        llm = info.data.get("llm")
+        if llm is not None and llm.price is None and value is not None and value.budget and value.budget.cost:
+            raise wrong_at(
+                "calls", [(("budget", "cost"), value.budget.cost, "needs llm.price, or nobody knows the cost")]
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _sees_what_it_asks(self) -> AnnotatorConfig:
+        if self.llm is None or self.base_columns is None:
+            return self
+        seen = {
+            *self.base_columns,
+            *(f"{name}.{column}" for name, all_ in self.annotator_columns.items() for column in all_),
+        }
+        missing = [column for column in self.llm.columns if column not in seen]
+        if missing:
+            raise wrong_at(
+                "llm",
+                [
+                    (("llm", "prompt"), column, "a column that is neither in baseColumns nor in annotatorColumns")
+                    for column in missing
+                ],
+            )
+        return self
 
     @field_validator("annotator_columns")
     @classmethod

@@ -115,6 +115,18 @@ class Settings:
         }
 
 
+def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> SecretStr:
+    """The value of a variable that holds a key, from the environment or ``.env``.
+
+    Raises:
+        ConfigError: It is not set, or ``.env`` cannot be read.
+    """
+    value = read_variables(os.environ if environ is None else environ, env_file).get(name)
+    if value is None:
+        raise ConfigError(f"the environment variable {name} is not set; the dataset file says that it holds a key")
+    return SecretStr(value)
+
+
 def read_variables(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
     """The variables of the environment and of a ``.env`` file; the environment wins, empty ones do not count.
 

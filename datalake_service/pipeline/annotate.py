@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from datalake_interfaces.annotators import Annotator, DataItem
 from datalake_interfaces.context import HandlerContext
+from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
 from datalake_service.annotating.source import AHEAD, BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
@@ -89,7 +90,7 @@ async def annotate(
     Raises:
         AnnotationLockError: A live worker holds the annotator (alone, or shared and this one does not share); nothing
             was read.
-        LimitExceededError: More rows failed than ``options`` allows.
+        LimitExceededError: More rows failed than ``options`` allows, or its budget is used up.
         LeaseLostError: The lease could not be renewed; work was stopped before it ran out.
         HandlerLoadError: The ``open`` of an ``Annotator`` failed; no row was asked.
         StoreError: Reading or storing failed.
@@ -121,6 +122,7 @@ async def annotate(
                     timeout=session.options.timeout_seconds,
                     watch=Watch(keeper=keeper, failed=failures.note, tick=tell),
                     clock=session.clock,
+                    attempts=session.attempts(function),
                 )
                 output = await stack.enter_async_context(session.output(keeper, run.replace))
                 await run.work(output)
@@ -149,6 +151,7 @@ class _Session:
         self._turns: Turns | None = None
         self._open: OpenTurns | None = None
         self._run: str | None = None
+        self._attempts: Attempts | None = None
 
     def report(self) -> AnnotationReport:
         """The state of the run."""
@@ -163,6 +166,7 @@ class _Session:
             remaining=self._selected - annotated - skipped + remaining,
             batches=self._batches,
             batches_left=0 if turns is None else turns.left,
+            spent=None if self._attempts is None else self._attempts.spent(),
             run=self._run,
         )
 
@@ -170,6 +174,18 @@ class _Session:
         """Tell an event with the state of the run."""
         job = {"dataset": self._job.dataset, "annotator": self._job.annotator}
         emit(event, level=level, **job, **dataclasses.asdict(self.report()), **fields)
+
+    def attempts(self, function: AnnotateFunction | Annotator) -> Attempts | None:
+        """What stands around each call, if the options say so."""
+        if self.options.calls is not None:
+            self._attempts = Attempts(
+                self.options.calls,
+                workers=self.options.max_concurrency,
+                timeout=self.options.timeout_seconds,
+                clock=self.clock,
+                estimate_tokens=getattr(function, "estimate_tokens", None),
+            )
+        return self._attempts
 
     def lease(self) -> HeldLease:
         """The lease on the annotator, not taken yet."""

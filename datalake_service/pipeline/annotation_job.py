@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.annotating.policy import CallPolicy
+from datalake_service.annotating.usage import Spent
 from datalake_service.errors import UsageError
 
 
@@ -58,6 +60,8 @@ class AnnotationOptions:
     """Failed rows that are tolerated as a share of those asked, 0 to 1; judged from 100 answers on, and in the end."""
     lock_ttl_ms: int = 3_600_000
     """How long the annotator, or the batches that this worker claimed, stay locked after this process was killed."""
+    calls: CallPolicy | None = None
+    """Attempts, limits and budget; ``None``: one attempt for each row, and no limits."""
     shared: bool = False
     """Share the annotator with other workers that do the same: each batch is worked on by one of them."""
 
@@ -105,5 +109,7 @@ class AnnotationReport:
     """Batches in which rows were asked, by this worker."""
     batches_left: int = 0
     """Batches that were not looked at because of ``max_batches``."""
+    spent: Spent | None = None
+    """What the calls have cost; ``None``: nobody counted."""
     run: str | None = None
     """Name of the run that holds the results; ``None``: there was nothing to ask."""

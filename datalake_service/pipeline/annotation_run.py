@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from operator import length_hint
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, Caller, Threads, failure_of, is_async
 from datalake_service.annotating.deadlines import Deadlines, Slot
 from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows
@@ -55,12 +56,14 @@ class AnnotationRun:
         timeout: float | None,
         watch: Watch,
         clock: Clock,
+        attempts: Attempts | None = None,
     ) -> None:
-        """Prepare; ``timeout`` is in seconds for each row, ``None``: none."""
+        """Prepare; ``timeout`` is in seconds for each row, ``None``: none. ``attempts`` stand around each call."""
         self._function = function
         self._source = source
         self._watch = watch
         self._clock = clock
+        self._attempts = attempts
         self._timeout = timeout
         self._deadlines = None if timeout is None else Deadlines(timeout, monotonic=clock.monotonic)
         self._threads = None if is_async(function) else Threads(function, workers=workers)
@@ -85,7 +88,8 @@ class AnnotationRun:
 
         Raises:
             LeaseLostError: The lease is lost, or would be before the results could be stored.
-            LimitExceededError: Too many rows failed, or too many plain calls hang.
+            LimitExceededError: Too many rows failed, too many plain calls hang, the budget is used up, or the service
+                refuses the calls.
             StoreError: Results could not be stored.
             Exception: What the source raised.
         """
@@ -101,6 +105,8 @@ class AnnotationRun:
         patience = 0.0
         try:
             await self._over
+            if self._attempts is not None and self._attempts.error is not None:
+                raise self._attempts.error
         except LeaseLostError:
             raise
         except Exception:
@@ -114,9 +120,11 @@ class AnnotationRun:
                 ticker.cancel()
 
     def _start(self, slot: Slot) -> None:
-        caller = self._function if self._threads is None else self._threads.caller()
+        caller: Caller = self._function if self._threads is None else self._threads.caller()  # type: ignore[assignment]  # async
+        if self._attempts is not None:
+            caller = self._attempts.around(caller, slot)
         self._working += 1
-        slot.task = asyncio.create_task(self._worker(slot, caller))  # type: ignore[arg-type]  # known to be async
+        slot.task = asyncio.create_task(self._worker(slot, caller))
         slot.task.add_done_callback(self._worker_ended)
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
@@ -150,6 +158,8 @@ class AnnotationRun:
                         raise
                     answer = failure_of(error)
                 except Exception as error:  # noqa: BLE001 - the user's annotator: its failure is the row's
+                    if self._is_the_end(error):
+                        return
                     answer = failure_of(error)
                 slot.since = 0.0
                 if slot.late or type(answer) is not dict:
@@ -159,6 +169,13 @@ class AnnotationRun:
                     await output.wait_for_room()
                 if self._stopping:
                     break
+
+    def _is_the_end(self, error: Exception) -> bool:
+        """Whether the row was not asked, because the run has to end."""
+        if self._attempts is None or error is not self._attempts.error:
+            return False
+        self._fail(error)
+        return True
 
     def _settle(self, slot: Slot, item: DataItem, answer: Row | Failure) -> Row:
         """The row to store when a call failed or was late."""
@@ -222,7 +239,11 @@ class AnnotationRun:
             await asyncio.sleep(interval)
             self._stamp()
             # It goes on after a failure: calls that are waited for in the end have deadlines too.
-            reason = self._watch.keeper.must_stop() or (self._threads and self._threads.error)
+            reason = (
+                self._watch.keeper.must_stop()
+                or (self._threads and self._threads.error)
+                or (self._attempts and self._attempts.error)
+            )
             if reason:
                 self._fail(reason)
             if self._deadlines is not None:

@@ -26,6 +26,7 @@ from datalake_service.errors import (
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.llm_step import call_policy, check_columns, columns_to_read, make_llm_annotator
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.run_elsewhere import vector_step
 from datalake_service.pipeline.run_report import AnnotatorOutcome
@@ -49,9 +50,12 @@ def check_annotators(config: DatasetConfig) -> None:
 
     Raises:
         HandlerLoadError: One of them.
+        ConfigError: A key that is not there.
     """
     with contextlib.redirect_stdout(sys.stderr):  # user code may print while it is imported
         for annotator in config.annotators:
+            if annotator.llm is not None:
+                make_llm_annotator(annotator.llm)
             name = annotator.annotator_implementation_class_name
             if name is not None:
                 load_class(name, folder=config.folder, interface=Annotator)  # type: ignore[type-abstract]
@@ -147,12 +151,13 @@ def _annotate(
     instance = _instance(config, annotator, clock)
     request = ViewRequest(
         dataset=config.dataset_name,
-        base_columns=annotator.base_columns,
+        base_columns=columns_to_read(annotator),
         annotator_columns=annotator.annotator_columns,
         filter=annotator.filter,
         fraction=annotator.fraction,
     )
     with closing(DatasetView(store, request)) as view:
+        check_columns(annotator, view)
         work = annotate(
             store,
             AnnotationJob(config.dataset_name, annotator.annotator_name, view.batches),
@@ -167,13 +172,15 @@ def _annotate(
 
 
 def _instance(config: DatasetConfig, annotator: AnnotatorConfig, clock: Clock) -> Annotator:
+    if annotator.llm is not None:
+        return make_llm_annotator(annotator.llm)
     if annotator.vectors is not None:
         from datalake_service.pipeline.vector_annotator import VectorAnnotator
 
         step = vector_step(annotator.vectors, folder=config.folder, region=config.region)
         vectorizer = make_vectorizer(step, clock=clock)
         return VectorAnnotator(vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
-    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of both
+    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of the three
     return load_handler(
         annotator.annotator_implementation_class_name,
         folder=config.folder,
@@ -193,5 +200,6 @@ def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOpt
         max_errors=0 if on_error.policy is Policy.FAIL else on_error.max_errors,
         max_error_share=on_error.max_error_share,
         lock_ttl_ms=_LOCK_SECONDS * 1_000,
+        calls=call_policy(annotator),
         shared=annotator.shared,
     )

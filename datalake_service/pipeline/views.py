@@ -85,6 +85,12 @@ class DatasetView:
 
     # Rows --------------------------------------------------------------------------------------------
 
+    @property
+    def unknown_columns(self) -> tuple[str, ...]:
+        """Columns that were asked for by name and exist nowhere: they are null in every row."""
+        known = set(self._plan.schema.labels())
+        return tuple(label for label in self.columns if label not in known)
+
     def __iter__(self) -> Iterator[ExportRow]:
         """Every selected row."""
         return self.rows()
