@@ -34,6 +34,8 @@ from datalake_service.pipeline.fsck_leftovers import leftover_objects, leftover_
 from datalake_service.pipeline.fsck_merged import CheckedMerged, check_base_rows, check_merged
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.tables.chunk_ranges import holds
+from datalake_service.tables.schema import MergedMetadata
 from datalake_utils.clock import Clock, SystemClock
 
 OLDER_THAN: Final = timedelta(hours=1)
@@ -180,8 +182,7 @@ class _Check:
         known = merged is not None or merged_meta is None  # what it contains, and what it names
         self._duplicates(merged, duplicates, batch, times, known=known)
         if known:
-            contained = {name for name, _ in merged.metadata.contains} if merged is not None else set()
-            self._gone(prefix, waiting, contained, times)
+            self._gone(prefix, waiting, merged.metadata if merged is not None else None, times)
 
     def _merged(self, meta: ObjectMeta, kind: str, batch: str, times: set[str]) -> CheckedMerged | None:
         return check_merged(
@@ -225,10 +226,12 @@ class _Check:
         if wanted is not None and not there:
             self._tell(FindingKind.MISSING, wanted, "the merged object names it: rows taken out as duplicates are lost")
 
-    def _gone(self, prefix: str, waiting: Waiting, contained: set[str], times: set[str]) -> None:
-        """Chunks that manifests name: contained, merged earlier (then rows say when they were sealed), or lost."""
+    def _gone(self, prefix: str, waiting: Waiting, merged: MergedMetadata | None, times: set[str]) -> None:
+        """Chunks that manifests name: merged (the record, or the times of rows say so), or lost."""
         for name, entry in waiting.gone():
-            if name not in contained and format_time(entry.sealed_at) not in times:
+            chunk = layout.parse_chunk(name)
+            was_merged = merged is not None and chunk is not None and holds(merged.runs, chunk)
+            if not was_merged and format_time(entry.sealed_at) not in times:
                 message = f"a manifest names it, {entry.rows:,} rows: it is not there, and no merged row comes from it"
                 self._tell(FindingKind.MISSING, prefix + name, message)
 
@@ -253,7 +256,7 @@ class _Check:
         files = [meta for key, meta in listed.items() if key.startswith(temp) and "/" not in key.removeprefix(temp)]
         waiting = self._waiting(temp, files, annotations=True)
         if not merged:  # else a chunk that is not there was merged into one batch or another
-            self._gone(temp, waiting, set(), set())
+            self._gone(temp, waiting, None, set())
         workers = layout.worker_leases_prefix(self._dataset, annotator)
         claims = layout.claims_prefix(self._dataset, annotator)
         for key, meta in listed.items():

@@ -20,6 +20,7 @@ from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
 from datalake_service.pipeline.merge_rows import RowCounts, RowMerge, effective_columns, union_schema
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
+from datalake_service.tables.chunk_ranges import Ranges, with_chunks
 from datalake_service.tables.merged import MergedFile
 from datalake_service.tables.schema import MergedMetadata, TableSchema
 
@@ -46,6 +47,14 @@ class _Plan:
         """Contained files that must stay."""
         kept = self.previous.metadata.kept if self.previous is not None else ()
         return tuple(source.name for source in self.contained if source.name in kept)
+
+    @property
+    def merged_runs(self) -> dict[str, Ranges]:
+        """The chunks that are merged with this one, of the runs whose manifests are there."""
+        chunks = (source.origin.chunk for source in [*self.contained, *self.new])
+        known = self.previous.metadata.runs if self.previous is not None else {}
+        runs = {found.run for found in self.inventory.manifests}
+        return with_chunks(known, (chunk for chunk in chunks if chunk is not None), runs=runs)
 
 
 class BatchMerge:
@@ -145,6 +154,7 @@ class BatchMerge:
             columns=schema.columns,
             counts=_totals(plan.previous, writer.rows, merge, rejections),
             contains=tuple((source.name, source.meta.etag) for source in [*plan.contained, *plan.new]),
+            runs=plan.merged_runs,
             kept=tuple(sorted({*plan.kept, *rejections.kept})),
             deduplicate_on=lists,
             duplicates=self._attempt if merge.duplicates.rows else None,

@@ -16,6 +16,7 @@ import pyarrow as pa
 from datalake_service.catalog.columns import NESTED, NULL, TEXT, ColumnType, column_type
 from datalake_service.catalog.manifests import FORMAT_VERSION, check_format, format_time, parse_time
 from datalake_service.errors import StoreError
+from datalake_service.tables.chunk_ranges import Ranges
 
 MergedKind = Literal["rows", "annotations"]
 
@@ -178,6 +179,8 @@ class MergedMetadata:
     """Totals over all merges so far, by name."""
     contains: tuple[tuple[str, str], ...] = ()
     """(file name, ETag) of merged files that may still be there."""
+    runs: Mapping[str, Ranges] = field(default_factory=dict)
+    """Chunks that were merged, by run, for runs whose manifests were there: they tell merged chunks from lost ones."""
     kept: tuple[str, ...] = ()
     """Names among them that stay, because they hold rejected lines too long to be kept elsewhere."""
     deduplicate_on: tuple[tuple[str, ...], ...] = ()
@@ -193,6 +196,7 @@ class MergedMetadata:
             "attempt": self.attempt,
             "mergedAt": format_time(self.merged_at),
             "contains": self.contains,
+            "runs": dict(self.runs),
             "kept": self.kept,
             "deduplicateOn": self.deduplicate_on,
             "duplicates": self.duplicates,
@@ -218,6 +222,11 @@ class MergedMetadata:
                 columns=tuple(Column(item["name"], item["kinds"]) for item in document["columns"]),
                 counts=document["counts"],
                 contains=tuple((name, etag) for name, etag in document["contains"]),
+                # Records of before this was noted do not have it.
+                runs={
+                    run: tuple((first, last) for first, last in ranges)
+                    for run, ranges in document.get("runs", {}).items()
+                },
                 kept=tuple(document["kept"]),
                 deduplicate_on=tuple(tuple(columns) for columns in document["deduplicateOn"]),
                 duplicates=document["duplicates"],

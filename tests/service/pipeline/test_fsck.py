@@ -22,13 +22,13 @@ from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task
 from datalake_service.errors import DatasetNotFoundError, StoreUnavailableError
 from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.fsck import check_dataset
-from datalake_service.pipeline.fsck_findings import Finding
+from datalake_service.pipeline.fsck_findings import Finding, FindingKind
 from datalake_service.pipeline.ingest import ingest_iterator
 from datalake_service.pipeline.merge import merge_annotator, merge_batch
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import ListRows, run
-from tests.support.faulty_store import Fault, FaultyStore, at
+from tests.support.faulty_store import Crash, Fault, FaultyStore, at
 from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
 from tests.support.s3_server import strict_s3
@@ -336,6 +336,32 @@ def test_a_chunk_that_was_merged_long_ago_is_not_missing(store: ObjectStore) -> 
     lost.chunks[1] = type(lost.chunks[1])(5, 10, {}, datetime(2020, 1, 1, tzinfo=UTC))
     put(store, key, lost.to_json())
     assert found(store) == {("missing", f"{BATCH}{lost.run}_chunk_00001.jsonl")}
+
+
+def test_chunks_of_repeated_rows_are_not_missing(store: ObjectStore) -> None:
+    """Merges died between deleting chunks and deleting manifests, and no row says that it came from them."""
+
+    def put(ids: str) -> None:
+        rows = [{"id": name, "text": name} for name in ids]
+        asyncio.run(ingest_iterator(store, rows, dataset="posts", batch="b1", chunk_size=1))
+
+    def dies(fault: Fault) -> None:
+        with pytest.raises(Crash):
+            merge_batch(FaultyStore(store, at("delete_many", fault)), "posts", "b1")
+
+    put("abc")
+    merge_batch(store, "posts", "b1")
+    put("abc")
+    dies(Fault.CRASH_AFTER)
+    put("d")
+    dies(Fault.CRASH_BEFORE)
+    assert [finding for finding in check_dataset(store, "posts") if finding.kind is FindingKind.MISSING] == []
+    lost = next(meta.key for meta in store.list("posts/b1/") if "_chunk_" in meta.key)
+    put("e")
+    chunk = next(meta.key for meta in store.list("posts/b1/") if "_chunk_" in meta.key and meta.key != lost)
+    store.delete(chunk)
+    findings = [finding for finding in check_dataset(store, "posts") if finding.kind is FindingKind.MISSING]
+    assert [finding.key for finding in findings] == [chunk]
 
 
 def test_what_is_merged_meanwhile_is_looked_at_again(store: ObjectStore) -> None:
