@@ -150,6 +150,9 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
     import duckdb  # noqa: F401 - loading it is not part of the work
     import pyarrow.parquet  # noqa: F401
 
+    from datalake_service.annotating.limits import Limit
+    from datalake_service.annotating.policy import CallPolicy
+    from datalake_service.annotating.usage import Budget
     from datalake_service.pipeline.annotate import annotate
     from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
     from datalake_service.pipeline.view_plan import ViewRequest
@@ -158,8 +161,15 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
 
     store = FolderStore(lake(arguments))
     job = AnnotationJob(DATASET, f"run-{os.getpid()}", [BATCH])
+    many = 10**9
+    calls = (
+        CallPolicy(requests=Limit(many), tokens=Limit(many), budget=Budget(calls=many)) if arguments.polite else None
+    )
     options = AnnotationOptions(
-        max_concurrency=arguments.concurrency, timeout_seconds=arguments.timeout, chunk_size=arguments.chunk
+        max_concurrency=arguments.concurrency,
+        timeout_seconds=arguments.timeout,
+        chunk_size=arguments.chunk,
+        calls=calls,
     )
     ask = asked_of_items(arguments.latency_ms / 1_000)
     with timed(), DatasetView(store, ViewRequest(dataset=DATASET, base_columns=["text"])) as view:
@@ -174,6 +184,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency-ms", type=float, default=0, help="how long the function waits (default: not at all)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for each row (default: 60)")
+    parser.add_argument(
+        "--polite", action="store_true", help="with attempts, limits, adaptive concurrency and a budget"
+    )
     parser.add_argument("--chunk", type=int, default=1_000, help="rows in a chunk of results (default: 1,000)")
 
 

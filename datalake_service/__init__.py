@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datalake_interfaces.annotators import Annotation, DataItem
+    from datalake_service.annotating.limits import Limit
+    from datalake_service.annotating.policy import CallPolicy
+    from datalake_service.annotating.usage import Budget
     from datalake_service.catalog.leases import S3Lock
     from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
     from datalake_service.config.streaming import StreamingConfigs
-    from datalake_service.errors import AnnotationLockError, DatasetNotMergedError
+    from datalake_service.errors import AnnotationLockError, BudgetExceededError, DatasetNotMergedError
     from datalake_service.mutex.lock import WSSMutex
     from datalake_service.tool import S3DataTool
 
@@ -22,9 +25,13 @@ __all__ = [
     "AnnotationLockError",
     "AnyFilter",
     "BooleanFilter",
+    "Budget",
+    "BudgetExceededError",
+    "CallPolicy",
     "DataItem",
     "DatasetNotMergedError",
     "FilterNode",
+    "Limit",
     "RawDuckFilter",
     "S3DataTool",
     "S3Lock",
@@ -33,7 +40,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:  # noqa: PLR0911 - one for each module
+def __getattr__(name: str) -> object:  # noqa: C901, PLR0911 - one for each module
     """Load a public name."""
     match name:
         case "AllFilter" | "AnyFilter" | "BooleanFilter" | "FilterNode" | "RawDuckFilter":
@@ -44,10 +51,22 @@ def __getattr__(name: str) -> object:  # noqa: PLR0911 - one for each module
             from datalake_interfaces import annotators
 
             return getattr(annotators, name)
-        case "AnnotationLockError" | "DatasetNotMergedError":
+        case "AnnotationLockError" | "BudgetExceededError" | "DatasetNotMergedError":
             from datalake_service import errors
 
             return getattr(errors, name)
+        case "Budget":
+            from datalake_service.annotating import usage
+
+            return usage.Budget
+        case "CallPolicy":
+            from datalake_service.annotating import policy
+
+            return policy.CallPolicy
+        case "Limit":
+            from datalake_service.annotating import limits
+
+            return limits.Limit
         case "S3DataTool":
             from datalake_service import tool
 

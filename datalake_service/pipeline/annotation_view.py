@@ -19,6 +19,7 @@ from datalake_service.tables.engine import EngineLimits
 if TYPE_CHECKING:
     from datalake_interfaces.annotators import Annotator
     from datalake_service.annotating.calls import AnnotateFunction
+    from datalake_service.annotating.policy import CallPolicy
     from datalake_service.config.streaming import StreamingConfigs
 
 
@@ -113,6 +114,7 @@ class AnnotationView:
         timeout_seconds: float | None = None,
         max_errors: int | None = None,
         max_error_share: float | None = None,
+        calls: CallPolicy | None = None,
         progress: Callable[[AnnotationReport], None] | None = None,
     ) -> AnnotationReport:
         """Ask about every selected row that is not annotated yet, and store the answers.
@@ -131,11 +133,12 @@ class AnnotationView:
             timeout_seconds: For each row.
             max_errors: Failed rows that are tolerated; default: any number.
             max_error_share: The same as a share of the rows asked.
+            calls: Attempts, limits and budget; default: one attempt for each row, and no limits.
             progress: Called a few times a second.
 
         Raises:
             AnnotationLockError: A live worker holds the annotator, and does not share it; nothing was read.
-            LimitExceededError: More rows failed than is tolerated.
+            LimitExceededError: More rows failed than is tolerated; ``BudgetExceededError``: the budget is used up.
             LeaseLostError: The lease could not be renewed; work was stopped before it ran out.
             UsageError: There is no such batch in the view, or a number cannot be used.
             StoreError: Reading or storing failed.
@@ -147,6 +150,7 @@ class AnnotationView:
             timeout_seconds=timeout_seconds,
             max_errors=max_errors,
             max_error_share=max_error_share,
+            calls=calls,
             chunk_size=self._options.chunk_size if streaming_configs is None else streaming_configs.chunk_size,
         )
         job = AnnotationJob(self.dataset, self.annotator, self._chosen(batch, batches))
