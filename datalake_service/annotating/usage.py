@@ -48,6 +48,25 @@ class Spent:
     in_calls: float = 0.0
     """Seconds of all calls that ended, added up."""
 
+    def to_dict(self) -> dict[str, float]:
+        """The JSON form."""
+        usage = self.usage
+        return {
+            "calls": self.calls,
+            "repeated": self.repeated,
+            "inputTokens": usage.input_tokens,
+            "outputTokens": usage.output_tokens,
+            "cost": usage.cost,
+        }
+
+    def in_words(self) -> str:
+        """For a progress line: ``12,345 tokens, cost 1.23``; empty if nothing was reported."""
+        usage = self.usage
+        words = [f"{usage.tokens:,} tokens"] if usage.tokens else []
+        if usage.cost:
+            words.append(f"cost {usage.cost:.{2 if usage.cost >= 1 else 4}f}")
+        return ", ".join(words)
+
 
 class Meter:
     """Adds up what calls spend, and says when it is enough."""

@@ -87,6 +87,8 @@ def run_line(progress: RunProgress) -> str:
     else:
         done = 0 if report is None else report.annotated + report.skipped + report.failed
         words = [f"{progress.name}: {done:,} rows"]
+    if report is not None and report.spent is not None and (spent := report.spent.in_words()):
+        words.append(spent)
     if progress.rate is not None:
         words.append(f"{progress.rate:,.0f}/s")
     if progress.share is not None:

@@ -32,7 +32,7 @@ from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.encoder import RowEncoder
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
-from datalake_service.errors import HandlerLoadError, LeaseLostError, StoreError
+from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostError, StoreError
 from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
@@ -128,6 +128,8 @@ async def annotate(
                 await run.work(output)
                 failures.judge()
     except BaseException as error:
+        if isinstance(error, DatalakeError):
+            tell()  # what was done, and what it cost
         session.tell(ANNOTATION_FAILED, level=logging.WARNING, error=type(error).__name__)
         raise
     tell()

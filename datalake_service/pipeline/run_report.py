@@ -106,6 +106,7 @@ class AnnotatorOutcome:
             "failed": self.report.failed,
             "alreadyDone": self.report.already_done,
             "remaining": self.report.remaining,
+            **({} if self.report.spent is None else {"spent": self.report.spent.to_dict()}),
             "error": self.error,
         }
 

@@ -152,6 +152,9 @@ def test_a_model_of_a_dataset_file_annotates_what_is_left(tmp_path: Path) -> Non
         assert outcome.error is not None
         assert "the budget of 100 cost is used up" in outcome.error
         assert 10 <= outcome.report.annotated <= 14
+        spent = outcome.to_dict()["spent"]
+        assert 100 <= spent["cost"] <= 140
+        assert spent["cost"] == spent["inputTokens"] == 10 * (spent["calls"] - 2)  # a 500 and a reset cost nothing
         outcome = annotated(store, dataset_file(model))
         assert (outcome.error, outcome.report.remaining) == (None, 0)
         assert len(model.asked) == 33
