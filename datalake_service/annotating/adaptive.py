@@ -12,14 +12,14 @@ from typing import Final
 from datalake_service.annotating.limits import first_waiting
 
 FIRST: Final = 16
-"""How many at once in the beginning."""
+"""How many at once in the beginning; slow answers alone do not make it fewer."""
 _CLOSE: Final = 0.7
 """What is left of the width when the service is overloaded."""
 _CLOSE_SLOW: Final = 0.9
 """What is left of it when answers come slowly."""
 _SLOW, _VERY_SLOW = 2.0, 3.0
 """Times the best round: it does not open any more; it closes."""
-_FORGET: Final = 1.02
+_FORGET: Final = 1.05
 """How much longer the best round seems after each round."""
 
 
@@ -96,7 +96,7 @@ class Gate:
         best = mean if self._best is None else min(mean, self._best * _FORGET)
         self._best = best
         self._slow = mean > _SLOW * best
-        if mean > _VERY_SLOW * best:
+        if mean > _VERY_SLOW * best and self._width * _CLOSE_SLOW >= FIRST:
             self._close(_CLOSE_SLOW, self._closed_at)
         elif full and not self._slow:
             self._open(1.0)

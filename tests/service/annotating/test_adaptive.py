@@ -88,6 +88,20 @@ def test_it_does_not_open_when_answers_only_queue() -> None:
     assert 40 <= widths[-1] < 250
 
 
+def test_answers_that_differ_do_not_shut_it() -> None:
+    """A round of answers from a cache, then slow ones: it stays as wide as it began, and opens again."""
+    gate = Gate(64)
+    widths = []
+    for number in range(6_000):
+        while gate.try_enter():
+            pass
+        gate.went_well(0.001 if number < 50 else 2.0)
+        widths.append(gate.width)
+        gate.leave()
+    assert min(widths) >= FIRST
+    assert widths[-1] == 64
+
+
 def test_refusals_of_one_moment_close_it_once() -> None:
     """All calls that began before it closed say the same."""
     gate = Gate(100, adaptive=True)

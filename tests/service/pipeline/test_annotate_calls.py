@@ -196,3 +196,16 @@ def test_the_key_comes_from_the_environment_and_is_stored_nowhere(
     stored = [path.read_bytes() for path in store.root.rglob("*") if path.is_file()]
     assert len(stored) > 2
     assert not [data for data in stored if b"the-key-itself" in data]
+
+
+def test_an_answer_that_hangs_fails_its_row_and_no_other(tmp_path: Path) -> None:
+    """After the row's time, all attempts together; the run does not wait for it."""
+    store = posts(tmp_path, rows=10)
+
+    def answer(asked: Asked) -> Reply:
+        return Reply({"label": "good"}, seconds=60 if "text 3" in asked.prompt else 0)
+
+    with scripted_model(answer) as model:
+        outcome = annotated(store, dataset_file(model, timeoutInSeconds=1.0))
+        assert (outcome.error, outcome.report.annotated, outcome.report.failed) == (None, 9, 1)
+        assert len(model.asked) == 10
