@@ -90,6 +90,7 @@ _LEFTOVERS = {
     "manifests": "manifests of dead runs",
     "duplicates": "files of duplicates that no merge refers to",
     "rejections": "rejection files that don't count",
+    "workers": "leases of dead workers",
     "writes": "unfinished writes",
     "probes": "objects of an unfinished probe",
 }

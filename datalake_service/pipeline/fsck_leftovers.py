@@ -17,6 +17,7 @@ _WORDS: Mapping[LeftoverKind, str] = {
     LeftoverKind.MANIFEST: "its run never ended, and has no chunk",
     LeftoverKind.DUPLICATES: "the merged object does not name it: a merge was broken off, or lost a race",
     LeftoverKind.REJECTIONS: "its task is complete, and does not count it",
+    LeftoverKind.WORKERS: "the lease of a worker that died",
 }
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Final
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.leases import LeaseRecord, has_expired
 from datalake_service.catalog.manifests import RunManifest
 from datalake_service.catalog.tasks import TaskState, TaskStatus, load_task
 from datalake_service.errors import DatalakeError, ObjectNotFoundError, PreconditionFailedError, UsageError
@@ -42,6 +43,8 @@ class LeftoverKind(StrEnum):
     """Rows put aside by merges that were broken off."""
     REJECTIONS = "rejections"
     """Rejection files of attempts at a task that don't count."""
+    WORKERS = "workers"
+    """Leases of workers that shared an annotator and died."""
     WRITES = "writes"
     """Temporary files, scratch folders and unfinished uploads."""
     PROBES = "probes"
@@ -117,6 +120,8 @@ class Suspects:
         self.rejections: dict[tuple[str, str], dict[int, ObjectMeta]] = {}
         """By batch and task, then by number."""
         self.tasks: dict[str, ObjectMeta] = {}
+        self.workers: list[ObjectMeta] = []
+        """Leases of workers that share annotators; living ones among them."""
 
     def see(self, meta: ObjectMeta) -> None:
         """Take an object of the listing into account."""
@@ -129,6 +134,8 @@ class Suspects:
             return
         elif top == layout.ANNOTATIONS and below.endswith("/.temp") and below.count("/") == 1:
             self._runs_in(f"{self._prefix}{folder}/").see(name, meta)
+        elif top == layout.ANNOTATIONS and below.endswith(f"/{layout.SHARED}/workers"):
+            self.workers.append(meta)
         elif meta.key.startswith(layout.tasks_prefix(self.dataset)) and name.endswith(".json"):
             self.tasks[name.removesuffix(".json")] = meta
 
@@ -177,6 +184,8 @@ def looks(store: ObjectStore, suspects: Suspects, age: Age) -> Iterator[Look]:
         if state is not None and (plain or age.thorough):
             find = partial(_lost_rejections, store, suspects.dataset, batch, task, files, age)
             yield Look(LeftoverKind.REJECTIONS, plain=plain, find=find)
+    if suspects.workers:
+        yield Look(LeftoverKind.WORKERS, plain=True, find=partial(_dead_workers, store, suspects.workers, age))
 
 
 @dataclass(slots=True)
@@ -274,6 +283,21 @@ def _lost_rejections(
     if state.status is not TaskStatus.COMPLETED or state.batch != batch:
         return []
     return [meta for number, meta in old.items() if number >= state.rejection_files]
+
+
+def _dead_workers(store: ObjectStore, found: Iterable[ObjectMeta], age: Age) -> list[ObjectMeta]:
+    """Leases that ran out long ago, or were taken away. Whoever sleeps on one finds it gone when it renews."""
+    dead = []
+    for meta in found:
+        if not age.is_over(meta):
+            continue
+        try:
+            record = LeaseRecord.from_json(store.get(meta.key, etag=meta.etag)[0], key=meta.key)
+        except (ObjectNotFoundError, PreconditionFailedError):
+            continue  # given back, or renewed after all
+        if record.released or has_expired(record, written=meta.last_modified, store_now=age.store_now()):
+            dead.append(meta)
+    return dead
 
 
 def _is_removed(store: ObjectStore, meta: ObjectMeta) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.leases import Lease
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task
 from datalake_service.chunks.writer import ChunkWriter
@@ -391,6 +392,28 @@ def test_uploads_that_cannot_be_seen_are_no_failure(folder_store: FolderStore, m
 
 
 # All of it ------------------------------------------------------------------------------------------
+
+
+def test_leases_of_dead_workers_go(folder_store: FolderStore) -> None:
+    """And those of living ones stay, however long they work; so does one whose time limit is longer than the age."""
+
+    def lease(worker: str, ttl: timedelta, days: float, *, released: bool = False) -> str:
+        key = layout.worker_lease_key("posts", "lang", worker * 32)
+        taken = Lease(folder_store, key, ttl=ttl, owner="annotate posts/lang")
+        assert taken.acquire()
+        if released:
+            taken.release()
+        age(folder_store, days, key)
+        return key
+
+    minute = timedelta(minutes=1)
+    dead, slow = lease("a", minute, 2), lease("c", timedelta(days=3), 2)
+    young, alive = lease("d", minute, 0.5), lease("e", timedelta(hours=1), 0)
+    given_back = lease("b", minute, 2, released=True)
+    assert removed(folder_store) == {"workers": 2}
+    left = {meta.key for meta in folder_store.list(layout.worker_leases_prefix("posts", "lang"))}
+    assert left & {dead, given_back} == set()
+    assert {slow, young, alive} <= left
 
 
 def test_a_dataset_that_fails_does_not_stop_the_others(folder_store: FolderStore) -> None:
