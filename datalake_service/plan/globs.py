@@ -7,6 +7,7 @@ shell, a wildcard at the beginning of a segment does not match a leading dot.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable
 
@@ -68,11 +69,14 @@ def _segment(segment: str) -> str:
         elif character == "?":
             parts.append("[^/]")
         elif end > 0:
-            inside = segment[at:end]
-            negated = inside.startswith("!")
-            characters = inside[negated:].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
-            parts.append(f"[^/{characters}]" if negated else f"[{characters}]")
+            parts.append(f"(?!/){_one_of(segment[at - 1 : end + 1])}")
             at = end + 1
         else:
             parts.append(re.escape(character))
     return "".join(parts)
+
+
+def _one_of(brackets: str) -> str:
+    """The expression of a set of characters; the standard library knows what empty ranges and odd hyphens mean."""
+    whole = fnmatch.translate(brackets)  # (?s: … ) and the end of the text
+    return whole[len("(?s:") : whole.rindex(")")]

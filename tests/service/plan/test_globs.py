@@ -3,7 +3,7 @@ from __future__ import annotations
 import fnmatch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from datalake_service.plan.globs import Glob, listing_prefixes
@@ -39,6 +39,9 @@ def test_a_pattern_matches_whole_keys(pattern: str, matching: list[str], others:
 
 
 @given(st.text("ab*?.[]!-", max_size=8), st.text("ab.[]!-", min_size=1, max_size=6))
+@example("[?-.]", "[")
+@example("[?--]", "-")
+@example("[!b-a]", "b")
 def test_within_a_segment_it_agrees_with_the_standard_library(pattern: str, name: str) -> None:
     """``fnmatch`` is the oracle; ``**`` and leading dots are ours."""
     if "**" in pattern or name.startswith(".") or not pattern:
