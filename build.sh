@@ -220,8 +220,8 @@ case $command in
     quickstart | check | fix | bench | image | lock) "$command" "$@" ;;
     test)
         dev
-        # As many workers as there are processors, eight at most: each starts the servers that it needs. -n 0: none.
-        exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal "$@"
+        # As many workers as there are processors, four at most: each starts the servers that it needs. -n 0: none.
+        exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"
         ;;
     soak)
         dev

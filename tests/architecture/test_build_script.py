@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
-PYTEST = "pytest --numprocesses logical --maxprocesses 8 --dist worksteal"
+PYTEST = "pytest --numprocesses logical --maxprocesses 4 --dist worksteal"
 FAKE = """#!/bin/sh
 # A Python that is real, except that environments cost nothing and need no package index.
 case "$*" in
