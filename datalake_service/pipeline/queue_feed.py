@@ -5,21 +5,18 @@ A message is deleted when the task says that what became of it is kept. See ``do
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from datalake_interfaces import HandlerContext, QueueMessageReader
-from datalake_service.catalog.rejections import Rejection
-from datalake_service.catalog.tasks import TaskCounts
+from datalake_interfaces import QueueMessageReader
 from datalake_service.errors import StoreError, StoreUnavailableError
 from datalake_service.handling.apply import Outcome
-from datalake_service.handling.records import Record, RecordHandler
+from datalake_service.handling.records import Record
 from datalake_service.handling.rows import derived_ids
-from datalake_service.pipeline.engine import HANDLER_LOGGER, QueueInput, TaskJob
+from datalake_service.pipeline.engine import QueueInput, TaskJob
 from datalake_service.pipeline.feed import FeedOutcome, Idle, InputFailedError
 from datalake_service.pipeline.patience import Patience
-from datalake_service.pipeline.sink import Origin, Refusal
+from datalake_service.pipeline.record_feed import RecordFeed
 from datalake_service.readers.queues import BATCH, Message, Queue, open_queue
 from datalake_service.readers.taken import TakenMessages
 from datalake_utils.clock import Clock
@@ -38,37 +35,28 @@ HELD_SECONDS: Final = 5.0
 """In a standard queue, messages wait so long for others before there is a checkpoint for them alone."""
 
 
-class QueueMessages:
+class QueueMessages(RecordFeed):
     """One of the readers of a queue.
 
     A batch is handled to its end before the task may stop: to throw back a message would count as a delivery.
     """
 
-    resumes = True
-    position: object = None
-    version: Mapping[str, Any] | None = None
-
     def __init__(self, reader: QueueMessageReader, job: TaskJob, source: QueueInput, *, clock: Clock) -> None:
         """Take a constructed reader."""
-        self._job = job
+        super().__init__(reader, "parse_message", job)
         self._source = source
         self._clock = clock
         self._ids = derived_ids(job.source)
-        self._handler = RecordHandler(reader, "parse_message", source=job.source, folder=job.handler.folder)
         self._receiving, self._deleting = Patience(clock), Patience(clock)
         self._queue: Queue | None = None
         self._taken: TakenMessages | None = None
         self._done: list[str] = []  # messages whose outcome was yielded, not kept yet
-        self._current: Record | None = None
         self._left = 0  # messages of the batch that are not handled yet
         self._share = 1  # messages to ask for
         self._empty = 0  # receives in a row that got nothing
         self._empty_since = 0.0
         self._nobody_had_any = False
         self._failure: str | None = None
-        self.pressing = False
-        self.took_back = False
-        self.notes: tuple[str, ...] = ()
 
     @property
     def at_rest(self) -> bool:
@@ -77,14 +65,7 @@ class QueueMessages:
 
     def open(self, *, checkpoint: object, version: Mapping[str, Any] | None) -> None:  # noqa: ARG002 - the queue knows
         """Open the reader, and find the queue; see ``Feed.open``."""
-        self._handler.open(
-            HandlerContext(
-                dataset=self._job.dataset,
-                task=self._job.task,
-                parameters=self._job.handler.parameters,
-                logger=logging.getLogger(HANDLER_LOGGER),
-            )
-        )
+        self.open_handler()
         try:
             self._queue = open_queue(self._source.clients, self._source.queue, clock=self._clock)
         except StoreError as error:
@@ -112,28 +93,10 @@ class QueueMessages:
             if self._failure is not None:
                 raise InputFailedError(self._failure)
 
-    def origin(self) -> Origin:
-        """The message whose row was yielded last."""
-        assert self._current is not None  # noqa: S101 - there was a row
-        return Origin(self._current, self._current.seconds)
-
-    def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:
-        """Turn the row that was yielded last into a rejection."""
-        return self.reject(Refusal(self.origin(), row, message))
-
-    def reject(self, refusal: Refusal) -> Rejection:
-        """Turn an earlier row into a rejection."""
-        return self._handler.reject_row(refusal.row, refusal.message, cast("Record", refusal.origin.record))
-
     def take_back(self) -> None:
         """Leave the message that was rejected last on the queue."""
-        self._handler.take_back()
+        super().take_back()
         self._done.pop()
-        self.took_back = True
-
-    def counts(self) -> TaskCounts:
-        """What became of the messages since ``open``: of each delivery."""
-        return self._handler.counts()
 
     def kept(self) -> None:
         """Delete the messages whose outcomes are durable."""
@@ -156,12 +119,6 @@ class QueueMessages:
                 self._failure = str(failure)
         except StoreError as error:
             self._failure = str(error)
-
-    def close(self) -> None:
-        """Close the reader; what it raises now becomes a note."""
-        failure = self._handler.close()
-        if failure is not None:
-            self.notes += (failure,)
 
     def let_go(self) -> None:
         """Give back what was taken and not deleted."""
@@ -210,8 +167,7 @@ class QueueMessages:
         self._left = len(messages)
         for message in messages:
             self._left -= 1
-            self._current = record = self._record(message)
-            outcome = self._handler.outcome(record)
+            outcome = self.handle(self._record(message), position=None)  # the queue keeps the place
             self._done.append(message.id)
             yield outcome
         each = (self._clock.monotonic() - began) / len(messages)

@@ -1,4 +1,4 @@
-"""What the feeds of shards and of tables share: a handler at work, and a place behind the record handled last."""
+"""What the feeds of queues, shards and tables share: a handler at work on records, one after the other."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from datalake_service.pipeline.sink import Origin, Refusal
 
 
 class RecordFeed:
-    """The half of a ``Feed`` that is the same for every source that keeps what was read.
+    """The half of a ``Feed`` that is the same for every source of records.
 
-    Each record is a place to go on from, so the task may rest anywhere, and nothing has to be told to the source.
+    As it is here, each record is a place to go on from, so the task may rest anywhere, and nothing has to be told to
+    the source.
     """
 
     resumes = True
-    at_rest = True
     version: Mapping[str, Any] | None = None
 
     def __init__(self, handler: Handler, method: str, job: TaskJob) -> None:
@@ -35,6 +35,11 @@ class RecordFeed:
         self.pressing = False
         self.took_back = False
         self.notes: tuple[str, ...] = ()
+
+    @property
+    def at_rest(self) -> bool:
+        """Always: each record is a place to go on from."""
+        return True
 
     def open_handler(self) -> None:
         """Open the handler.
