@@ -148,7 +148,7 @@ def bare(folder: Path, arguments: argparse.Namespace) -> object:
 def ours(_folder: Path, arguments: argparse.Namespace) -> object:
     """A view and ``annotate`` below the facade."""
     import duckdb  # noqa: F401 - loading it is not part of the work
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow.parquet  # noqa: F401 - as above
 
     from datalake_service.annotating.limits import Limit
     from datalake_service.annotating.policy import CallPolicy

@@ -53,7 +53,7 @@ def ours(folder: Path, arguments: argparse.Namespace) -> None:
 def datatrove(folder: Path, arguments: argparse.Namespace) -> None:
     """Its JsonlWriter, without compression."""
     from datatrove.data import Document  # type: ignore[import-not-found]  # a peer, where it is installed
-    from datatrove.pipeline.writers import JsonlWriter  # type: ignore[import-not-found]
+    from datatrove.pipeline.writers import JsonlWriter  # type: ignore[import-not-found]  # the same
 
     source = rows(arguments.rows)
     with timed(), JsonlWriter(str(folder), compression=None, max_file_size=-1) as writer:

@@ -60,7 +60,7 @@ def make_lake(made: Path, count: int, chunk: int) -> None:
 
 def in_a_process(function: object, *arguments: object) -> None:
     """Run something that must leave no trace in this process."""
-    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)  # type: ignore[arg-type]
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)  # type: ignore[arg-type]  # a function
     process.start()
     process.join()
     if process.exitcode:

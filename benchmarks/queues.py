@@ -85,7 +85,7 @@ def ours(folder: Path, arguments: argparse.Namespace) -> object:
 
         def watch(progress: object) -> None:
             nonlocal seen
-            seen = progress.counts.records  # type: ignore[attr-defined]
+            seen = progress.counts.records  # type: ignore[attr-defined]  # a TaskProgress, imported with the work
 
         with timed():
             result = run_task(job, stop=done, report=watch, clock=clock)

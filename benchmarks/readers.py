@@ -54,7 +54,7 @@ class _Memory:
         self._pages: Iterator[dict[str, Any]] = iter(pages)
         self.meta = SimpleNamespace(region_name="eu-west-1", endpoint_url="http://127.0.0.1")
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a client has
         return {
             "get_queue_url": lambda **_: {"QueueUrl": "http://127.0.0.1/q"},
             "get_queue_attributes": lambda **_: {"Attributes": {}},
@@ -73,7 +73,7 @@ class _MemoryClients(AwsClients):
         super().__init__()
         self._memory = _Memory(pages)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401, ARG002
+    def client(self, service: str) -> Any:  # noqa: ANN401, ARG002 - as the class it stands in for
         return self._memory
 
 
@@ -119,7 +119,7 @@ def run(folder: Path, name: str, source: Input) -> object:
     store = FolderStore(folder / "lake", durable=False)
     create_task(store, "d", TaskState(id="t", item=name, batch="b", created_at=NOW))
     sink = _Forgets()
-    task_module.make_sink = lambda *_, **__: sink  # type: ignore[attr-defined]
+    task_module.make_sink = lambda *_, **__: sink  # type: ignore[attr-defined]  # no lake, no disk
     job = TaskJob(
         task="t",
         source=name,

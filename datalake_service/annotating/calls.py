@@ -26,7 +26,7 @@ _SPARE_THREADS = 64
 
 def is_async(function: AnnotateFunction) -> bool:
     """Whether a call of ``function`` only makes a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - how, not whether
 
 
 def failure_of(error: BaseException) -> Failure:
