@@ -79,9 +79,10 @@ class AwsClients:
             return self._clients[service]
 
     def _connect(self, service: str) -> Any:  # noqa: ANN401
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, NoRegionError
+
+        from datalake_service.aws.session import make_session
 
         config = Config(
             connect_timeout=self._timeouts[0],
@@ -91,7 +92,7 @@ class AwsClients:
             retries={"total_max_attempts": 1, "mode": "standard"},  # ``service.py`` repeats, and knows when to give up
         )
         try:
-            session = boto3.session.Session()
+            session = make_session()
             try:
                 return session.client(service, config=config, **self._settings)
             except NoRegionError:

@@ -1,6 +1,7 @@
 """The records of one shard of a stream through a handler, as outcomes; see ``feed.py`` for what a feed is.
 
-Where it stands is the sequence number of the record handled last. See ``docs/design/013-sources.md``.
+Where it stands is the sequence number of the record handled last; a page that was read ahead counts for nothing. See
+``docs/design/013-sources.md``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datalake_service.pipeline.patience import Patience
 from datalake_service.pipeline.record_feed import RecordFeed
 from datalake_service.pipeline.shard_records import ChangeKind, Kind, KinesisKind, UnreadableError
 from datalake_service.pipeline.stream_inputs import ShardInput, StreamService
+from datalake_service.readers.page_ahead import PageAhead
 from datalake_service.readers.shards import (
     IteratorExpiredError,
     KinesisStream,
@@ -56,6 +58,7 @@ class ShardRecords(RecordFeed):
         is_kinesis = source.service is StreamService.KINESIS
         made = KinesisStream if is_kinesis else TableStream
         self._stream: Stream = made(source.clients, source.stream, clock=clock)
+        self._pages = PageAhead(self._stream)
         self._kind: Kind = KinesisKind(job.source, source) if is_kinesis else ChangeKind(job.source, source)
         self._sequence: str | None = None
         self._since = source.begin.since
@@ -80,7 +83,7 @@ class ShardRecords(RecordFeed):
             while True:
                 try:
                     iterator = iterator or self._stream.iterator(self._source.shard, self._place())
-                    page = self._stream.read(iterator)
+                    page = self._pages.read(iterator)
                 except StoreUnavailableError as error:
                     yield Idle(self._patience.after(error))
                     continue
@@ -89,10 +92,12 @@ class ShardRecords(RecordFeed):
                     continue
                 self._patience.rewarded()
                 self._quiet = 0 if page.records else self._quiet
-                yield from self._handled(page)
-                if page.iterator is None:
-                    return
                 iterator = page.iterator
+                if iterator is not None and page.records and not page.up_to_date:
+                    self._pages.ask(iterator)
+                yield from self._handled(page)
+                if iterator is None:
+                    return
                 if not page.records:
                     yield Idle(self._pause(page))
         except RecordsTrimmedError as error:
@@ -108,17 +113,18 @@ class ShardRecords(RecordFeed):
         return self._source.begin
 
     def _handled(self, page: Page) -> Iterator[Outcome]:
+        kind = self._kind
         for raw in page.records:
-            seconds = self._kind.seconds(raw)
-            self._sequence, self._until = self._kind.sequence(raw), seconds
+            sequence, seconds = kind.sequence(raw), kind.seconds(raw)
+            self._sequence, self._until = sequence, seconds
             # A shard of a table's stream cannot be entered at a time; whole seconds are all that its records know.
             if self._since is not None and seconds < int(self._since):
                 self.position = self._here()
                 continue
             try:
-                record = self._kind.record(raw)
+                record = kind.record(raw, sequence, seconds)
             except UnreadableError as error:
-                yield self.refuse(self._kind.unread(raw), str(error), position=self._here())
+                yield self.refuse(kind.unread(raw, sequence, seconds), str(error), position=self._here())
             else:
                 yield self.handle(record, position=self._here())
         if page.up_to_date and page.at is not None:
@@ -126,8 +132,20 @@ class ShardRecords(RecordFeed):
             self.position = self._here()
 
     def _here(self) -> dict[str, object]:
-        place = {"sequence": self._sequence, "since": self._since, "until": self._until, "oldest": self._from_oldest}
-        return {name: value for name, value in place.items() if value}
+        place: dict[str, object] = {}  # made for each record
+        if self._sequence:
+            place["sequence"] = self._sequence
+        if self._until:
+            place["until"] = self._until
+        if self._since:
+            place["since"] = self._since
+        if self._from_oldest:
+            place["oldest"] = True
+        return place
+
+    def let_go(self) -> None:
+        """The attempt is over: a page that was read ahead is forgotten, and comes again."""
+        self._pages.close()
 
     def _pause(self, page: Page) -> float:
         if not page.up_to_date:

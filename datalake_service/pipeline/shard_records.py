@@ -33,15 +33,15 @@ class Kind(Protocol):
         """When the record came, since 1970."""
         ...
 
-    def record(self, raw: Mapping[str, Any]) -> Record:
-        """The record for the handler.
+    def record(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
+        """The record for the handler; sequence number and time are asked for before.
 
         Raises:
             UnreadableError: It cannot be given to the handler; ``unread`` is what a rejection needs.
         """
         ...
 
-    def unread(self, raw: Mapping[str, Any]) -> Record:
+    def unread(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
         """The record as it came, without anything for the handler."""
         ...
 
@@ -52,7 +52,7 @@ class KinesisKind:
     def __init__(self, source: str, shard: ShardInput) -> None:
         """Derive ids from ``source``, the stable name of the shard."""
         self._ids = derived_ids(source)
-        self._shard = shard
+        self._stream, self._shard = shard.stream, shard.shard
 
     def sequence(self, raw: Mapping[str, Any]) -> str:
         """The record's sequence number."""
@@ -62,21 +62,17 @@ class KinesisKind:
         """When the stream took it."""
         return float(raw["ApproximateArrivalTimestamp"].timestamp())
 
-    def record(self, raw: Mapping[str, Any]) -> Record:
+    def record(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
         """The record for the handler; see ``Kind.record``."""
-        data = _decompressed(raw["Data"]) if raw["Data"].startswith(GZIP) else raw["Data"]
-        milliseconds = int(raw["ApproximateArrivalTimestamp"].timestamp() * 1000)
-        sequence = self.sequence(raw)
-        arguments = (self._shard.stream, self._shard.shard, raw["PartitionKey"], sequence, milliseconds, data)
-        return self._made(raw, arguments, data)
+        data = raw["Data"]
+        if data.startswith(GZIP):
+            data = _decompressed(data)
+        arguments = (self._stream, self._shard, raw["PartitionKey"], sequence, int(seconds * 1000), data)
+        return Record(f"{self._ids}-{sequence}", sequence, arguments, partial(bytes, data), seconds)
 
-    def unread(self, raw: Mapping[str, Any]) -> Record:
+    def unread(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
         """The record as it came."""
-        return self._made(raw, (), raw["Data"])
-
-    def _made(self, raw: Mapping[str, Any], arguments: tuple[object, ...], data: bytes) -> Record:
-        sequence = self.sequence(raw)
-        return Record(f"{self._ids}-{sequence}", sequence, arguments, partial(bytes, data), self.seconds(raw))
+        return Record(f"{self._ids}-{sequence}", sequence, (), partial(bytes, raw["Data"]), seconds)
 
 
 class ChangeKind:
@@ -85,7 +81,7 @@ class ChangeKind:
     def __init__(self, source: str, shard: ShardInput) -> None:
         """Derive ids from ``source``, the stable name of the shard."""
         self._ids = derived_ids(source)
-        self._shard = shard
+        self._stream, self._shard = shard.stream, shard.shard
 
     def sequence(self, raw: Mapping[str, Any]) -> str:
         """The change's sequence number."""
@@ -95,34 +91,30 @@ class ChangeKind:
         """When the change was made."""
         return float(raw["dynamodb"]["ApproximateCreationDateTime"].timestamp())
 
-    def record(self, raw: Mapping[str, Any]) -> Record:
+    def record(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
         """The change for the handler; an image that the view does not hold is ``None``."""
         change, identity = raw["dynamodb"], raw.get("userIdentity") or {}
         old, new = change.get("OldImage"), change.get("NewImage")
         arguments = (
-            self._shard.stream,
-            self._shard.shard,
+            self._stream,
+            self._shard,
             raw.get("eventID"),
             raw.get("eventName"),
             identity.get("PrincipalId"),
             identity.get("Type"),
-            self.sequence(raw),
+            sequence,
             int(change.get("SizeBytes", 0)),
             change.get("StreamViewType"),
-            int(self.seconds(raw)),
+            int(seconds),
             plain_item(change.get("Keys") or {}),
             None if old is None else plain_item(old),
             None if new is None else plain_item(new),
         )
-        return self._made(raw, arguments)
+        return Record(f"{self._ids}-{sequence}", sequence, arguments, partial(_bytes, raw), seconds)
 
-    def unread(self, raw: Mapping[str, Any]) -> Record:
+    def unread(self, raw: Mapping[str, Any], sequence: str, seconds: float) -> Record:
         """The change as it came."""
-        return self._made(raw, ())
-
-    def _made(self, raw: Mapping[str, Any], arguments: tuple[object, ...]) -> Record:
-        sequence = self.sequence(raw)
-        return Record(f"{self._ids}-{sequence}", sequence, arguments, partial(_bytes, raw), self.seconds(raw))
+        return Record(f"{self._ids}-{sequence}", sequence, (), partial(_bytes, raw), seconds)
 
 
 def _bytes(raw: Mapping[str, Any]) -> bytes:

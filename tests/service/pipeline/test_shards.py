@@ -201,10 +201,14 @@ def test_rejections_say_where_the_record_is(streaming: Streaming) -> None:
 
 
 def test_under_the_policy_fail_the_record_is_met_again(streaming: Streaming) -> None:
-    """The checkpoint stays before it."""
+    """The checkpoint stays before it, although the page behind was there already."""
     streaming.document["onError"] = {"policy": "fail"}
     streaming.stream.put(FIRST, *NAMES[:5], "bad one", *NAMES[5:9])
     assert len(streaming.run().failures) == 1
+    assert streaming.stream.requests.count("GetRecords") >= 2
+    (state,) = [state for shard, state in streaming.states().items() if shard == FIRST]
+    assert isinstance(state.checkpoint, dict)
+    assert state.checkpoint["sequence"] == streaming.stream.shards[FIRST].records[4]["SequenceNumber"]
     streaming.document["onError"] = {"policy": "continue"}
     streaming.run()
     assert streaming.texts() == sorted(NAMES[:9])
