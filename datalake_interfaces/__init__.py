@@ -7,7 +7,15 @@ another), a ``Generator`` to bring rows from anywhere, an ``Annotator`` to add c
 
 from __future__ import annotations
 
-from datalake_interfaces.annotators import Annotation, AnnotationResult, Annotator, DataItem
+from datalake_interfaces.annotators import (
+    Annotation,
+    AnnotationResult,
+    Annotator,
+    BatchAnnotator,
+    BatchAnswers,
+    DataItem,
+    spend_together,
+)
 from datalake_interfaces.attempts import GiveUpError, TryLaterError, Usage
 from datalake_interfaces.composites import FileReaderState, ParseCompositeDocumentResult
 from datalake_interfaces.context import HandlerContext
@@ -33,6 +41,8 @@ __all__ = [
     "AnnotationResult",
     "Annotator",
     "AsyncRows",
+    "BatchAnnotator",
+    "BatchAnswers",
     "DataItem",
     "Document",
     "DynamoDBStreamsRecordReader",
@@ -60,4 +70,5 @@ __all__ = [
     "TryLaterError",
     "Usage",
     "VectorModel",
+    "spend_together",
 ]

@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from datalake_interfaces.annotators import Annotator, DataItem
+from datalake_interfaces.annotators import Annotator, BatchAnnotator, DataItem
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
@@ -38,6 +38,7 @@ from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOp
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
+from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
 from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turns, Worker
 from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_rows import FinishedRows
@@ -115,15 +116,8 @@ async def annotate(
             if await source.has_rows():
                 call = await stack.enter_async_context(session.opened(function, context))
                 failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
-                run = AnnotationRun(
-                    call,
-                    source,
-                    workers=session.options.max_concurrency,
-                    timeout=session.options.timeout_seconds,
-                    watch=Watch(keeper=keeper, failed=failures.note, tick=tell),
-                    clock=session.clock,
-                    attempts=session.attempts(function),
-                )
+                watch = Watch(keeper=keeper, failed=failures.note, tick=tell)
+                run = session.run(function, call, source, watch)
                 output = await stack.enter_async_context(session.output(keeper, run.replace))
                 await run.work(output)
                 failures.judge()
@@ -185,9 +179,27 @@ class _Session:
                 workers=self.options.max_concurrency,
                 timeout=self.options.timeout_seconds,
                 clock=self.clock,
-                estimate_tokens=getattr(function, "estimate_tokens", None),
+                estimate_tokens=estimate_of(function),
             )
         return self._attempts
+
+    def run(
+        self, function: AnnotateFunction | Annotator, call: AnnotateFunction, source: BlockSource, watch: Watch
+    ) -> AnnotationRun:
+        """The workers: of single rows, or of batches."""
+        options = self.options
+        make = AnnotationRun
+        if isinstance(function, BatchAnnotator):
+            make = partial(BatchRun, annotator=function, policy=options.calls)  # type: ignore[assignment]
+        return make(
+            call,
+            source,
+            workers=options.max_concurrency,
+            timeout=options.timeout_seconds,
+            watch=watch,
+            clock=self.clock,
+            attempts=self.attempts(function),
+        )
 
     def lease(self) -> HeldLease:
         """The lease on the annotator, not taken yet."""
@@ -246,7 +258,7 @@ class _Session:
             why = failure_of(error).in_words()
             raise HandlerLoadError(f"open() of the annotator {type(function).__name__} failed: {why}") from error
         try:
-            yield function.annotate
+            yield function_of(function)
         finally:
             try:
                 await self._call(function.close)

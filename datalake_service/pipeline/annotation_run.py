@@ -119,8 +119,12 @@ class AnnotationRun:
             finally:
                 ticker.cancel()
 
+    def _caller(self) -> Caller:
+        """What makes the calls of one more worker."""
+        return self._function if self._threads is None else self._threads.caller()  # type: ignore[return-value]  # async
+
     def _start(self, slot: Slot) -> None:
-        caller: Caller = self._function if self._threads is None else self._threads.caller()  # type: ignore[assignment]  # async
+        caller = self._caller()
         if self._attempts is not None:
             caller = self._attempts.around(caller, slot)
         self._working += 1
