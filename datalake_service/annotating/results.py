@@ -10,8 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from datalake_interfaces.annotators import Annotation, DataItem
+from datalake_interfaces.attempts import NOTHING
 from datalake_interfaces.documents import ErrorDoc, SkipDoc
-from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
+from datalake_service.catalog.annotations import (
+    ATTEMPTS,
+    COST,
+    DONE,
+    FAILED,
+    INPUT_TOKENS,
+    KIND,
+    OUTPUT_TOKENS,
+    SECONDS,
+    SKIPPED,
+)
 
 TIMEOUT, ANSWER, ERROR_DOC = "timeout", "answer", "ErrorDoc"
 """Kinds of failures that are no exception."""
@@ -19,6 +30,8 @@ _SPEAKS_FOR_ITSELF = frozenset({TIMEOUT, ANSWER, ERROR_DOC})
 
 _MAX_MESSAGE = 2_000
 """Characters of an error that are kept; an error may quote a whole document."""
+_MAX_KIND = 200
+_USAGE = (ATTEMPTS, SECONDS, COST, INPUT_TOKENS, OUTPUT_TOKENS)
 _MAX_KNOWN = 1_000
 """Sets of names that are remembered; an annotator may answer with other names for every row."""
 
@@ -37,6 +50,25 @@ class Failure:
         if self.kind in _SPEAKS_FOR_ITSELF:
             return self.message
         return f"{self.kind}: {self.message}" if self.message else self.kind
+
+
+def note_usage(row: dict[str, Any], item: DataItem, seconds: float) -> None:
+    """Add to a row what it took: its time, and what is known besides one call of unknown cost."""
+    row[SECONDS] = round(seconds, 6)
+    if item.attempt > 1:
+        row[ATTEMPTS] = item.attempt
+    usage = item.usage
+    if usage is NOTHING:
+        return
+    if usage.cost:
+        row[COST] = float(usage.cost)
+    if usage.tokens:
+        row[INPUT_TOKENS], row[OUTPUT_TOKENS] = int(usage.input_tokens), int(usage.output_tokens)
+
+
+def keep_usage(row: dict[str, Any], of: Mapping[str, Any]) -> dict[str, Any]:
+    """``row`` with what the row that it replaces took."""
+    return row | {name: of[name] for name in _USAGE if name in of}
 
 
 class ResultRows:
@@ -71,7 +103,8 @@ class ResultRows:
 
     def failed_row(self, row_id: str, batch: str, failure: Failure) -> dict[str, Any]:
         """The row that says that a row failed; the next run asks again."""
-        return self._system(row_id, batch, FAILED) | {"_error": failure.in_words()[:_MAX_MESSAGE]}
+        said = {"_error": failure.in_words()[:_MAX_MESSAGE], KIND: failure.kind[:_MAX_KIND]}
+        return self._system(row_id, batch, FAILED) | said
 
     def _system(self, row_id: str, batch: str, status: str) -> dict[str, Any]:
         return {"id": row_id, "_batch": batch, "_status": status, "_annotated_at": self.annotated_at}

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from datalake_service.catalog.columns import NESTED, NULL, TEXT, ColumnType, column_type
+from datalake_service.catalog.columns import FLOAT, INT53, NESTED, NULL, TEXT, ColumnType, column_type
 from datalake_service.catalog.manifests import FORMAT_VERSION, check_format, format_time, parse_time
 from datalake_service.errors import StoreError
 from datalake_service.tables.chunk_ranges import Ranges
@@ -98,6 +98,15 @@ ANNOTATION_SYSTEM_COLUMNS = (
     Column("_error", NULL + TEXT),
     Column("_metadata", NESTED + NULL),
     Column("_annotated_at", TEXT),
+    Column("_kind", NULL + TEXT),
+    Column("_version", NULL + TEXT),
+    Column("_code", NULL + TEXT),
+    Column("_generation", INT53 + NULL),
+    Column("_attempts", INT53 + NULL),
+    Column("_seconds", FLOAT + NULL),
+    Column("_cost", FLOAT + NULL),
+    Column("_input_tokens", INT53 + NULL),
+    Column("_output_tokens", INT53 + NULL),
 )
 ID_COLUMN = Column("id", TEXT)
 

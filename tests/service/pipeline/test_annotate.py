@@ -55,7 +55,7 @@ def test_a_row_says_when_it_was_annotated(folder_store: FolderStore) -> None:
     (row,) = chunk_rows(folder_store)
     moment = datetime.fromisoformat(row["_annotated_at"])
     assert before - timedelta(seconds=1) <= moment <= datetime.now(UTC)
-    assert set(row) == {"id", "_batch", "_status", "_annotated_at", "length"}
+    assert set(row) == {"id", "_batch", "_status", "_annotated_at", "_seconds", "length"}
 
 
 def test_running_again_asks_nothing_and_writes_nothing(folder_store: FolderStore, tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_nonsense_fails_its_row_and_no_other(folder_store: FolderStore, case: st
     (row,) = failed_rows(folder_store)
     assert row["id"] == "r0013"
     assert row["_error"].startswith(message)
-    assert set(row) == {"id", "_batch", "_status", "_annotated_at", "_error"}
+    assert set(row) == {"id", "_batch", "_status", "_annotated_at", "_error", "_kind", "_seconds"}
+    assert row["_error"].startswith((row["_kind"], message))
     again = Asked()
     run(folder_store, one_batch(40), again)
     assert again.ids == ["r0013"]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datalake_service.catalog.annotations import ANNOTATION_COLUMNS
 from datalake_service.catalog.manifests import RunManifest, save_manifest
 from datalake_service.chunks.reader import MAX_KEPT_BYTES
 from datalake_service.errors import DatalakeError, MergeError, NameNotAllowedError, StoreError
@@ -79,7 +80,7 @@ def test_columns_stand_behind_the_system_columns(folder_store: FolderStore) -> N
     chunk(folder_store, "aaaaaa", row("1", "b1", z=1, a=2), row("2", "b2", other=1), row("3", "b1", m=None))
     merge_annotator(folder_store, "d", "a")
     names = [column["name"] for column in read_record(folder_store, f"{PREFIX}b1/merged.parquet")["columns"]]
-    assert names == ["id", "_batch", "_status", "_error", "_metadata", "_annotated_at", "z", "a", "m"]
+    assert names == ["id", *ANNOTATION_COLUMNS, "z", "a", "m"]
 
 
 STATUS = st.sampled_from(["done", "skipped", "failed"])

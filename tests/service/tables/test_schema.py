@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datalake_service.catalog.annotations import ANNOTATION_COLUMNS
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.errors import StoreError
 from datalake_service.tables.schema import (
@@ -67,7 +68,7 @@ def test_the_id_is_one_column() -> None:
         "id", "a", "_batch", "_created_at",
     ]  # fmt: skip
     assert [column.name for column in annotation_schema({"id": "s", "label": "s"}).columns] == [
-        "id", "_batch", "_status", "_error", "_metadata", "_annotated_at", "label",
+        "id", *ANNOTATION_COLUMNS, "label",
     ]  # fmt: skip
 
 
