@@ -16,7 +16,7 @@ from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, Caller, Threads, failure_of, is_async
 from datalake_service.annotating.deadlines import Deadlines, Slot
-from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows
+from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows, keep_usage, note_usage
 from datalake_service.annotating.source import BlockSource
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import format_time
@@ -78,7 +78,7 @@ class AnnotationRun:
 
     def replace(self, row: Row, failure: Failure) -> Row:
         """The row to store for one that cannot be stored (for the output)."""
-        return self._failed(row["id"], row["_batch"], failure)
+        return keep_usage(self._failed(row["id"], row["_batch"], failure), row)
 
     async def work(self, output: AnnotationOutput) -> None:
         """Ask until every row has an answer.
@@ -149,7 +149,7 @@ class AnnotationRun:
 
     async def _worker(self, slot: Slot, call: Caller) -> None:
         """The hot path: what stands in the inner loop is paid for every row."""
-        monotonic = _uncounted if self._timeout is None else self._clock.monotonic
+        monotonic, timeout = self._clock.monotonic, self._timeout or 0.0
         row_of, output = self._rows.row, self._output
         while (items := await self._more()) is not None:
             for item in items:
@@ -165,9 +165,11 @@ class AnnotationRun:
                     if self._is_the_end(error):
                         return
                     answer = failure_of(error)
+                seconds = monotonic() - slot.since + slot.late * timeout  # begun anew each time it was cancelled
                 slot.since = 0.0
                 if slot.late or type(answer) is not dict:
                     answer = self._settle(slot, item, answer)
+                note_usage(answer, item, seconds)
                 output.add(answer)
                 if output.room is not None:
                     await output.wait_for_room()
@@ -278,8 +280,3 @@ class AnnotationRun:
                 break
         if cancelled is not None:
             raise cancelled
-
-
-def _uncounted() -> float:
-    """What stands for the start of a call when there is no deadline: anything but zero."""
-    return 1.0
