@@ -36,7 +36,7 @@ def run_dataset_file(session: Session, config_file: str, *, choice: TaskChoice |
 
     config = load_dataset_file(Path(config_file))
     check_available(config, name=config_file)
-    settings = session.settings(file_uri=_file_uri(config))
+    settings = session.settings(file_uri=lake_of(config))
     with RunLine(shown=session.output.errors_to_terminal) as line:
         report = create_dataset(config, settings=settings, engine=_engine(config), choice=choice, observer=line.show)
     session.output.show(report.to_dict(), report.lines)
@@ -53,7 +53,7 @@ def _ended_as_meant(config: DatasetConfig, report: RunReport) -> bool:
     return report.stop_requested and not report.failures and is_continuous(config)
 
 
-def _file_uri(config: DatasetConfig) -> str | None:
+def lake_of(config: DatasetConfig) -> str | None:
     """The lake, if the dataset file names it."""
     from datalake_service.config.write import DatalakeWriteConnector
 

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import click
 
 from datalake_service import events
+from datalake_service.cli.annotate import annotate_command
 from datalake_service.cli.clean_up import clean_up_command
 from datalake_service.cli.datasets import datasets_group
 from datalake_service.cli.dev_aws import dev_aws_command
@@ -47,6 +48,7 @@ def datalake() -> None:
 
 for _command in (
     datasets_group,
+    annotate_command,
     tasks_group,
     errors_group,
     locks_group,

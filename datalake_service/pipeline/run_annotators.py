@@ -7,8 +7,9 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.catalog import layout
@@ -22,6 +23,7 @@ from datalake_service.errors import (
     DatalakeError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    UsageError,
 )
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
@@ -52,25 +54,60 @@ def check_annotators(config: DatasetConfig) -> None:
         HandlerLoadError: One of them.
         ConfigError: A key that is not there.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # user code may print while it is imported
-        for annotator in config.annotators:
-            if annotator.llm is not None:
-                make_llm_annotator(annotator.llm)
-            name = annotator.annotator_implementation_class_name
-            if name is not None:
-                load_class(name, folder=config.folder, interface=Annotator)  # type: ignore[type-abstract]
-        for vectors in (config.vectors, *(annotator.vectors for annotator in config.annotators)):
-            if vectors is not None:
-                check_vectors(vector_step(vectors, folder=config.folder, region=config.region))
+    if config.vectors is not None:
+        with contextlib.redirect_stdout(sys.stderr):  # user code may print while it is imported
+            check_vectors(vector_step(config.vectors, folder=config.folder, region=config.region))
+    for annotator in config.annotators:
+        check_annotator(config, annotator)
+
+
+def check_annotator(config: DatasetConfig, annotator: AnnotatorConfig) -> None:
+    """Look for what one annotator is made of.
+
+    Raises:
+        HandlerLoadError: Its class cannot be loaded.
+        ConfigError: A key that is not there.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        if annotator.llm is not None:
+            make_llm_annotator(annotator.llm)
+        name = annotator.annotator_implementation_class_name
+        if name is not None:
+            load_class(name, folder=config.folder, interface=Annotator)  # type: ignore[type-abstract]
+        if annotator.vectors is not None:
+            check_vectors(vector_step(annotator.vectors, folder=config.folder, region=config.region))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Which rows a run of an annotator is about, of those that the dataset file selects."""
+
+    batches: Sequence[str] | None = None
+    """``None``: all."""
+    fraction: float = 1.0
+    """Not more than this share."""
+
+
+ALL_ROWS = Rows()
 
 
 def run_annotator(
-    store: ObjectStore, config: DatasetConfig, annotator: AnnotatorConfig, *, told: Told, clock: Clock
+    store: ObjectStore,
+    config: DatasetConfig,
+    annotator: AnnotatorConfig,
+    *,
+    told: Told,
+    clock: Clock,
+    rows: Rows = ALL_ROWS,
+    strict: bool = False,
 ) -> AnnotatorOutcome:
     """Let one annotator annotate what it has not annotated yet, and merge that.
 
     What it did before an error is stored, merged and reported. The lock of a run that died on this machine is taken
     away; while somebody else holds it this waits, as long as it takes for the lock of a dead run to run out.
+
+    Raises:
+        UsageError: ``strict``, and nothing can be asked, because of what the user wrote.
     """
     name = annotator.annotator_name
     last = AnnotationReport()
@@ -84,8 +121,10 @@ def run_annotator(
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the report
             release_if_dead(store, config.dataset_name, name)
-            last = _with_patience(lambda: _annotate(store, config, annotator, tell, clock), clock, told, name)
+            last = _with_patience(lambda: _annotate(store, config, annotator, rows, tell, clock), clock, told, name)
     except DatalakeError as error:
+        if strict and isinstance(error, UsageError) and last.run is None:
+            raise
         errors.append(str(error))
     try:
         merged = merge_annotator(
@@ -145,18 +184,12 @@ def _annotate(
     store: ObjectStore,
     config: DatasetConfig,
     annotator: AnnotatorConfig,
+    rows: Rows,
     tell: Callable[[AnnotationReport], None],
     clock: Clock,
 ) -> AnnotationReport:
     instance = _instance(config, annotator, clock)
-    request = ViewRequest(
-        dataset=config.dataset_name,
-        base_columns=columns_to_read(annotator),
-        annotator_columns=annotator.annotator_columns,
-        filter=annotator.filter,
-        fraction=annotator.fraction,
-    )
-    with closing(DatasetView(store, request)) as view:
+    with closing(DatasetView(store, view_request(config, annotator, rows))) as view:
         check_columns(annotator, view)
         work = annotate(
             store,
@@ -169,6 +202,18 @@ def _annotate(
             clock=clock,
         )
         return asyncio.run(work)
+
+
+def view_request(config: DatasetConfig, annotator: AnnotatorConfig, rows: Rows = ALL_ROWS) -> ViewRequest:
+    """The rows and columns that an annotator sees."""
+    return ViewRequest(
+        dataset=config.dataset_name,
+        base_columns=columns_to_read(annotator),
+        annotator_columns=annotator.annotator_columns,
+        filter=annotator.filter,
+        fraction=min(annotator.fraction, rows.fraction),
+        batches=rows.batches,
+    )
 
 
 def _instance(config: DatasetConfig, annotator: AnnotatorConfig, clock: Clock) -> Annotator:

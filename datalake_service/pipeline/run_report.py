@@ -112,6 +112,56 @@ class AnnotatorOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedDataset:
+    """Everything that ``datalake annotate`` has to say."""
+
+    dataset: str
+    uri: str
+    """The lake."""
+    started_at: datetime
+    seconds: float
+    annotators: tuple[AnnotatorOutcome, ...]
+    """In the order in which they ran."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every annotator came to its end, failed rows or not."""
+        return all(outcome.error is None for outcome in self.annotators)
+
+    def commands(self) -> list[str]:
+        """Commands that look at the results."""
+        where = f"--datasetName {self.dataset}{_uri_option(self.uri)}"
+        failed = any(outcome.report.failed for outcome in self.annotators)
+        return [
+            f"datalake datasets view {where}",
+            *([f"datalake errors list {where}"] if failed else []),
+            f"datalake export {where} --output {self.dataset}.jsonl",
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "datasetName": self.dataset,
+            "uri": self.uri,
+            "status": str(RunStatus.COMPLETED if self.succeeded else RunStatus.FAILED),
+            "startedAt": format_time(self.started_at),
+            "seconds": round(self.seconds, 3),
+            "annotators": [outcome.to_dict() for outcome in self.annotators],
+            "commands": self.commands(),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for people, without line ends."""
+        status = RunStatus.COMPLETED if self.succeeded else RunStatus.FAILED
+        yield f"{self.dataset}: annotation {status.lower()} in {format_duration(self.seconds)}"
+        for outcome in self.annotators:
+            yield from annotator_lines(outcome)
+        yield ""
+        yield "look at it:"
+        yield from (f"  {command}" for command in self.commands())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """Everything that ``datasets create`` has to say."""
 
@@ -237,7 +287,7 @@ class RunReport:
             for warning in merged.result.warnings if merged.result else ():
                 yield f"  {'note':<12} {warning}"
         for outcome in self.annotators:
-            yield f"  {outcome.name:<12} {_annotation(outcome)}"
+            yield from annotator_lines(outcome)
 
     def _merge_of(self, batch: str) -> str:
         result = next((merged.result for merged in self.merged if merged.batch == batch), None)
@@ -263,12 +313,15 @@ def in_groups(notes: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _annotation(outcome: AnnotatorOutcome) -> str:
+def annotator_lines(outcome: AnnotatorOutcome) -> Iterator[str]:
+    """What became of one annotator, for people."""
     report = outcome.report
     told = f"{report.annotated:,} annotated, {report.skipped:,} skipped, {report.failed:,} failed"
     if report.already_done:
         told += f", {report.already_done:,} done before"
-    return told if outcome.error is None else f"{told}; {outcome.error}"
+    if report.spent is not None and (spent := report.spent.in_words()):
+        told += f"; {spent}"
+    yield f"  {outcome.name:<12} {told if outcome.error is None else f'{told}; {outcome.error}'}"
 
 
 def _some(word: str, lines: tuple[str, ...] | list[str]) -> Iterator[str]:
