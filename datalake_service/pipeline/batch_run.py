@@ -17,7 +17,7 @@ from datalake_service.annotating.calls import AnnotateFunction, Caller, failure_
 from datalake_service.annotating.deadlines import Slot
 from datalake_service.annotating.failures import Worth, judge
 from datalake_service.annotating.policy import CallPolicy
-from datalake_service.annotating.results import TIMEOUT, Failure
+from datalake_service.annotating.results import TIMEOUT, Failure, note_usage
 from datalake_service.annotating.source import BlockSource
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Row
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
@@ -112,7 +112,6 @@ class BatchRun(AnnotationRun):
         for item, one in zip(batch.rows, answer, strict=True):
             row = self._row(item, one, began)
             if row is not None:
-                self._began.pop(id(item), None)
                 settled.append(row)
         return settled
 
@@ -121,9 +120,14 @@ class BatchRun(AnnotationRun):
         if isinstance(answer, Exception):
             if self._comes_back(item, answer, began):
                 return None
-            return self._failed(item.id, item.batch, _after(item, failure_of(answer)))
+            return self._noted(item, self._failed(item.id, item.batch, _after(item, failure_of(answer))), began)
         row = self._rows.row(item, answer)
-        return row if isinstance(row, dict) else self._failed(item.id, item.batch, row)
+        return self._noted(item, row if isinstance(row, dict) else self._failed(item.id, item.batch, row), began)
+
+    def _noted(self, item: DataItem, row: Row, began: float) -> Row:
+        """The row, with what it took: from its first call on, its share of what calls have cost."""
+        note_usage(row, item, self._clock.monotonic() - self._began.pop(id(item), began))
+        return row
 
     def _all_failed(self, batch: RowBatch, failure: Failure, began: float) -> list[Row]:
         """What becomes of rows whose call failed."""
@@ -139,9 +143,7 @@ class BatchRun(AnnotationRun):
                 self._gathering.split(rows)
                 return []
             rows = self._left_after_last_attempt(batch, error, began)
-        for row in rows:
-            self._began.pop(id(row), None)
-        return [self._failed(row.id, row.batch, failure) for row in rows]
+        return [self._noted(row, self._failed(row.id, row.batch, failure), began) for row in rows]
 
     def _may_split(self, batch: RowBatch, error: Exception) -> bool:
         if len(batch.rows) == 1 or not self._split_failed or self._stopping:
