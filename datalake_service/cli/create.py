@@ -12,7 +12,6 @@ from datalake_service.cli.session import Session, common_options
 
 if TYPE_CHECKING:
     from datalake_service.config.dataset import DatasetConfig
-    from datalake_service.pipeline.engine import Engine
     from datalake_service.pipeline.run_choice import TaskChoice
     from datalake_service.pipeline.run_report import RunReport
 
@@ -32,13 +31,14 @@ def run_dataset_file(session: Session, config_file: str, *, choice: TaskChoice |
     from datalake_service.catalog.datasets import RunStatus
     from datalake_service.config.available import check_available
     from datalake_service.config.load import load_dataset_file
+    from datalake_service.engines.choose import engine_of
     from datalake_service.pipeline.run import create_dataset
 
     config = load_dataset_file(Path(config_file))
     check_available(config, name=config_file)
     settings = session.settings(file_uri=lake_of(config))
     with RunLine(shown=session.output.errors_to_terminal) as line:
-        report = create_dataset(config, settings=settings, engine=_engine(config), choice=choice, observer=line.show)
+        report = create_dataset(config, settings=settings, engine=engine_of(config), choice=choice, observer=line.show)
     session.output.show(report.to_dict(), report.lines)
     if report.status is RunStatus.STOPPED and not report.stop_requested:
         raise KeyboardInterrupt
@@ -59,11 +59,3 @@ def lake_of(config: DatasetConfig) -> str | None:
 
     connector = config.write_connector
     return connector.uri if isinstance(connector, DatalakeWriteConnector) else None
-
-
-def _engine(config: DatasetConfig) -> Engine:
-    from datalake_service.config.compute import LocalEngine as LocalSettings
-    from datalake_service.engines.local import LocalEngine
-
-    settings = config.compute_engine
-    return LocalEngine(concurrency=settings.concurrency if isinstance(settings, LocalSettings) else None)

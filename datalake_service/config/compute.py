@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from datalake_service.config.choice import Choice
-from datalake_service.config.section import PositiveInt, ResourceLocation, S3Uri, Section, Text, spelled
+from datalake_service.config.faults import wrong
+from datalake_service.config.section import (
+    AsTuple,
+    LakeName,
+    PositiveInt,
+    ResourceLocation,
+    S3Uri,
+    Section,
+    Text,
+    spelled,
+)
 from datalake_service.config.variants import Only, VariantBy
 
 LAMBDA_SECONDS = 900
@@ -21,6 +31,7 @@ class Engine(Choice):
     """The kind of engine."""
 
     LOCAL = "LOCAL"
+    RAY = "RAY", "Ray"
     LAMBDA = "LAMBDA", "Lambda"
     LAMBDA_AND_SAGEMAKER = "LAMBDA_AND_SAGEMAKER", "Lambda and Sagemaker"
     SPARK = "SPARK", "Spark"
@@ -49,6 +60,9 @@ class EndpointType(Choice):
     SERVERLESS = "Serverless"
     PROVISIONED = "Provisioned"
 
+
+DEFAULT_CONNECT_SECONDS = 10.0
+"""How long a cluster may take to answer."""
 
 _LambdaSeconds = Annotated[int, Field(ge=1, le=LAMBDA_SECONDS)]
 _LambdaMegabytes = Annotated[int, Field(ge=_LEAST_LAMBDA_MEGABYTES, le=LAMBDA_MEGABYTES)]
@@ -155,22 +169,90 @@ class LambdaAndSagemakerEngine(Section):
     """The endpoint."""
 
 
+_Number = Annotated[float, Field(ge=0)]
+
+
+class ActorResources(Section):
+    """What the actors of one annotator need, and how many there are (RAY)."""
+
+    actors: PositiveInt = 1
+    """How many there are; rows are shared out among them."""
+    num_cpus: _Number = 1.0
+    """Processors of each."""
+    num_gpus: _Number = 0.0
+    """GPUs of each; a part of one, such as 0.5, shares it."""
+    memory_in_megabytes: PositiveInt | None = None
+    """Memory of each, as the cluster counts it."""
+
+
+class RayEngine(Section):
+    """Actors of a Ray cluster."""
+
+    compute_engine_type: Annotated[Engine, Only((Engine.RAY,))]
+    """The kind of engine."""
+    address: Text | None = None
+    """The cluster: `host:port` of its head, `ray://host:10001`, or `auto` for the one that this machine belongs to.
+    Default: a Ray of its own on this machine, for as long as the run lasts."""
+    concurrency: PositiveInt | None = None
+    """How many tasks run at once; default: as many as the cluster has room for when the run begins."""
+    num_cpus: _Number = 1.0
+    """Processors of each task."""
+    num_gpus: _Number = 0.0
+    """GPUs of each task."""
+    memory_in_megabytes: PositiveInt | None = None
+    """Memory of each task, as the cluster counts it."""
+    annotator_resources: dict[LakeName, ActorResources] = Field(default_factory=dict)
+    """What annotators need, by name; default: one actor with one processor each."""
+    connect_timeout_in_seconds: Annotated[float, Field(gt=0)] = DEFAULT_CONNECT_SECONDS
+    """How long the cluster may take to answer."""
+    log_level: LogLevel = LogLevel.WARN
+    """What handlers log at this level and above is kept."""
+
+
 class SparkEngine(Section):
-    """Spark."""
+    """Jobs of a Spark cluster."""
 
     compute_engine_type: Annotated[Engine, Only((Engine.SPARK,))]
     """The kind of engine."""
     run_spark_interfaces: SparkRun = SparkRun.MAPPER_AND_REDUCER
-    """Which interfaces run."""
+    """Which interfaces run (readerType SPARKREADER)."""
+    master: Text | None = None
+    """The cluster, as Spark names it: `spark://host:7077`, `yarn`, `k8s://...`, `local[4]`. Default: what
+    `spark-submit` says, else `local[*]`, which is this machine."""
+    remote: Text | None = None
+    """A cluster behind Spark Connect, `sc://host:15002`, in the place of `master`."""
+    jars: Annotated[tuple[Text, ...], AsTuple] = ()
+    """Jars for the cluster, such as the connector for `s3a://`: paths, also with `*`, relative to where the command
+    runs."""
+    spark_conf: dict[str, str] = Field(default_factory=dict)
+    """Settings of Spark, such as `spark.executor.memory`. No secrets: the dataset file is stored in the lake."""
+    driver_memory_in_megabytes: PositiveInt | None = None
+    """Memory of Spark's own process on this machine; default: half of what there is, 8 GiB at most."""
+    concurrency: PositiveInt | None = None
+    """How many tasks run at once; default: one for each core that Spark has."""
+    spark_credentials_secret_arn: Text | None = None
+    """The secret with the credentials that Spark reads and writes with (readerType SPARKREADER)."""
+    connect_timeout_in_seconds: Annotated[float, Field(gt=0)] = DEFAULT_CONNECT_SECONDS
+    """How long the cluster may take to answer."""
+    log_level: LogLevel = LogLevel.WARN
+    """What handlers log at this level and above is kept."""
+
+    @field_validator("remote")
+    @classmethod
+    def _one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("master") is not None:
+            raise wrong("master says where the cluster is, too; keep one of them")
+        return value
 
 
 ComputeEngine = Annotated[
-    LocalEngine | LambdaEngine | LambdaAndSagemakerEngine | SparkEngine,
+    LocalEngine | RayEngine | LambdaEngine | LambdaAndSagemakerEngine | SparkEngine,
     VariantBy(
         "computeEngineType",
         Engine,
         {
             Engine.LOCAL: LocalEngine,
+            Engine.RAY: RayEngine,
             Engine.LAMBDA: LambdaEngine,
             Engine.LAMBDA_AND_SAGEMAKER: LambdaAndSagemakerEngine,
             Engine.SPARK: SparkEngine,

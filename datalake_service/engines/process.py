@@ -13,16 +13,14 @@ from threading import Lock
 
 import datalake_service
 from datalake_service.engines.messages import FromParent, FromWorker, Hello
+from datalake_service.engines.scheduler import WorkerDiedError
+from datalake_service.pipeline.task import worker_name
 
 _POLL_SECONDS = 0.5
 """How long a dead worker goes unnoticed if something that it started keeps its pipe open."""
 _PACKAGE_ROOT = Path(datalake_service.__file__).resolve().parents[1]
 _PROGRAM = "import sys; sys.path.append({root!r}); from datalake_service.engines.worker import main; main()"
 _REAPING_SECONDS = 10.0
-
-
-class WorkerDiedError(Exception):
-    """The worker process ended although nobody had asked it to. Never leaves this package."""
 
 
 class WorkerProcess:
@@ -55,9 +53,9 @@ class WorkerProcess:
         self.send(Hello(tuple(sys.path)))
 
     @property
-    def pid(self) -> int:
-        """The process."""
-        return self._process.pid
+    def name(self) -> str:
+        """How it calls itself in the tasks that it has."""
+        return worker_name(self._process.pid)
 
     def send(self, message: FromParent) -> None:
         """Send a message. That the worker is dead shows in ``receive``."""

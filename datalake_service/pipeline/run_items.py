@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datalake_service.aws.clients import AwsClients
-from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.manifest import GlobManifest, LinkManifest, SqsManifest, SqsStop, TextManifest
 from datalake_service.config.read import (
@@ -120,7 +119,7 @@ def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
     assert isinstance(manifest, SqsManifest)  # noqa: S101 - each source has its manifest
     drains = manifest.sqs_reader_task_stop_condition is SqsStop.DRAIN_QUEUES
     receives = manifest.sqs_reader_task_stop_after_consecutive_empty_receives if drains else None
-    readers = (engine.concurrency if isinstance(engine, LocalEngine) else None) or 1
+    readers = getattr(engine, "concurrency", None) or 1
     source = f"sqs://{connector.queue_name}"
     queue = QueueInput(clients=AwsClients(region=config.region), queue=connector.queue_name, empty_receives=receives)
     batch = f"{source}\n{destination_of(config)}"

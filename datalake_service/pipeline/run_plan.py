@@ -13,7 +13,6 @@ from typing import Any
 
 from datalake_service.catalog.stops import StopRequests
 from datalake_service.catalog.tasks import StoredTask, TaskState, TaskStatus, create_tasks, load_tasks, reset, save_task
-from datalake_service.config.compute import LocalEngine
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, UsageError
@@ -225,7 +224,6 @@ def _job(
     batch: str,
     stops: StopRequests,
 ) -> TaskJob:
-    engine = config.compute_engine
     return TaskJob(
         task=item.task,
         source=item.source,
@@ -240,5 +238,5 @@ def _job(
         # A share is judged over the run: a small file of bad records is a small share of it.
         on_error=policy_of(config, share=False),
         stops=stops,
-        log_level=str(engine.log_level) if isinstance(engine, LocalEngine) else "WARN",
+        log_level=str(getattr(config.compute_engine, "log_level", "WARN")),
     )

@@ -1,0 +1,26 @@
+"""From ``computeEngine`` to the engine. Each is imported where it is asked for: most need libraries of their own."""
+
+from __future__ import annotations
+
+from datalake_service.config import compute
+from datalake_service.config.dataset import DatasetConfig
+from datalake_service.errors import ConfigError
+from datalake_service.pipeline.engine import Engine
+
+
+def engine_of(config: DatasetConfig) -> Engine:
+    """Return the engine that a dataset file names. Nothing is started yet.
+
+    Raises:
+        ConfigError: There is none of this kind; ``check_available`` tells it before.
+    """
+    settings = config.compute_engine
+    if isinstance(settings, compute.RayEngine):
+        from datalake_service.engines.ray import RayEngine
+
+        return RayEngine(settings)
+    if isinstance(settings, compute.LocalEngine):
+        from datalake_service.engines.local import LocalEngine
+
+        return LocalEngine(concurrency=settings.concurrency)
+    raise ConfigError(f"computeEngine: there is no engine {settings.compute_engine_type} yet")
