@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 DONE: Final = "done"
@@ -32,3 +33,42 @@ ANNOTATION_COLUMNS: Final = (
 )
 """System columns of an annotation row, beside ``id``; no other name of an annotator's column begins like them.
 What they say: ``docs/design/018-annotation-versions.md``. From ``_kind`` on, rows of before have none of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneRule:
+    """Which annotations make a row done: by default every final one."""
+
+    by_label: bool = False
+    """Only those made under ``label``."""
+    label: str | None = None
+    by_code: bool = False
+    """Only those made by ``code``."""
+    code: str | None = None
+    since: int = 0
+    """Only those of this generation, or a newer one."""
+    skipped_since: int = 0
+    """Of what was skipped, only that of this generation, or a newer one."""
+
+    @property
+    def any_version(self) -> bool:
+        """Whether it does not matter who made them."""
+        return not (self.by_label or self.by_code)
+
+    def takes_version(self, version: str | None, code: str | None) -> bool:
+        """Whether annotations, and failures, of this version count."""
+        return not ((self.by_label and version != self.label) or (self.by_code and code != self.code))
+
+    def is_done(self, status: str, generation: int) -> bool:
+        """Whether an annotation of a version that counts makes its row done."""
+        if status == SKIPPED:
+            return generation >= max(self.since, self.skipped_since)
+        return status == DONE and generation >= self.since
+
+    @property
+    def name(self) -> str:
+        """Differs from those of other rules; stable."""
+        return f"{self.by_label}{self.label!r}{self.by_code}{self.code!r}{self.since},{self.skipped_since}"
+
+
+ANY_DONE: Final = DoneRule()

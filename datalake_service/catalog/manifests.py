@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.makers import RunMaker
 from datalake_service.errors import AlreadyExistsError, StoreError
 from datalake_service.storage.base import CreateOnly, ObjectStore, Overwrite
 
@@ -55,6 +56,8 @@ class RunManifest:
     chunks: list[ChunkEntry] = field(default_factory=list)
     """Entry ``i`` describes chunk number ``i``."""
     completed_at: datetime | None = None
+    maker: RunMaker | None = None
+    """Who makes the rows of an annotator's run; ``None``: rows, or from before it was noted."""
 
     @property
     def completed(self) -> bool:
@@ -78,7 +81,7 @@ class RunManifest:
                 number = known[signature] = len(censuses)
                 censuses.append(dict(chunk.census))
             chunks.append([chunk.rows, chunk.size, number, _microseconds(chunk.sealed_at)])
-        document = {
+        document: dict[str, object] = {
             "format": FORMAT_VERSION,
             "run": self.run,
             "kind": self.kind,
@@ -89,6 +92,8 @@ class RunManifest:
             "censuses": censuses,
             "chunks": chunks,
         }
+        if self.maker is not None:
+            document["maker"] = self.maker.to_dict()
         return json.dumps(document).encode("ascii")
 
     @classmethod
@@ -103,6 +108,7 @@ class RunManifest:
             check_format(document["format"], key=key)
             censuses = document["censuses"]
             columns = document["deduplicateOn"]
+            maker = document.get("maker")
             return cls(
                 run=document["run"],
                 kind=document["kind"],
@@ -114,6 +120,7 @@ class RunManifest:
                     for rows, size, number, sealed in document["chunks"]
                 ],
                 completed_at=None if document["completedAt"] is None else parse_time(document["completedAt"]),
+                maker=None if maker is None else RunMaker.from_dict(maker),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             msg = f"{key} is not a run manifest ({type(error).__name__}: {error}); move it away to go on without it"
@@ -140,6 +147,7 @@ def claim_run(
     chunk_size: int,
     now: datetime,
     draw: Callable[[], str],
+    maker: RunMaker | None = None,
 ) -> RunManifest:
     """Create the manifest of a new run below ``prefix``; ``draw`` returns six random hexadecimal digits.
 
@@ -156,6 +164,7 @@ def claim_run(
             created_at=now,
             deduplicate_on=None if deduplicate_on is None else tuple(deduplicate_on),
             chunk_size=chunk_size,
+            maker=maker,
         )
         try:
             store.put(layout.run_manifest_key(prefix, manifest.run), manifest.to_json(), mode=CreateOnly())
