@@ -103,6 +103,11 @@ def annotator_lease_key(dataset: str, annotator: str) -> str:
     return f"{dataset}/{ANNOTATIONS}/{annotator}/.temp/.lock"
 
 
+def generations_key(dataset: str, annotator: str) -> str:
+    """How often the maker of an annotator's rows has changed, and what is asked again."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{STATE}/generations.json"
+
+
 def worker_leases_prefix(dataset: str, annotator: str) -> str:
     """The leases of the workers that share an annotator."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/workers/"
@@ -141,6 +146,16 @@ def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:
 def dataset_state_key(dataset: str) -> str:
     """The dataset file as it was created, and the state of the dataset."""
     return f"{dataset}/{STATE}/dataset.json"
+
+
+def older_prefix(dataset: str, annotator: str, batch: str) -> str:
+    """Annotations of a batch that newer versions have replaced."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{batch}/older/"
+
+
+def older_key(dataset: str, annotator: str, batch: str, attempt: str) -> str:
+    """Older versions that one merge attempt kept (named by the merged object that counts)."""
+    return f"{older_prefix(dataset, annotator, batch)}{attempt}.parquet"
 
 
 def deletion_key(dataset: str) -> str:
