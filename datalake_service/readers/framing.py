@@ -22,6 +22,8 @@ _KEPT_OF_OVERSIZE: Final = 64 << 10
 """How much of a record that is too large is kept to be looked at."""
 _NEEDLES: Final = 64
 """So many patterns are remembered; a parser may make up a new one for every record."""
+_PATTERN: Final = RecordHintType.PATTERN
+"""Looked up in its class, it would cost as much as what is asked of it: state machines ask for every record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +100,28 @@ class Framer:
             ValueError: With these hints, every record would be empty.
         """
         if start is not self._start_hint:
-            self._start = self._needle(start) if start.record_hint_type is RecordHintType.PATTERN else None
-            self._start_offset = start.offset or 0 if self._start is None else 0
-            self._gap = self._start_offset  # seeking by offset: bytes still to go
+            needle = self._start = self._needle(start) if start.record_hint_type is _PATTERN else None
+            offset = self._start_offset = self._gap = 0 if needle is not None else start.offset or 0
             self._start_hint = start
+            # The end is searched behind the start. A record that starts before the end pattern of the one before, and
+            # not with a pattern of its own, has to be at least one byte longer, or it would be found again for ever.
+            self._lead = needle.size if needle is not None else int(self._overlaps and offset == 0)
         elif end is self._end_hint:
             return
-        self._end = self._needle(end) if end.record_hint_type is RecordHintType.PATTERN else None
-        self._end_offset = end.offset or 0 if self._end is None else 0
         self._end_hint = None
-        if self._end is None and self._end_offset < 1:
-            raise ValueError("an OFFSET of 0 as the end makes every record empty; it has to be 1 or more")
+        if end.record_hint_type is _PATTERN:
+            self._end, self._end_offset = self._needle(end), 0
+        else:
+            self._end, self._end_offset = None, end.offset or 0
+            if self._end_offset < 1:
+                raise ValueError("an OFFSET of 0 as the end makes every record empty; it has to be 1 or more")
         self._end_hint = end
-        # The end is searched behind the start. A record that starts before the end pattern of the one before, and not
-        # with a pattern of its own, has to be at least one byte longer, or it would be found again for ever.
-        stuck = self._start is None and self._start_offset == 0 and self._overlaps
-        self._lead = self._start.size if self._start is not None else int(stuck)
 
     def _needle(self, hint: RecordParseHint) -> Needle:
         """A pattern to look for; those that come again know already which of their bytes is rare."""
-        pattern = hint.pattern if type(hint.pattern) is bytes else hint.pattern_bytes
+        pattern = hint.pattern
+        if type(pattern) is not bytes:
+            pattern = hint.pattern_bytes
         found = self._needles.get(pattern)
         if found is None:
             if len(self._needles) >= _NEEDLES:
@@ -162,16 +166,20 @@ class Framer:
             block, at, start, end = self._block, self._at, self._start, self._end
             begin = at + self._gap if start is None else start.find(block, at)
             if 0 <= begin < len(block):
-                found = begin + self._end_offset if end is None else end.find(block, begin + self._lead)
-                stop = found if end is None else found + end.size
+                if end is None:
+                    found = stop = begin + self._end_offset
+                else:
+                    found = end.find(block, begin + self._lead)
+                    stop = found + end.size
                 if found >= 0 and stop <= len(block) and stop - begin <= self._limit:
-                    base = self._base
-                    self._outside += max(0, base + begin - self._last)
-                    self._last = base + stop
-                    self._at = found if self._overlaps else stop
+                    base, last = self._base, self._last
+                    place, self._last = base + begin, base + stop
+                    if place > last:
+                        self._outside += place - last
+                    at = self._at = found if self._overlaps else stop
                     self._gap = self._start_offset
-                    self.resume = base + self._at
-                    return base + begin, block[begin:stop]
+                    self.resume = base + at
+                    return place, block[begin:stop]
         frames = self.take(1)
         return frames[0] if frames else None
 
