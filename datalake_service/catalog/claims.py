@@ -1,5 +1,7 @@
 """Claims: which of the workers that share an annotator has which batch. See ``docs/design/012-shared-annotators.md``.
 
+What is called a batch here may be a part of one, ``batch/3`` (``parts.py``).
+
 A claim has no time limit of its own; it holds as long as its worker lives, which ``fencing.Workers`` knows. Here are
 the object and its conditional writes; what is claimed when is decided elsewhere.
 """

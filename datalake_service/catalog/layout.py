@@ -124,18 +124,23 @@ def parse_worker_lease(name: str) -> str | None:
 
 
 def claims_prefix(dataset: str, annotator: str) -> str:
-    """Which worker has which batch of a shared annotator."""
+    """Which worker has which batch, or part of a batch, of a shared annotator."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/batches/"
 
 
 def claim_key(dataset: str, annotator: str, batch: str) -> str:
-    """Which worker has one batch of a shared annotator."""
+    """Which worker has one batch of a shared annotator, or a part of it (``batch/3``)."""
     return f"{claims_prefix(dataset, annotator)}{batch}.json"
 
 
 def parse_claim(name: str) -> str | None:
-    """The batch of a claim's file name; ``None`` if it is something else."""
+    """What is claimed, by the rest of the key; ``None`` if it is something else."""
     return name.removesuffix(".json") if name.endswith(".json") else None
+
+
+def ledger_key(dataset: str, annotator: str) -> str:
+    """Which worker holds which part of an annotator's limits, and what was spent."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/ledger.json"
 
 
 def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:

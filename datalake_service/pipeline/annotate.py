@@ -39,11 +39,13 @@ from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
 from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
-from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turns, Worker
+from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turn, Turns, Worker
 from datalake_service.pipeline.failed_rows import FailedRows
+from datalake_service.pipeline.finished_batches import FinishedBatches
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
+from datalake_service.tables.finished_ids import FinishedIds
 from datalake_utils.ids import random_hex
 
 T = TypeVar("T")
@@ -212,21 +214,16 @@ class _Session:
     ) -> Generator[Sequence[DataItem], None, None]:
         """Everything that has to be asked, batch by batch; runs in the reader's thread."""
         turns = self._turns = self._take_turns(rows, lease, keeper)
-        finished = FinishedRows(self._store, self._job.dataset, self._job.annotator)
+        finished = FinishedBatches(FinishedRows(self._store, self._job.dataset, self._job.annotator))
         while self._batches != self.options.max_batches and (turn := turns.next()) is not None:
-            if turn.changed:
-                finished.look_again()
-            ids = finished.of(turn.batch)
-            turn.known = len(ids)
-            self._already_done += turn.known
+            ids = finished.of(turn)
             before = self._selected
-            if self._open is not None:
-                self._open.begin(turn)
-            with closing(_generator(rows.read(turn.batch, leave_out=ids))) as blocks:
+            with closing(_generator(self._read(rows, turn, ids))) as blocks:
                 for block in blocks:
                     self._batches += self._selected == before and len(block) > 0
                     self._selected += len(block)
-                    turn.handed_out += len(block)
+                    if self._open is not None:
+                        self._open.hand_out(turn, block)
                     yield block
             turns.end_reading(turn)
 
@@ -240,8 +237,20 @@ class _Session:
             return self.ending.wait(min(most, _FIRST_LOOK_SECONDS * 2 ** min(waits, _DOUBLINGS)))
 
         worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
-        shared = Shared(self._store, worker, job.batches, selection=rows.selection)
+        parts = [part for batch in job.batches for part in rows.parts(batch)]
+        shared = Shared(self._store, worker, parts, selection=rows.selection)
         self._open = OpenTurns(shared.give_back)
+    def _read(self, rows: RowReader, turn: Turn, ids: FinishedIds) -> Iterable[Sequence[DataItem]]:
+        def left_out(count: int) -> None:
+            turn.known = count
+            self._already_done += count
+
+        if self._open is None:
+            left_out(len(ids))
+            return rows.read(turn.batch, leave_out=ids)
+        self._open.begin(turn)
+        return rows.read(turn.batch, leave_out=ids, part=turn.part, left_out=left_out)
+
         return shared
 
     @asynccontextmanager

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.usage import Spent
+from datalake_service.catalog.parts import Part
 from datalake_service.errors import UsageError
 
 
 class RowReader(Protocol):
     """Where rows come from: a view of the dataset."""
 
-    def read(self, batch: str, *, leave_out: Collection[str]) -> Iterable[Sequence[DataItem]]:
+    def read(
+        self,
+        batch: str,
+        *,
+        leave_out: Collection[str],
+        part: Part | None = None,
+        left_out: Callable[[int], None] | None = None,
+    ) -> Iterable[Sequence[DataItem]]:
         """The selected rows of ``batch`` in blocks of a bounded size, without those whose id is in ``leave_out``.
 
         Runs in a thread. An error is raised, never swallowed.
+
+        Args:
+            batch: Its name.
+            leave_out: Ids.
+            part: Only rows of this part.
+            left_out: Told how many rows of it were left out because of their ids, selected or not, before the first
+                block.
         """
+        ...
+
+    def parts(self, batch: str) -> Sequence[Part]:
+        """The parts in which workers that share an annotator read ``batch``. Asks nothing of the store."""
         ...
 
     def selection(self, batch: str) -> str:

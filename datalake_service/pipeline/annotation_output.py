@@ -82,7 +82,7 @@ class AnnotationOutput:
             raise
         self._counts[status] += 1
         if self._turns is not None:
-            self._turns.note(row["_batch"], finished=status in FINAL_STATUSES)
+            self._turns.note(row["_batch"], row["id"], finished=status in FINAL_STATUSES)
         if self._writer.saturated and not self._closing:
             self._wait_in_thread(self._writer.wait_for_room)
 

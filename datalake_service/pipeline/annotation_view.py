@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.catalog.parts import Part
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
@@ -90,9 +91,20 @@ class AnnotationView:
         async for row in self._view:
             yield DataItem(row, row["id"], row.batch)
 
-    def read(self, batch: str, *, leave_out: Collection[str] = ()) -> Generator[list[DataItem], None, None]:
+    def read(
+        self,
+        batch: str,
+        *,
+        leave_out: Collection[str] = (),
+        part: Part | None = None,
+        left_out: Callable[[int], None] | None = None,
+    ) -> Generator[list[DataItem], None, None]:
         """The selected rows of one batch, in blocks; see ``DatasetView.read``."""
-        return self._view.read(batch, leave_out=leave_out)
+        return self._view.read(batch, leave_out=leave_out, part=part, left_out=left_out)
+
+    def parts(self, batch: str) -> Sequence[Part]:
+        """The parts of one batch; see ``DatasetView.parts``."""
+        return self._view.parts(batch)
 
     def selection(self, batch: str) -> str:
         """What names the selected rows of one batch; see ``DatasetView.selection``."""

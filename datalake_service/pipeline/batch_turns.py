@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
 from typing import Protocol
 
+from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog.claims import Claim, Claims, Seen
 from datalake_service.catalog.fencing import Workers
+from datalake_service.catalog.parts import Part
 from datalake_service.errors import LeaseLostError, StoreError
 from datalake_service.events import ANNOTATION_BATCH_TAKEN_OVER, ANNOTATION_CLAIM_NOT_RELEASED, ANNOTATION_WAITING, emit
 from datalake_service.storage.base import ObjectStore
@@ -22,9 +25,11 @@ from datalake_service.storage.base import ObjectStore
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One batch that is this worker's to read and to ask."""
+    """One batch, or a part of one, that is this worker's to read and to ask."""
 
-    batch: str
+    part: Part
+    in_parts: bool = False
+    """Whether the batch has other parts, too."""
     selection: str = ""
     """Names the rows that are selected."""
     claim: Claim | None = None
@@ -41,6 +46,11 @@ class Turn:
     """Rows in chunks, stored or not."""
     finished: int = 0
     """Those of them that need not be asked again."""
+
+    @property
+    def batch(self) -> str:
+        """The batch."""
+        return self.part.batch
 
     @property
     def complete(self) -> bool:
@@ -66,7 +76,7 @@ class Turns(Protocol):
         ...
 
     def next(self) -> Turn | None:
-        """The next batch; ``None``: that was all. Waits, if it has to."""
+        """The next batch or part; ``None``: that was all. Waits, if it has to."""
         ...
 
     def end_reading(self, turn: Turn) -> None:
@@ -94,7 +104,7 @@ class InOrder:
         if not self.left:
             return None
         self._next += 1
-        return Turn(self._batches[self._next - 1])
+        return Turn(Part(self._batches[self._next - 1]))
 
     def end_reading(self, turn: Turn) -> None:
         """Do nothing: nobody waits for it."""
@@ -117,17 +127,20 @@ class Worker:
 
 
 class Shared:
-    """The batches that no other living worker has, until all were seen to the end by somebody."""
+    """The batches that no other living worker has, until all were seen to the end by somebody.
+
+    What is said of a batch holds for each part of a big one: parts are claimed one by one.
+    """
 
     def __init__(
-        self, store: ObjectStore, worker: Worker, batches: Collection[str], *, selection: Callable[[str], str]
+        self, store: ObjectStore, worker: Worker, parts: Collection[Part], *, selection: Callable[[str], str]
     ) -> None:
         """Look at what was claimed before: rows that are finished have to be read after this.
 
         Args:
             store: The lake.
             worker: Who asks; its lease is held.
-            batches: Those to go through.
+            parts: Those to go through.
             selection: Names the rows of a batch that will be read.
 
         Raises:
@@ -138,10 +151,12 @@ class Shared:
         self._claims = Claims(store, worker.dataset, worker.annotator, worker=worker.name)
         self._workers = Workers(store, worker.dataset, worker.annotator)
         self._began = dict(self._claims.versions())
-        self._known: dict[str, Claim | None] = {batch: None for batch in batches if batch not in self._began}
+        self._parts = {part.name: part for part in parts}
+        self._sizes = Counter(part.batch for part in parts)
+        self._known: dict[str, Claim | None] = {name: None for name in self._parts if name not in self._began}
         """Claims as they were read last; ``None``: there was none."""
-        self._open = set(batches)
-        self._round = sorted(batches, key=self._place, reverse=True)  # the next one is taken from the end
+        self._open = set(self._parts)
+        self._round = sorted(self._parts, key=self._place, reverse=True)  # the next one is taken from the end
         self._later: list[str] = []
         self._live: Collection[str] | None = None
         """Who lived when the claims in ``_known`` had been read; ``None``: not looked up yet."""
@@ -154,7 +169,7 @@ class Shared:
     @property
     def left(self) -> int:
         """Batches that neither this worker nor another one went through."""
-        return len(self._open)
+        return len({self._parts[name].batch for name in list(self._open)})
 
     @property
     def elsewhere(self) -> tuple[int, int]:
@@ -187,7 +202,7 @@ class Shared:
 
         Its answers may be on their way: whoever sees ``complete`` calls ``give_back`` when they are stored.
         """
-        self._open.discard(turn.batch)
+        self._open.discard(turn.part.name)
         if turn.handed_out:
             turn.all_read = True
         else:
@@ -228,7 +243,9 @@ class Shared:
         if claim is not None and not claim.record.released and claim.record.worker != self._worker.name:
             self._tell(ANNOTATION_BATCH_TAKEN_OVER, logging.WARNING, batch=batch, worker=claim.record.worker)
         changed = claim is not None and not (claim.record.released and claim.etag == self._began.get(batch))
-        return Turn(batch, self._selection(batch), taken, changed)
+        part = self._parts[batch]
+        in_parts = self._sizes[part.batch] > 1
+        return Turn(part, in_parts, self._selection(part.batch), taken, changed)
 
     def _read(self, batch: str) -> Claim | None:
         claim = self._known[batch] = self._claims.read(batch)
@@ -246,7 +263,7 @@ class Shared:
         seen = claim.record.seen
         if seen is None or claim.etag == self._began.get(claim.batch):
             return False
-        if seen.selection != self._selection(claim.batch):
+        if seen.selection != self._selection(self._parts[claim.batch].batch):
             return False
         self._open.discard(claim.batch)
         self._elsewhere[0] += seen.finished
@@ -284,9 +301,12 @@ class Shared:
         if lost is not None:
             raise lost
 
-    def _place(self, batch: str) -> bytes:
-        """Where a batch stands in this worker's order: elsewhere than in that of another one."""
-        return blake2b(f"{self._worker.name}/{batch}".encode(), digest_size=8).digest()
+    def _place(self, name: str) -> tuple[bytes, bytes]:
+        """Where a part stands in this worker's order: elsewhere than in that of another one, beside its batch's."""
+        return self._hash(self._parts[name].batch), self._hash(name)
+
+    def _hash(self, name: str) -> bytes:
+        return blake2b(f"{self._worker.name}/{name}".encode(), digest_size=8).digest()
 
     def _tell(self, event: str, level: int, **fields: object) -> None:
         emit(event, level=level, dataset=self._worker.dataset, annotator=self._worker.annotator, **fields)
@@ -299,17 +319,25 @@ class OpenTurns:
         """``give_back`` is called in a thread with batches whose answers are all stored."""
         self.give_back = give_back
         self._turns: dict[str, Turn] = {}
+        self._of_row: dict[tuple[str, str], Turn] = {}
+        """Who waits for the answer to a row, if several parts of its batch may be on their way."""
 
     def begin(self, turn: Turn) -> None:
         """Follow a batch, from before its first row is handed out."""
-        self._turns[turn.batch] = turn
+        self._turns[turn.part.name] = turn
 
-    def note(self, batch: str, *, finished: bool) -> None:
+    def hand_out(self, turn: Turn, items: Sequence[DataItem]) -> None:
+        """Rows of it are about to be asked."""
+        turn.handed_out += len(items)
+        if turn.in_parts:
+            self._of_row.update(((turn.batch, item.id), turn) for item in items)
+
+    def note(self, batch: str, row_id: str, *, finished: bool) -> None:
         """An answer is in a chunk, stored or not."""
-        turn = self._turns[batch]
+        turn = self._of_row.pop((batch, row_id), None) or self._turns[batch]
         turn.answered += 1
         turn.finished += finished
 
     def take_complete(self) -> list[Turn]:
         """Batches in which everything is answered; they are not followed any more."""
-        return [self._turns.pop(turn.batch) for turn in list(self._turns.values()) if turn.complete]
+        return [self._turns.pop(turn.part.name) for turn in list(self._turns.values()) if turn.complete]

@@ -58,15 +58,18 @@ class FinishedRows:
                     for batch, ids in found.items():
                         self._unmerged.setdefault(batch, IdPile()).add(ids)
 
-    def of(self, batch: str) -> FinishedIds:
-        """The ids of the finished rows of ``batch``. Can be asked once for each batch: it is forgotten then.
+    def of(self, batch: str, *, again: bool = False) -> FinishedIds:
+        """The ids of the finished rows of ``batch``.
+
+        Can be asked once for each batch, which is forgotten then, unless it is said that it will be asked ``again``.
 
         Raises:
             StoreError: The store failed.
         """
         key = layout.merged_key(layout.annotation_prefix(self._dataset, self._annotator, batch))
         merged = finished_ids(self._store, key, statuses=FINAL_STATUSES)
-        return merged.joined(self._unmerged.pop(batch, IdPile()))
+        piles = self._unmerged
+        return merged.joined(piles.setdefault(batch, IdPile()) if again else piles.pop(batch, IdPile()))
 
     def _read_chunk(self, key: str) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Generic, Self, TypeVar
 
 from datalake_service.catalog.columns import SYSTEM_COLUMNS
+from datalake_service.catalog.parts import Part
 from datalake_service.errors import (
     DatalakeError,
     ObjectNotFoundError,
@@ -50,6 +51,10 @@ class Wanted:
     """Whether columns have the type of all batches (for tables) or are as stored (for Python rows)."""
     leave_out: Collection[str] = ()
     """Ids of rows that are not wanted."""
+    part: Part | None = None
+    """Only rows of this part of the one batch that is read."""
+    left_out: Callable[[int], None] | None = None
+    """Told how many of its rows are left out because of their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +197,22 @@ class BatchPass(Generic[_T]):
         planned = batch
         for _ in range(_ATTEMPTS):
             try:
-                return OpenBatch(
+                opened = OpenBatch(
                     self._store,
                     planned,
                     self._question(),
                     engine,
                     limits=self._limits,
                     leave_out=self._wanted.leave_out,
+                    part=self._wanted.part,
                 )
             except (PreconditionFailedError, ObjectNotFoundError):
                 plan, planned = self._planner.plan_again(self._plan, batch.name)
                 self._adopt(plan)
+                continue
+            if self._wanted.left_out is not None:
+                self._wanted.left_out(opened.left_out)
+            return opened
         raise StoreError(f"batch {batch.name!r} was replaced {_ATTEMPTS} times in a row; try again later")
 
     def _question(self) -> Question:

@@ -5,13 +5,14 @@ What is read was decided by ``view_plan.py``, how by ``view_reading.py``; here i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from datalake_service.catalog.columns import ColumnType
+from datalake_service.catalog.parts import Part, parts_of
 from datalake_service.pipeline.view_plan import ViewPlan, ViewPlanner, ViewRequest
 from datalake_service.pipeline.view_reading import CREATED_AT, Answer, Ask, BatchPass, Wanted
 from datalake_service.storage.base import ObjectStore
@@ -108,12 +109,21 @@ class DatasetView:
         """The same in lists of a few thousand rows at most, none of them empty."""
         return self._rows_of(self._plan.batches)
 
-    def read(self, batch: str, *, leave_out: Collection[str] = ()) -> Generator[list[DataItem], None, None]:
+    def read(
+        self,
+        batch: str,
+        *,
+        leave_out: Collection[str] = (),
+        part: Part | None = None,
+        left_out: Callable[[int], None] | None = None,
+    ) -> Generator[list[DataItem], None, None]:
         """The selected rows of one batch as items for an annotator, in blocks; none if it is not in the view.
 
         Args:
             batch: Its name.
             leave_out: Ids of rows that are not wanted.
+            part: Only rows of this part of it.
+            left_out: Told how many rows were left out because of their ids, selected or not, before the first block.
 
         Raises:
             FilterError: The user's SQL fails on some row.
@@ -122,8 +132,16 @@ class DatasetView:
         from datalake_interfaces.annotators import DataItem
 
         chosen = [planned for planned in self._plan.batches if planned.name == batch]
-        for rows in self._rows_of(chosen, leave_out=leave_out):
+        for rows in self._rows_of(chosen, leave_out=leave_out, part=part, left_out=left_out):
             yield [DataItem(row, row["id"], batch) for row in rows]
+
+    def size(self, batch: str) -> int:
+        """How many rows a batch of the view has, selected or not."""
+        return sum(planned.base.footer.rows for planned in self._plan.batches if planned.name == batch)
+
+    def parts(self, batch: str) -> list[Part]:
+        """The parts in which workers that share an annotator read a batch."""
+        return parts_of(batch, self.size(batch))
 
     def selection(self, batch: str) -> str:
         """What names the selected rows of one batch: views that say the same select the same rows."""
@@ -152,9 +170,14 @@ class DatasetView:
             yield from blocks
 
     def _rows_of(
-        self, batches: Sequence[PlannedBatch], *, leave_out: Collection[str] = ()
+        self,
+        batches: Sequence[PlannedBatch],
+        *,
+        leave_out: Collection[str] = (),
+        part: Part | None = None,
+        left_out: Callable[[int], None] | None = None,
     ) -> Generator[list[ExportRow], None, None]:
-        wanted = Wanted(columns=_row_values, leave_out=leave_out)
+        wanted = Wanted(columns=_row_values, leave_out=leave_out, part=part, left_out=left_out)
         with closing(self._pass(batches, wanted, _row_blocks)) as blocks:
             yield from blocks
 

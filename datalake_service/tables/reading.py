@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
+from datalake_service.catalog.parts import Part
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.scratch import innermost
@@ -146,8 +147,11 @@ class OpenBatch:
         *,
         limits: EngineLimits,
         leave_out: Collection[str] = (),
+        part: Part | None = None,
     ) -> None:
         """Open the files and bring in the bytes that the question needs, if rows are left without ``leave_out``.
+
+        If only a ``part`` of the batch is asked about, the bytes of row groups beside it are not brought in.
 
         Raises:
             PreconditionFailedError: An object was replaced; plan the batch again.
@@ -165,7 +169,11 @@ class OpenBatch:
             wanted = [(version.meta, version.tail) for version in versions.values()]
             self._files = dict(zip(versions, _open_all(store, wanted, self._stack, limits), strict=True))
             self._tables = {name: LocalTable(self._files[name].path, versions[name].footer) for name in versions}
-            self._left = self._find_left(engine, leave_out) if leave_out else None
+            rows = batch.base.footer.rows
+            span = (0, rows) if part is None else (part.first, rows if part.end is None else min(part.end, rows))
+            self._span = span[1] - span[0]
+            some = leave_out or (part is not None and not part.covers(rows))
+            self._left = self._find_left(engine, leave_out, span) if some else None
             if self.has_rows:
                 self._fetch(engine)
         except BaseException:
@@ -177,12 +185,17 @@ class OpenBatch:
         """Whether there is anything to ask about."""
         return self._left.count > 0 if self._left is not None else self.batch.base.footer.rows > 0
 
-    def _find_left(self, engine: Engine, leave_out: Collection[str]) -> RowsLeft:
+    @property
+    def left_out(self) -> int:
+        """How many rows of the part are left out because of their ids."""
+        return 0 if self._left is None else max(0, self._span - self._left.count)
+
+    def _find_left(self, engine: Engine, leave_out: Collection[str], span: tuple[int, int]) -> RowsLeft:
         file, table = self._files[None], self._tables[None]
-        if not file.is_whole:
+        if leave_out and not file.is_whole:
             ids = {table.footer.columns[ID].position}
             file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=ids))
-        return find_rows_left(engine.connection, table, key=file.meta.key, leave_out=leave_out)
+        return find_rows_left(engine.connection, table, key=file.meta.key, leave_out=leave_out, span=span)
 
     def _fetch(self, engine: Engine) -> None:
         for name, file in self._files.items():
@@ -191,7 +204,8 @@ class OpenBatch:
             footer, groups = self._tables[name].footer, None
             wanted = self.question.needed(footer, name)
             if name is None and self._left is not None:
-                wanted, groups = wanted - {footer.columns[ID].position}, self._left.groups
+                known = {footer.columns[ID].position} if self._left.compared else set()
+                wanted, groups = wanted - known, self._left.groups
             file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted, groups=groups))
 
     @property

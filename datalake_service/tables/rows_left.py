@@ -36,12 +36,19 @@ class RowsLeft:
     count: int
     groups: frozenset[int]
     """Row groups that are read; the others hold no row that is left."""
+    compared: bool
+    """Whether ids were compared, hence read, rather than all rows being left."""
     sql: str
     """Whether a row is left, given its ``row_number``; also keeps the database from reading other row groups."""
 
 
 def find_rows_left(
-    connection: duckdb.DuckDBPyConnection, table: LocalTable, *, key: str, leave_out: Collection[str]
+    connection: duckdb.DuckDBPyConnection,
+    table: LocalTable,
+    *,
+    key: str,
+    leave_out: Collection[str],
+    span: _Range | None = None,
 ) -> RowsLeft:
     """Compare the ids of a local file with those that are left out. Of the file, only the ids are read.
 
@@ -50,6 +57,7 @@ def find_rows_left(
         table: The file.
         key: Names it in errors.
         leave_out: Ids; those that are no rows do not matter.
+        span: Only these rows, by number.
 
     Raises:
         StoreError: The file cannot be read.
@@ -57,22 +65,27 @@ def find_rows_left(
     import numpy as np
 
     sizes = group_sizes(connection, table.path, key=key)
-    numbers = _numbers_left(connection, table, key, leave_out)
+    first, end = span or (0, sum(sizes))
+    if leave_out:
+        numbers = _numbers_left(connection, table, key, leave_out, (first, end))
+    else:
+        numbers = np.arange(first, end, dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     counts = np.histogram(numbers, starts)[0] if len(numbers) else np.zeros(len(sizes), np.int64)
     ranges = _ranges(np.flatnonzero(counts).tolist())
-    groups = frozenset(group for first, end in ranges for group in range(first, end))
-    rows = [(int(starts[first]), int(starts[end])) for first, end in ranges]
+    groups = frozenset(group for start, stop in ranges for group in range(start, stop))
+    rows = [(max(int(starts[start]), first), min(int(starts[stop]), end)) for start, stop in ranges]
     conditions = []
-    if len(groups) < len(sizes):
-        conditions.append(" OR ".join(f"(row_number >= {start} AND row_number < {end})" for start, end in rows))
-    if len(numbers) < sum(end - start for start, end in rows):
-        conditions.append(_by_number(connection, numbers, int(starts[-1])))
-    return RowsLeft(len(numbers), groups, " AND ".join(f"({one})" for one in conditions) or "TRUE")
+    if len(groups) < len(sizes) or end - first < sum(sizes):
+        conditions.append(" OR ".join(f"(row_number >= {start} AND row_number < {stop})" for start, stop in rows))
+    if len(numbers) < sum(stop - start for start, stop in rows):
+        conditions.append(_by_number(connection, numbers, (first, end)))
+    sql = " AND ".join(f"({one})" for one in conditions if one) or "TRUE"
+    return RowsLeft(len(numbers), groups, compared=bool(leave_out), sql=sql)
 
 
 def _numbers_left(
-    connection: duckdb.DuckDBPyConnection, table: LocalTable, key: str, leave_out: Collection[str]
+    connection: duckdb.DuckDBPyConnection, table: LocalTable, key: str, leave_out: Collection[str], span: _Range
 ) -> npt.NDArray[np.int64]:
     import numpy as np
     import pyarrow as pa
@@ -85,7 +98,8 @@ def _numbers_left(
         try:
             found = connection.execute(
                 f"SELECT row_number FROM {scan(table)} "
-                f"ANTI JOIN {_LEFT_OUT} ON {_LEFT_OUT}.id = c{table.footer.columns[ID].position}"
+                f"ANTI JOIN {_LEFT_OUT} ON {_LEFT_OUT}.id = c{table.footer.columns[ID].position} "
+                f"WHERE row_number >= {span[0]} AND row_number < {span[1]}"
             ).fetchnumpy()
         finally:
             connection.unregister(_LEFT_OUT)
@@ -106,13 +120,16 @@ def _ranges(groups: Sequence[int]) -> list[_Range]:
     return ranges
 
 
-def _by_number(connection: duckdb.DuckDBPyConnection, numbers: npt.NDArray[np.int64], rows: int) -> str:
+def _by_number(connection: duckdb.DuckDBPyConnection, numbers: npt.NDArray[np.int64], span: _Range) -> str:
     """A condition that holds for rows with these numbers, whose order does not matter: one bit for each row."""
     import numpy as np
 
+    first, rows = span[0], span[1] - span[0]
     digits = np.full(rows, ord("0"), np.uint8)
-    digits[numbers] = ord("1")
+    digits[numbers - first] = ord("1")
     name = f"rows_left_{random_hex(12)}"
     with in_our_words("remember which rows are left"):
         connection.execute(f"SET VARIABLE {name} = CAST(? AS BIT)", [digits.tobytes().decode("ascii")])
-    return f"get_bit(getvariable('{name}'), CAST(row_number AS INTEGER)) = 1"
+    # It may be asked about a row beside the span, before another condition leaves that out.
+    place = f"least(greatest(row_number - {first}, 0), {rows - 1})"
+    return f"get_bit(getvariable('{name}'), CAST({place} AS INTEGER)) = 1"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.manifests import RunKind, claim_run
+from datalake_service.catalog.parts import Part
 from datalake_service.chunks import writer as chunks
 from datalake_service.chunks.encoder import RowEncoder
 from datalake_service.errors import (
@@ -273,7 +274,8 @@ class _Asking:
         if not isinstance(self._lease, WorkerLease):
             return InOrder(BATCHES)
         worker = Worker(DATASET, ANNOTATOR, self._lease.worker, self._keeper.must_stop, self._pause)
-        return Shared(self._session.store, worker, BATCHES, selection=planned.__getitem__)
+        parts = [Part(batch) for batch in BATCHES]
+        return Shared(self._session.store, worker, parts, selection=planned.__getitem__)
 
     def _pause(self, waits: int) -> bool:
         self._session.clock.sleep(self._random.uniform(10, 40))

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog import layout
+from datalake_service.catalog.parts import Part
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.events import FIELDS
 from datalake_service.pipeline.annotate import annotate
@@ -45,16 +46,34 @@ class ListRows:
     block: int = 7
     fail_after: int | None = None
     """Rows after which reading raises."""
+    part_rows: int | None = None
+    """Rows of each part of a batch; ``None``: one part."""
     read_batches: list[str] = field(default_factory=list)
-    """Batches that were asked for, in order."""
+    """Batches (or parts) that were asked for, in order."""
     closed: int = 0
 
     def selection(self, batch: str) -> str:
         return ",".join(self.batches[batch])
 
-    def read(self, batch: str, *, leave_out: Collection[str]) -> Iterator[list[DataItem]]:
-        self.read_batches.append(batch)
-        left = [name for name in self.batches[batch] if name not in leave_out]
+    def parts(self, batch: str) -> list[Part]:
+        if self.part_rows is None:
+            return [Part(batch)]
+        count = max(1, -(-len(self.batches[batch]) // self.part_rows))
+        return [Part(batch, n, n * self.part_rows, (n + 1) * self.part_rows) for n in range(count)]
+
+    def read(
+        self,
+        batch: str,
+        *,
+        leave_out: Collection[str],
+        part: Part | None = None,
+        left_out: Callable[[int], None] | None = None,
+    ) -> Iterator[list[DataItem]]:
+        self.read_batches.append(batch if part is None else part.name)
+        rows = self.batches[batch] if part is None else self.batches[batch][part.first : part.end]
+        left = [name for name in rows if name not in leave_out]
+        if left_out is not None:
+            left_out(len(rows) - len(left))
         given = 0
         try:
             for start in range(0, len(left), self.block):
