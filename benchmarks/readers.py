@@ -1,8 +1,9 @@
-"""What the framework costs for each record of a queue, a stream or a table: source and destination in memory.
+"""What the framework costs for each record of every reader: source and destination in memory.
 
 Everything of ours runs as in a task: reader, handler, row, sink, checkpoints, deletion. The clients of AWS answer from
-memory with what the real library would have parsed; the sink forgets rows. The trivial handler's own time is in the
-figures.
+memory with what the real library would have parsed; files are small enough to stay in the system's cache; the sink
+forgets rows. The trivial handler's own time is in the figures. State machines make a row of two records, as their
+handlers do; what is shown is for each record.
 """
 
 from __future__ import annotations
@@ -17,17 +18,31 @@ from typing import Any
 from benchmarks.measure import Comparison, Side, main, timed
 from datalake_service.aws.clients import AwsClients
 from datalake_service.pipeline import task as task_module
-from datalake_service.pipeline.engine import HandlerSpec, Input, LakeOutput, QueueInput, TaskJob
+from datalake_service.pipeline.engine import (
+    FileInput,
+    HandlerSpec,
+    Input,
+    LakeOutput,
+    MachineInput,
+    QueueInput,
+    TaskJob,
+)
 from datalake_service.pipeline.sink import Origin, Refusal
 from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput, StreamService
 from datalake_service.readers.shards import Place
+from datalake_service.storage.folder import FolderStore
 
 NOW = datetime(2026, 11, 20, 13, tzinfo=UTC)
 BODY = "x" * 300
 HANDLERS = """
 from datalake_interfaces import (
-    Document, DynamoDBStreamsRecordReader, DynamoDBTableItemReader, KinesisRecordReader, QueueMessageReader
+    Document, DynamoDBStreamsRecordReader, DynamoDBTableItemReader, KinesisRecordReader,
+    MultipleFileStateMachineReader, ParseCompositeDocumentResult, QueueMessageReader, RecordHintType, RecordParseHint,
+    SingleFileParser, SingleFileStateMachineParser, SingleFileStateMachineReader
 )
+
+LINE = RecordParseHint(RecordHintType.OFFSET, offset=0)
+END = RecordParseHint(RecordHintType.PATTERN, b"\\n")
 
 class Messages(QueueMessageReader):
     def parse_message(self, message_id, group, deduplication, attributes, body):
@@ -44,6 +59,45 @@ class Changes(DynamoDBStreamsRecordReader):
 class Items(DynamoDBTableItemReader):
     def parse_dynamo_db_item(self, table_name, segment_number, keys, item):
         return Document({"text": item["text"]})
+
+class Lines(SingleFileParser):
+    def get_record_start_pattern(self, s3_file_type):
+        return LINE
+
+    def get_record_end_pattern(self, s3_file_type):
+        return END
+
+    def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index):
+        return Document({"text": byte_arr.decode()})
+
+class Parser(SingleFileStateMachineParser):
+    def end_is_next_start(self, s3_file_type):
+        return False
+
+    def get_next_expected_record_type(self, s3_file_type, last_processed_record_type):
+        return "B" if last_processed_record_type == "A" else "A"
+
+    def get_next_record_start_pattern(self, s3_file_type, next_expected_record_type, last_processed_doc):
+        return LINE
+
+    def get_next_record_end_pattern(self, s3_file_type, next_expected_record_type, last_processed_doc):
+        return END
+
+    def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index, kind, last):
+        return Document({"text": byte_arr.decode()})
+
+class Pairs(SingleFileStateMachineReader):
+    def parse_document(self, s3_file_type, last_processed_record_type, last_processed_doc, file_reader):
+        first, second = file_reader.next_record(), file_reader.next_record()
+        return second.document
+
+class Steps(MultipleFileStateMachineReader):
+    def get_s3_file_types(self):
+        return {"LEFT", "RIGHT"}
+
+    def parse_document(self, last_processed_record_types, last_processed_doc, file_readers):
+        left, right = file_readers["LEFT"].next_record(), file_readers["RIGHT"].next_record()
+        return ParseCompositeDocumentResult(right.document)
 """
 
 
@@ -109,10 +163,9 @@ def in_tens(records: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (records[start : start + size] for start in range(0, len(records), size))
 
 
-def run(folder: Path, name: str, source: Input) -> object:
+def run(folder: Path, name: str, source: Input) -> int:
     """Run a task over a source; returns how many rows there were."""
     from datalake_service.catalog.tasks import TaskState, create_task
-    from datalake_service.storage.folder import FolderStore
     from datalake_utils.clock import SystemClock
 
     (folder / "handler.py").write_text(HANDLERS, encoding="utf-8")
@@ -207,6 +260,33 @@ def table(folder: Path, arguments: argparse.Namespace) -> object:
     return run(folder, "Items", source)
 
 
+def files(folder: Path, arguments: argparse.Namespace) -> object:
+    """Lines of a file."""
+    _lines(folder / "input" / "a", arguments.records)
+    return run(folder, "Lines", FileInput(FolderStore(folder / "input"), "a"))
+
+
+def machine(folder: Path, arguments: argparse.Namespace) -> object:
+    """Lines of a file, two for each row."""
+    _lines(folder / "input" / "a", arguments.records)
+    source = MachineInput(store=FolderStore(folder / "input"), files={"": "a"}, parsers={"": "handler.Parser"})
+    return run(folder, "Pairs", source) * 2
+
+
+def machines(folder: Path, arguments: argparse.Namespace) -> object:
+    """Lines of two files in lock-step, one of each for a row."""
+    for name in "ab":
+        _lines(folder / "input" / name, arguments.records // 2)
+    parsers = {"LEFT": "handler.Parser", "RIGHT": "handler.Parser"}
+    source = MachineInput(store=FolderStore(folder / "input"), files={"LEFT": "a", "RIGHT": "b"}, parsers=parsers)
+    return run(folder, "Steps", source) * 2
+
+
+def _lines(path: Path, count: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{BODY}\n" * count, encoding="utf-8")
+
+
 def _shard(service: StreamService, records: Sequence[Any]) -> ShardInput:
     pages = [{"Records": page, "NextShardIterator": "i", "MillisBehindLatest": 1} for page in in_tens(records, 1000)]
     pages[-1]["NextShardIterator"] = None
@@ -231,6 +311,9 @@ if __name__ == "__main__":
         "Kinesis": kinesis,
         "DynamoDB Streams": streams,
         "DynamoDB table": table,
+        "a file": files,
+        "a state machine": machine,
+        "a state machine over two files": machines,
     }
     main(
         __file__,
