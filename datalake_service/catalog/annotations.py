@@ -12,6 +12,7 @@ STATUSES: Final = (DONE, SKIPPED, FAILED)
 FINAL_STATUSES: Final = frozenset({DONE, SKIPPED})
 """A row with one of these is never asked again."""
 
+STATUS: Final = "_status"
 VERSION, CODE, GENERATION, ATTEMPTS = "_version", "_code", "_generation", "_attempts"
 KIND, SECONDS, COST, INPUT_TOKENS, OUTPUT_TOKENS = "_kind", "_seconds", "_cost", "_input_tokens", "_output_tokens"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datalake_service.pipeline.batch_turns import Turn
-from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.pipeline.finished_rows import FinishedRows, LeftOut
 from datalake_service.tables.finished_ids import FinishedIds
 
 
@@ -14,9 +14,9 @@ class FinishedBatches:
         """Look at no batch yet; ``rows`` were looked at after the claims (``docs/design/012``, rule 5)."""
         self._rows = rows
         self._batch: str | None = None
-        self._ids = FinishedIds()
+        self._ids: LeftOut = FinishedIds()
 
-    def of(self, turn: Turn) -> FinishedIds:
+    def of(self, turn: Turn) -> LeftOut:
         """The finished rows of the batch of a turn, at least all those of its part.
 
         Raises:

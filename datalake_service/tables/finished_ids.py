@@ -5,12 +5,25 @@ They come from merged objects of annotations (two columns of them, nothing else)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import (
+    ANY_DONE,
+    CODE,
+    FAILED,
+    FINAL_STATUSES,
+    GENERATION,
+    STATUS,
+    VERSION,
+    DoneRule,
+)
+from datalake_service.catalog.makers import MadeKey
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.merged import MergedFile
@@ -24,10 +37,14 @@ _PACKED = 8_192
 class IdPile:
     """Ids as they come, the same ones perhaps again. Not thread-safe."""
 
-    def __init__(self) -> None:
-        """Hold nothing."""
-        self._packed: list[pa.Array] = []
+    def __init__(self, packed: Sequence[pa.Array] = ()) -> None:
+        """Hold what is packed already."""
+        self._packed: list[pa.Array] = list(packed)
         self._loose: list[str] = []
+
+    def add_packed(self, ids: pa.Array) -> None:
+        """Add some that are packed already."""
+        self._packed.append(ids)
 
     def add(self, ids: Sequence[str]) -> None:
         """Add some."""
@@ -91,37 +108,183 @@ class FinishedIds(Collection[str]):
             others = others.filter(pc.invert(pc.is_in(others, value_set=known.combine_chunks())))
         return FinishedIds([*known.chunks, others])
 
+    def without(self, others: IdPile) -> FinishedIds:
+        """These but for some."""
+        arrays = others.arrays()
+        if not arrays or not len(self):
+            return self
+        known = pa.chunked_array(arrays, pa.string()).combine_chunks()
+        return FinishedIds(self._column.filter(pc.invert(pc.is_in(self._column, value_set=known))).chunks)
 
-def finished_ids(store: ObjectStore, key: str, *, statuses: Collection[str]) -> FinishedIds:
-    """The ids of the rows with one of ``statuses``; none if there is no object ``key``.
 
-    One version of the object is read, and only the ids and the statuses of it.
+class AllBut(Collection[str]):
+    """Every id but some: what is left out where only those some are wanted."""
+
+    def __init__(self, ids: FinishedIds) -> None:
+        """Hold the ids that are wanted."""
+        self.wanted = ids
+        """The ids that are not in it."""
+
+    def __bool__(self) -> bool:
+        """Something is in it, however few are not."""
+        return True
+
+    def __len__(self) -> int:
+        """Nobody can count them."""
+        return 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Nobody can name them."""
+        return iter(())
+
+    def __contains__(self, row_id: object) -> bool:
+        """Whether it is none of those that are wanted."""
+        return row_id not in self.wanted
+
+
+class Answered:
+    """Which rows of a batch have an annotation that counts, and which have failed, by generation. Not thread-safe."""
+
+    def __init__(self) -> None:
+        """Know of no row."""
+        self._final: dict[int, IdPile] = {}
+        self._failed: dict[int, IdPile] = {}
+        self._distinct: dict[int, list[pa.Array]] = {}
+
+    def add(self, generation: int, *, final: Sequence[str] = (), failed: Sequence[str] = ()) -> None:
+        """Add rows as they come; the same ones perhaps again."""
+        if final:
+            self._final.setdefault(generation, IdPile()).add(final)
+        if failed:
+            self._failed.setdefault(generation, IdPile()).add(failed)
+
+    def add_merged(self, generation: int, *, final: pa.Array, failed: pa.Array) -> None:
+        """Add rows of a merged object, in which no id is twice."""
+        if len(final):
+            self._distinct.setdefault(generation, []).append(final)
+        if len(failed):
+            self._failed.setdefault(generation, IdPile()).add_packed(failed)
+
+    def joined(self, other: Answered) -> Answered:
+        """Both together; ids of a merged object in one of them only."""
+        both = Answered()
+        both._distinct = self._distinct or other._distinct
+        for mine, his, made in (
+            (self._final, other._final, both._final),
+            (self._failed, other._failed, both._failed),
+        ):
+            for generation in sorted({*mine, *his}):
+                pile = made[generation] = IdPile()
+                for one in (mine.get(generation), his.get(generation)):
+                    for array in () if one is None else one.arrays():
+                        pile.add_packed(array)
+        return both
+
+    def finished(self) -> FinishedIds:
+        """The rows whose newest annotation that is known is final; within a generation a final one is the newest."""
+        found = FinishedIds()
+        for generation in sorted({*self._distinct, *self._final, *self._failed}):
+            if len(found) and generation in self._failed:
+                found = found.without(self._failed[generation])
+            distinct = self._distinct.get(generation, [])
+            if not len(found):
+                found = FinishedIds(distinct)
+            elif distinct:
+                found = found.joined(IdPile(distinct))
+            if generation in self._final:
+                found = found.joined(self._final[generation])
+        return found
+
+    def failed(self) -> FinishedIds:
+        """The rows whose newest annotation that is known is a failure."""
+        failures = FinishedIds().joined(IdPile([array for pile in self._failed.values() for array in pile.arrays()]))
+        return failures.without(IdPile(self.finished().column.chunks))
+
+
+def answered_ids(store: ObjectStore, dataset: str, annotator: str, batch: str, rule: DoneRule = ANY_DONE) -> Answered:
+    """What the merged annotations of a batch say, older versions included; nothing if there are none.
+
+    One version of the objects is read, and only ids, statuses, and who made them where that matters.
 
     Raises:
-        StoreError: The object cannot be read, or is no merged object of annotations.
+        StoreError: An object cannot be read, or is no merged object of annotations.
     """
-    for _ in range(_ATTEMPTS):
+    key = layout.merged_key(layout.annotation_prefix(dataset, annotator, batch))
+    for attempt in range(_ATTEMPTS):
+        found = Answered()
         try:
-            with closing(MergedFile(store, store.head(key))) as file:
-                return FinishedIds(list(_ids(file, pa.array(sorted(statuses), pa.string()))))
+            meta = store.head(key)
         except ObjectNotFoundError:
-            return FinishedIds()
-        except PreconditionFailedError:
+            return found
+        try:
+            with closing(MergedFile(store, meta)) as file:
+                _add(found, file, rule)
+                older = file.metadata.older
+            if older is not None:
+                meta = store.head(layout.older_key(dataset, annotator, batch, older))
+                with closing(MergedFile(store, meta)) as file:
+                    _add(found, file, rule, distinct=False)
+        except (PreconditionFailedError, ObjectNotFoundError):
+            if attempt == _ATTEMPTS - 1:
+                raise
             continue
+        return found
     msg = f"{key} was replaced {_ATTEMPTS} times while it was being read; run again when nothing merges it"
     raise StoreError(msg)
 
 
-def _ids(file: MergedFile, statuses: pa.Array) -> Iterator[pa.Array]:
-    try:
-        id_name, status_name = file.field_name("id"), file.field_name("_status")
-    except KeyError as error:
-        msg = f"{file.meta.key} holds no annotations ({error.args[0]}); move it away"
-        raise StoreError(msg) from error
+def _add(found: Answered, file: MergedFile, rule: DoneRule, *, distinct: bool = True) -> None:
+    for name in ("id", STATUS):
+        if name not in {column.name for column in file.schema.columns}:
+            msg = f"{file.meta.key} holds no annotations (it has no column {name!r}); move it away"
+            raise StoreError(msg)
+    makers = {made.key for made in file.metadata.made} or {(None, None, None)}
+    one = next(iter(makers)) if len(makers) == 1 else None
+    columns = ["id", STATUS, *(() if one else (VERSION, CODE, GENERATION))]
     for number in range(len(file.group_sizes)):
-        table = file.read_group(number, ["id", "_status"])
-        found = pc.is_in(table.column(status_name).cast(pa.string()), value_set=statuses)
-        yield from table.column(id_name).cast(pa.string()).filter(found).chunks
+        table = file.read_group(number, columns)
+        ids, statuses = (table.column(file.field_name(name)).cast(pa.string()) for name in ("id", STATUS))
+        for (version, code, generation), mask in _by_maker(file, table, one):
+            if rule.takes_version(version, code):
+                some = (ids, statuses) if mask is None else (ids.filter(mask), statuses.filter(mask))
+                _sort(found, *some, generation or 0, rule, distinct=distinct)
+
+
+def _sort(
+    found: Answered,
+    ids: pa.ChunkedArray,
+    statuses: pa.ChunkedArray,
+    generation: int,
+    rule: DoneRule,
+    *,
+    distinct: bool,
+) -> None:
+    """Rows of one maker and generation: which are final, which failed."""
+    done = [status for status in FINAL_STATUSES if rule.is_done(status, generation)]
+    final, failed = (
+        ids.filter(pc.is_in(statuses, value_set=pa.array(wanted, pa.string()))).combine_chunks()
+        for wanted in (done, [FAILED])
+    )
+    if distinct:
+        found.add_merged(generation, final=final, failed=failed)
+    else:
+        found.add(generation, final=final.to_pylist(), failed=failed.to_pylist())
+
+
+def _by_maker(
+    file: MergedFile, table: pa.Table, one: MadeKey | None
+) -> Iterator[tuple[MadeKey, pa.ChunkedArray | None]]:
+    """Each maker in a table, and which rows are its; ``None``: all."""
+    if one is not None:
+        yield one, None
+        return
+    columns = [table.column(file.field_name(name)) for name in (VERSION, CODE, GENERATION)]
+    for values in dict.fromkeys(zip(*(column.to_pylist() for column in columns), strict=True)):
+        yield values, functools.reduce(pc.and_, map(_equal, columns, values))
+
+
+def _equal(column: pa.ChunkedArray, value: str | int | None) -> pa.ChunkedArray:
+    return pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)  # noqa: FBT003
 
 
 def _packed(ids: list[str]) -> pa.Array:

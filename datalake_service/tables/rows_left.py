@@ -90,15 +90,16 @@ def _numbers_left(
     import numpy as np
     import pyarrow as pa
 
-    from datalake_service.tables.finished_ids import FinishedIds
+    from datalake_service.tables.finished_ids import AllBut, FinishedIds
 
-    column = leave_out.column if isinstance(leave_out, FinishedIds) else pa.array(list(leave_out), pa.string())
+    join, ids = ("SEMI", leave_out.wanted) if isinstance(leave_out, AllBut) else ("ANTI", leave_out)
+    column = ids.column if isinstance(ids, FinishedIds) else pa.array(list(ids), pa.string())
     with in_our_words(f"compare the ids of {key}"):
         connection.register(_LEFT_OUT, pa.table({"id": column}))
         try:
             found = connection.execute(
                 f"SELECT row_number FROM {scan(table)} "
-                f"ANTI JOIN {_LEFT_OUT} ON {_LEFT_OUT}.id = c{table.footer.columns[ID].position} "
+                f"{join} JOIN {_LEFT_OUT} ON {_LEFT_OUT}.id = c{table.footer.columns[ID].position} "
                 f"WHERE row_number >= {span[0]} AND row_number < {span[1]}"
             ).fetchnumpy()
         finally:

@@ -14,6 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from datalake_service.catalog.columns import FLOAT, INT53, NESTED, NULL, TEXT, ColumnType, column_type
+from datalake_service.catalog.made import Made, Spending
 from datalake_service.catalog.manifests import FORMAT_VERSION, check_format, format_time, parse_time
 from datalake_service.errors import StoreError
 from datalake_service.tables.chunk_ranges import Ranges
@@ -196,6 +197,12 @@ class MergedMetadata:
     """The distinct lists of dedup columns of all runs that took part."""
     duplicates: str | None = None
     """The attempt that names the side object with the rows taken out as duplicates; ``None``: there are none."""
+    made: tuple[Made, ...] = ()
+    """Of annotations: what each maker has made in each generation."""
+    spent: Spending = field(default_factory=Spending)
+    """Of annotations: what all that were ever merged have cost."""
+    older: str | None = None
+    """Of annotations: the attempt that names the side object with older versions; ``None``: there are none."""
 
     def to_json(self) -> bytes:
         """Write the record."""
@@ -212,6 +219,9 @@ class MergedMetadata:
             "counts": dict(self.counts),
             "columns": [{"name": item.name, "type": item.type, "kinds": item.kinds} for item in self.columns],
         }
+        if self.kind == "annotations":
+            made = [item.to_dict() for item in self.made]
+            document |= {"made": made, "spent": self.spent.to_dict(), "older": self.older}
         return json.dumps(document).encode("ascii")
 
     @classmethod
@@ -239,6 +249,9 @@ class MergedMetadata:
                 kept=tuple(document["kept"]),
                 deduplicate_on=tuple(tuple(columns) for columns in document["deduplicateOn"]),
                 duplicates=document["duplicates"],
+                made=tuple(map(Made.from_dict, document.get("made", ()))),
+                spent=Spending.from_dict(document["spent"]) if "spent" in document else Spending(),
+                older=document.get("older"),
             )
         except (KeyError, TypeError, ValueError) as error:
             msg = f"{key} was not written by a merge of datalake ({type(error).__name__}); move it away"

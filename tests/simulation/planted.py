@@ -28,7 +28,7 @@ from datalake_service.pipeline.merge_attempt import BatchMerge
 from datalake_service.pipeline.merge_files import delete_contained
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, PutMode
 from datalake_service.storage.retrying import RetryingStore
-from datalake_service.tables.finished_ids import finished_ids
+from datalake_service.tables.finished_ids import answered_ids
 from tests.simulation import actors
 from tests.simulation.model import ANNOTATOR, DATASET
 from tests.simulation.scenario import World
@@ -143,11 +143,10 @@ def merged_before_chunks(patch: pytest.MonkeyPatch, world: World) -> None:
     def hasty(self: FinishedRows, store: ObjectStore, dataset: str, annotator: str) -> None:
         early = {}
         for batch in actors.BATCHES:
-            key = layout.merged_key(layout.annotation_prefix(dataset, annotator, batch))
-            early[batch] = finished_ids(store, key, statuses=("done",))
+            early[batch] = answered_ids(store, dataset, annotator, batch)
         running().scheduler.sleep(60)  # so that it happens more often
         init(self, store, dataset, annotator)
-        patch.setattr(finished_rows, "finished_ids", lambda _store, key, statuses: early[key.split("/")[3]])
+        patch.setattr(finished_rows, "answered_ids", lambda _store, _dataset, _annotator, batch, _rule: early[batch])
 
     patch.setattr(FinishedRows, "__init__", hasty)
 

@@ -3,21 +3,24 @@ from __future__ import annotations
 import json
 import random
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import DoneRule
+from datalake_service.catalog.makers import Maker, RunMaker
+from datalake_service.catalog.manifests import claim_run
 from datalake_service.errors import StoreError
 from datalake_service.pipeline.finished_rows import FinishedRows
-from datalake_service.storage.base import CreateOnly, ObjectStore
+from datalake_service.storage.base import CreateOnly, ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.finished_ids import FinishedIds, IdPile, finished_ids
+from datalake_service.tables.finished_ids import AllBut, Answered, FinishedIds, IdPile, answered_ids
 from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
 
 MERGED = layout.merged_key(layout.annotation_prefix("posts", "lang", "b"))
 TEMP = layout.annotator_temp_prefix("posts", "lang")
-FINAL = ("done", "skipped")
 
 
 def pile(*ids: str) -> IdPile:
@@ -74,9 +77,9 @@ def test_half_characters_are_no_ids() -> None:
 
 def test_only_final_rows_of_a_merged_object_count(folder_store: FolderStore) -> None:
     """A failed row is asked again; no object is no row."""
-    assert len(finished_ids(folder_store, MERGED, statuses=FINAL)) == 0
+    assert len(answered_ids(folder_store, "posts", "lang", "b").finished()) == 0
     put_annotations(folder_store, "posts", "lang", "b", {"1": {"ok": True}, "2": "skipped", "3": "failed"})
-    assert sorted(finished_ids(folder_store, MERGED, statuses=FINAL)) == ["1", "2"]
+    assert sorted(answered_ids(folder_store, "posts", "lang", "b").finished()) == ["1", "2"]
 
 
 def test_only_two_columns_are_read(folder_store: FolderStore) -> None:
@@ -84,15 +87,16 @@ def test_only_two_columns_are_read(folder_store: FolderStore) -> None:
     large = {str(number): {"text": random.Random(number).randbytes(4_000).hex()} for number in range(100)}
     meta = put_annotations(folder_store, "posts", "lang", "b", large)
     store = RemoteStore(folder_store)
-    assert len(finished_ids(store, MERGED, statuses=FINAL)) == 100
+    assert len(answered_ids(store, "posts", "lang", "b").finished()) == 100
     assert sum(size for _, size in store.read) < meta.size / 4
 
 
 def test_rows_are_no_annotations(folder_store: FolderStore) -> None:
     """Somebody put them in the wrong place."""
     meta = put_rows(folder_store, "posts", "b", [{"text": "a"}])
+    folder_store.put(MERGED, folder_store.get(meta.key)[0], mode=CreateOnly())
     with pytest.raises(StoreError, match="holds no annotations"):
-        finished_ids(folder_store, meta.key, statuses=FINAL)
+        answered_ids(folder_store, "posts", "lang", "b")
 
 
 def test_chunks_and_merged_objects_count_together(folder_store: FolderStore) -> None:
@@ -107,3 +111,74 @@ def test_chunks_and_merged_objects_count_together(folder_store: FolderStore) -> 
     assert sorted(finished.of("b")) == ["1", "2", "7"]
     assert list(finished.of("c")) == ["9"]
     assert sorted(finished.of("b")) == ["1"], "a batch that was asked for is forgotten, but for what is merged"
+
+
+def test_newer_failures_undo_older_annotations() -> None:
+    """Generation by generation; within one, an annotation is the newest whatever came last."""
+    answered = Answered()
+    answered.add(1, final=["a", "b", "c"], failed=["a", "x"])
+    answered.add(2, final=["c"], failed=["b", "c", "y"])
+    answered.add(3, final=["y"])
+    assert sorted(answered.finished()) == ["a", "c", "y"]
+    assert sorted(answered.failed()) == ["b", "x"]
+    more = Answered()
+    more.add(2, final=["x", "x"])
+    assert sorted(answered.joined(more).finished()) == ["a", "c", "x", "y"]
+    assert list(answered.joined(more).failed()) == ["b"]
+
+
+def test_all_but_some() -> None:
+    """Says no to those only, and counts as something even if it says no to none."""
+    ids = AllBut(FinishedIds().joined(pile("a")))
+    assert ("a" in ids, "b" in ids, bool(ids), bool(AllBut(FinishedIds()))) == (False, True, True, True)
+    assert (len(ids), list(ids)) == (0, [])
+
+
+def test_who_made_a_chunk_says_its_manifest(folder_store: FolderStore) -> None:
+    """Label, code and generation of its run; of a line, what it says itself; of old runs, nothing."""
+    put_run(folder_store, "aaaaaa", RunMaker(Maker(version="v1", code="c1"), 1))
+    put_run(folder_store, "bbbbbb", RunMaker(Maker(version="v2", code="c2"), 2))
+    put_run(folder_store, "cccccc", None)
+    put_chunk(folder_store, "aaaaaa_chunk_00000", row("1"), row("2"), row("3", "failed"), row("4", "skipped"))
+    put_chunk(folder_store, "bbbbbb_chunk_00000", row("1"), row("2", "failed"), {**row("5"), "_version": "v1"})
+    put_chunk(folder_store, "cccccc_chunk_00000", row("6"))
+
+    def done(**rule: object) -> list[str]:
+        return sorted(FinishedRows(folder_store, "posts", "lang", rule=DoneRule(**rule)).of("b"))  # type: ignore[arg-type]
+
+    assert done() == ["1", "4", "5", "6"]
+    assert done(by_label=True, label="v1") == ["1", "2", "4", "5"]
+    assert done(by_label=True, label="v2") == ["1"]
+    assert done(by_label=True, label=None) == ["6"]
+    assert done(by_code=True, code="c2") == ["1", "5"]
+    assert done(since=2) == ["1", "5"]
+    assert done(skipped_since=2) == ["1", "5", "6"]
+    failed = FinishedRows(folder_store, "posts", "lang", only_failed=True).of("b")
+    assert [name for name in "123456" if name not in failed] == ["2", "3"]
+
+
+def test_a_chunk_whose_manifest_went_with_it_says_nothing(folder_store: FolderStore) -> None:
+    """A merge took both since the listing: the rows are in the merged object, which knows who made them."""
+    put_chunk(folder_store, "aaaaaa_chunk_00000", row("1"))
+    key = f"{TEMP}aaaaaa_chunk_00000.jsonl"
+
+    class MergedMeanwhile(RemoteStore):
+        def get(self, wanted: str, *, etag: str | None = None) -> tuple[bytes, ObjectMeta]:
+            folder_store.delete(key)
+            return super().get(wanted, etag=etag)
+
+    assert list(FinishedRows(MergedMeanwhile(folder_store), "posts", "lang").of("b")) == []
+
+
+def put_run(store: ObjectStore, run: str, maker: RunMaker | None) -> None:
+    """The manifest of a run of the annotator."""
+    claim_run(
+        store,
+        TEMP,
+        kind="annotation",
+        deduplicate_on=None,
+        chunk_size=10,
+        now=datetime(2026, 1, 1, tzinfo=UTC),
+        draw=lambda: run,
+        maker=maker,
+    )
