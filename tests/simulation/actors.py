@@ -25,6 +25,7 @@ from datalake_service.errors import (
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.batch_turns import InOrder, Shared, Turn, Turns, Worker
 from datalake_service.pipeline.cleanup import clean_up
+from datalake_service.pipeline.finished_batches import FinishedBatches
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 BATCHES = ("b1", "b10")
 TTL = timedelta(seconds=120)
+PART_ROWS = 5
+"""Rows of each part of a batch that workers share."""
 
 
 @dataclass
@@ -243,7 +246,7 @@ class _Asking:
             versions = {batch: list(self._world.model.versions[batch][-1:]) for batch in BATCHES}
             planned = {batch: self._version(batch) for batch in BATCHES}
             turns = self._turns(planned)
-            done = FinishedRows(self._session.store, DATASET, ANNOTATOR)
+            done = FinishedBatches(FinishedRows(self._session.store, DATASET, ANNOTATOR))
             try:
                 while (turn := turns.next()) is not None:
                     with self._world.acts(self._session.process, self._lease, self._batch_of(turn)):
@@ -270,12 +273,16 @@ class _Asking:
             self._keeper.stop()
         return not self._gave_up
 
-    def _turns(self, planned: Mapping[str, str]) -> Turns:
+    def _turns(self, planned: Mapping[str, tuple[str, int]]) -> Turns:
         if not isinstance(self._lease, WorkerLease):
             return InOrder(BATCHES)
         worker = Worker(DATASET, ANNOTATOR, self._lease.worker, self._keeper.must_stop, self._pause)
-        parts = [Part(batch) for batch in BATCHES]
-        return Shared(self._session.store, worker, parts, selection=planned.__getitem__)
+        parts = [
+            Part(batch, number, number * PART_ROWS, (number + 1) * PART_ROWS)
+            for batch in BATCHES
+            for number in range(max(1, -(-planned[batch][1] // PART_ROWS)))
+        ]
+        return Shared(self._session.store, worker, parts, selection=lambda batch: planned[batch][0])
 
     def _pause(self, waits: int) -> bool:
         self._session.clock.sleep(self._random.uniform(10, 40))
@@ -285,22 +292,26 @@ class _Asking:
 
     def _batch_of(self, turn: Turn) -> str | None:
         """What nobody else may ask meanwhile; ``None``: anything."""
-        return turn.batch if isinstance(self._lease, WorkerLease) else None
+        return turn.part.name if isinstance(self._lease, WorkerLease) else None
 
-    def _version(self, batch: str) -> str:
-        try:
-            return self._session.store.head(layout.merged_key(layout.batch_prefix(DATASET, batch))).etag
-        except ObjectNotFoundError:
-            return "none"
+    def _version(self, batch: str) -> tuple[str, int]:
+        """The version of a batch, and how many rows it has."""
+        while True:
+            try:
+                meta = self._session.store.head(layout.merged_key(layout.batch_prefix(DATASET, batch)))
+                with closing(MergedFile(self._session.store, meta)) as merged:
+                    return meta.etag, sum(merged.group_sizes)
+            except ObjectNotFoundError:
+                return "none", 0
+            except PreconditionFailedError:
+                continue
 
-    def _todo(self, turn: Turn, done: FinishedRows) -> list[str]:
+    def _todo(self, turn: Turn, done: FinishedBatches) -> list[str]:
         known = {name for batch, name in self._world.model.annotated if batch == turn.batch}
-        if turn.changed:
-            done.look_again()
-        finished = set(done.of(turn.batch))
-        rows = read_columns(self._session, turn.batch, ("id",)) or []
+        finished = set(done.of(turn))
+        rows = (read_columns(self._session, turn.batch, ("id",)) or [])[turn.part.first : turn.part.end]
         todo = [name for (name,) in rows if name not in finished]
-        turn.known, turn.handed_out = len(finished), len(todo)
+        turn.known, turn.handed_out = len(rows) - len(todo), len(todo)
         again = known & set(todo)
         assert not again, f"asked again although the answers were stored: {sorted(again)}"
         return todo
