@@ -30,11 +30,11 @@ def make_feed(job: TaskJob, *, clock: Clock) -> Feed:
         HandlerLoadError: It cannot be loaded.
     """
     if isinstance(job.input, GeneratorInput):
-        return GeneratedRows(_load(job, Generator), job)  # type: ignore[type-abstract]
+        return GeneratedRows(_load(job, Generator), job)
     if isinstance(job.input, QueueInput):
         from datalake_service.pipeline.queue_feed import QueueMessages
 
-        return QueueMessages(_load(job, QueueMessageReader), job, job.input, clock=clock)  # type: ignore[type-abstract]
+        return QueueMessages(_load(job, QueueMessageReader), job, job.input, clock=clock)
     if isinstance(job.input, MachineInput):
         from datalake_service.pipeline.machines import MachineSteps, load_machine
 
@@ -44,16 +44,16 @@ def make_feed(job: TaskJob, *, clock: Clock) -> Feed:
     if isinstance(job.input, SegmentInput):
         from datalake_service.pipeline.segment_feed import SegmentItems
 
-        return SegmentItems(_load(job, DynamoDBTableItemReader), job, job.input, clock=clock)  # type: ignore[type-abstract]
-    return FileRecords(_load(job, SingleFileParser), job, job.input)  # type: ignore[type-abstract]
+        return SegmentItems(_load(job, DynamoDBTableItemReader), job, job.input, clock=clock)
+    return FileRecords(_load(job, SingleFileParser), job, job.input)
 
 
 def _shard(job: TaskJob, shard: ShardInput, clock: Clock) -> Feed:
     from datalake_service.pipeline.shard_feed import ShardRecords
 
     if shard.service is StreamService.KINESIS:
-        return ShardRecords(_load(job, KinesisRecordReader), job, shard, clock=clock)  # type: ignore[type-abstract]
-    return ShardRecords(_load(job, DynamoDBStreamsRecordReader), job, shard, clock=clock)  # type: ignore[type-abstract]
+        return ShardRecords(_load(job, KinesisRecordReader), job, shard, clock=clock)
+    return ShardRecords(_load(job, DynamoDBStreamsRecordReader), job, shard, clock=clock)
 
 
 def _load(job: TaskJob, interface: type[T]) -> T:

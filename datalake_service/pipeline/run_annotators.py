@@ -73,7 +73,7 @@ def check_annotator(config: DatasetConfig, annotator: AnnotatorConfig) -> None:
             make_llm_annotator(annotator.llm)
         name = annotator.annotator_implementation_class_name
         if name is not None:
-            load_class(name, folder=config.folder, interface=Annotator)  # type: ignore[type-abstract]
+            load_class(name, folder=config.folder, interface=Annotator)
         if annotator.vectors is not None:
             check_vectors(vector_step(annotator.vectors, folder=config.folder, region=config.region))
 
@@ -229,7 +229,7 @@ def _instance(config: DatasetConfig, annotator: AnnotatorConfig, clock: Clock) -
     return load_handler(
         annotator.annotator_implementation_class_name,
         folder=config.folder,
-        interface=Annotator,  # type: ignore[type-abstract]
+        interface=Annotator,
         parameters=annotator.parameters,
     )
 

@@ -141,7 +141,7 @@ def make_vectorizer(step: VectorStep, *, clock: Clock) -> Vectorizer:
     handler = load_handler(
         step.reference,
         folder=step.folder,
-        interface=SagemakerVectorsInterface,  # type: ignore[type-abstract]
+        interface=SagemakerVectorsInterface,
         parameters=step.parameters,
     )
     return Vectorizer(handler, _model(step.model, clock), step, clock)
@@ -153,9 +153,9 @@ def check_vectors(step: VectorStep) -> None:
     Raises:
         HandlerLoadError: One of them cannot be loaded.
     """
-    load_class(step.reference, folder=step.folder, interface=SagemakerVectorsInterface)  # type: ignore[type-abstract]
+    load_class(step.reference, folder=step.folder, interface=SagemakerVectorsInterface)
     if isinstance(step.model, LocalModel):
-        load_class(step.model.reference, folder=step.folder, interface=VectorModel)  # type: ignore[type-abstract]
+        load_class(step.model.reference, folder=step.folder, interface=VectorModel)
 
 
 def _model(model: EndpointModel | LocalModel, clock: Clock) -> VectorModel:
@@ -174,7 +174,7 @@ def _model(model: EndpointModel | LocalModel, clock: Clock) -> VectorModel:
     loaded = load_handler(
         model.reference,
         folder=model.folder,
-        interface=VectorModel,  # type: ignore[type-abstract]
+        interface=VectorModel,
         parameters=model.parameters,
     )
     return _Guarded(loaded, model.folder.resolve())

@@ -105,7 +105,7 @@ def test_the_parser_of_s3_to_kinesis_keeps_its_contract() -> None:
     parser = load_handler(
         str(config.read_connector.single_file_parser_implementation_class_name),
         folder=config.folder,
-        interface=SingleFileParser,  # type: ignore[type-abstract]
+        interface=SingleFileParser,
         parameters={},
     )
     report = check_parser(parser, config.folder / "input" / "2026-11-19.csv")

@@ -130,7 +130,7 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
         generator = load_handler(
             connector.generator_implementation_class_name,
             folder=config.folder,
-            interface=Generator,  # type: ignore[type-abstract]
+            interface=Generator,
             parameters=connector.parameters,
         )
         report = check_generator(generator)
@@ -138,7 +138,7 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
         reader = load_handler(
             connector.multiple_file_state_machine_reader_class_name,
             folder=config.folder,
-            interface=MultipleFileStateMachineReader,  # type: ignore[type-abstract]
+            interface=MultipleFileStateMachineReader,
             parameters=connector.parameters,
         )
         named = connector.single_file_state_machine_parser_implementation_class_name_map or {}
@@ -146,7 +146,7 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
             kind: load_handler(
                 reference,
                 folder=config.folder,
-                interface=SingleFileStateMachineParser,  # type: ignore[type-abstract]
+                interface=SingleFileStateMachineParser,
                 parameters=connector.parameters,
             )
             for kind, reference in named.items()
@@ -159,7 +159,7 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
         parser = load_handler(
             str(connector.single_file_parser_implementation_class_name),
             folder=config.folder,
-            interface=SingleFileParser,  # type: ignore[type-abstract]
+            interface=SingleFileParser,
             parameters=connector.parameters,
         )
         logs = {"quickstart": "asyncio/base_events.py", "tracebacks": "server-1.log.gz"}
@@ -170,7 +170,7 @@ def test_the_handlers_of_an_example_keep_their_contract(path: Path) -> None:
         loaded = load_handler(
             str(annotator.annotator_implementation_class_name),
             folder=config.folder,
-            interface=Annotator,  # type: ignore[type-abstract]
+            interface=Annotator,
             parameters=annotator.parameters,
         )
         assert check_annotator(loaded, report.rows).ok

@@ -46,7 +46,7 @@ def failure(folder: Path, reference: str, interface: type = SingleFileParser, **
 def load(folder: Path, reference: str = "handler.Parser", **parameters: object) -> SingleFileParser:
     """A parser, loaded and constructed."""
     interface = SingleFileParser
-    return load_handler(reference, folder=folder, interface=interface, parameters=parameters)  # type: ignore[type-abstract]
+    return load_handler(reference, folder=folder, interface=interface, parameters=parameters)
 
 
 def name_of(folder: Path) -> object:
