@@ -26,7 +26,7 @@ from datalake_service.annotating.calls import AnnotateFunction, failure_of
 from datalake_service.annotating.source import AHEAD, BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
-from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
+from datalake_service.catalog.annotations import ANY_DONE, DONE, FAILED, SKIPPED
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.encoder import RowEncoder
@@ -36,16 +36,16 @@ from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostEr
 from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
+from datalake_service.pipeline.annotation_making import Making
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
 from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
 from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turn, Turns, Worker
 from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_batches import FinishedBatches
-from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.pipeline.finished_rows import FinishedRows, LeftOut
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
-from datalake_service.tables.finished_ids import FinishedIds
 from datalake_utils.ids import random_hex
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ async def annotate(
     """
     check_name(job.dataset, what="dataset")
     check_name(job.annotator, what="annotator")
-    session = _Session(store, job, options or AnnotationOptions(), clock or SystemClock())
+    session = _Session(store, job, options or AnnotationOptions(), function, clock or SystemClock())
 
     def tell() -> None:
         if progress is not None:
@@ -111,6 +111,7 @@ async def annotate(
             stack.callback(session.threads.shutdown, wait=False)
             lease = session.lease()
             keeper = await stack.enter_async_context(lease.held(session.threads))
+            stack.push_async_exit(session.complete)
             # What waits here is claimed: others could do it.
             source = BlockSource(session.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD)
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
@@ -136,7 +137,10 @@ async def annotate(
 class _Session:
     """What the steps of one run share, and the resources that each of them takes and gives back."""
 
-    def __init__(self, store: ObjectStore, job: AnnotationJob, options: AnnotationOptions, clock: Clock) -> None:
+    def __init__(
+        self, store: ObjectStore, job: AnnotationJob, options: AnnotationOptions, function: object, clock: Clock
+    ) -> None:
+        self.making = Making(store, job, options, function, clock=clock)
         self.options = options
         self.clock = clock
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="annotation")
@@ -145,6 +149,8 @@ class _Session:
         self._job = job
         self.ending = threading.Event()
         """Set when nobody wants another row."""
+        self.rule = ANY_DONE
+        """Which annotations count."""
         self._already_done = self._selected = self._batches = 0  # written by the reader's thread
         self._turns: Turns | None = None
         self._open: OpenTurns | None = None
@@ -213,8 +219,12 @@ class _Session:
         self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper
     ) -> Generator[Sequence[DataItem], None, None]:
         """Everything that has to be asked, batch by batch; runs in the reader's thread."""
+        self.rule = self.making.begin()
         turns = self._turns = self._take_turns(rows, lease, keeper)
-        finished = FinishedBatches(FinishedRows(self._store, self._job.dataset, self._job.annotator))
+        job, only_failed = self._job, self.making.only_failed
+        finished = FinishedBatches(
+            FinishedRows(self._store, job.dataset, job.annotator, rule=self.rule, only_failed=only_failed)
+        )
         while self._batches != self.options.max_batches and (turn := turns.next()) is not None:
             ids = finished.of(turn)
             before = self._selected
@@ -227,6 +237,17 @@ class _Session:
                     yield block
             turns.end_reading(turn)
 
+    def _read(self, rows: RowReader, turn: Turn, ids: LeftOut) -> Iterable[Sequence[DataItem]]:
+        def left_out(count: int) -> None:
+            turn.known = count
+            self._already_done += count
+
+        if self._open is None:
+            left_out(len(ids))
+            return rows.read(turn.batch, leave_out=ids)
+        self._open.begin(turn)
+        return rows.read(turn.batch, leave_out=ids, part=turn.part, left_out=left_out)
+
     def _take_turns(self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper) -> Turns:
         job = self._job
         if not isinstance(lease, WorkerLease):
@@ -238,19 +259,9 @@ class _Session:
 
         worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
         parts = [part for batch in job.batches for part in rows.parts(batch)]
-        shared = Shared(self._store, worker, parts, selection=rows.selection)
+        rule = f"{self.rule.name}{self.making.only_failed}"
+        shared = Shared(self._store, worker, parts, selection=lambda batch: f"{rows.selection(batch)} {rule}")
         self._open = OpenTurns(shared.give_back)
-    def _read(self, rows: RowReader, turn: Turn, ids: FinishedIds) -> Iterable[Sequence[DataItem]]:
-        def left_out(count: int) -> None:
-            turn.known = count
-            self._already_done += count
-
-        if self._open is None:
-            left_out(len(ids))
-            return rows.read(turn.batch, leave_out=ids)
-        self._open.begin(turn)
-        return rows.read(turn.batch, leave_out=ids, part=turn.part, left_out=left_out)
-
         return shared
 
     @asynccontextmanager
@@ -287,6 +298,7 @@ class _Session:
             chunk_size=self.options.chunk_size,
             now=self.clock.now(),
             draw=partial(random_hex, _RUN_DIGITS),
+            maker=self.making.run_maker,
         )
         manifest = await self._in_thread(claim)
         self._run = manifest.run
@@ -321,6 +333,11 @@ class _Session:
             raise
         else:
             await output.close()
+
+    async def complete(self, kind: type[BaseException] | None, *_: object) -> None:
+        """When everything is stored, and the lease still held: note that what is asked again was asked."""
+        if kind is None and self._turns is not None and not self._turns.left:
+            await self._in_thread(self.making.complete)
 
     async def _call(self, function: Callable[..., object], *arguments: object) -> None:
         """Call ``open`` or ``close``: on the event loop if it is async, else in a thread."""

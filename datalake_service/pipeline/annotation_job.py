@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.usage import Spent
+from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
+from datalake_service.config.names import check_name
 from datalake_service.errors import UsageError
+
+Retry = Literal["failed", "skipped", "all"]
+"""``failed``: only rows that failed, nothing new; ``skipped``: also rows that were skipped; ``all``: every row."""
+Reuse = Literal["label", "code"]
+RETRIES: Final = ("failed", "skipped", "all")
+REUSES: Final = ("label", "code")
 
 
 class RowReader(Protocol):
@@ -55,6 +63,10 @@ class AnnotationJob:
     """Name under which the annotations are stored."""
     batches: Sequence[str]
     """In this order."""
+    maker: Maker | None = None
+    """Who annotates; what it does not say, the function says."""
+    bases: Mapping[str, str] = field(default_factory=dict)
+    """ETags of the merged rows of batches, as they were planned: kept with the annotations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +95,21 @@ class AnnotationOptions:
     """Attempts, limits and budget; ``None``: one attempt for each row, and no limits."""
     shared: bool = False
     """Share the annotator with other workers that do the same: each batch is worked on by one of them."""
+    retry: Retry | None = None
+    """What is asked besides rows without an annotation, or instead of them: see ``Retry``."""
+    reuse: Reuse | None = None
+    """Whose annotations count as done: those with the same version label, or the same code; ``None``: all."""
+    campaign: str | None = None
+    """A name for what is asked again: runs that are given the same name take part in the same, and never begin it
+    anew."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that cannot work.
+        """Refuse what cannot work.
 
         Raises:
             UsageError: One of them.
         """
+        self._check_again()
         for name in ("max_concurrency", "chunk_size", "max_chunk_bytes", "lock_ttl_ms", "max_batches"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
@@ -102,6 +122,22 @@ class AnnotationOptions:
             raise UsageError(f"max_errors must be at least 0, not {self.max_errors!r}")
         if self.max_error_share is not None and not 0 <= self.max_error_share <= 1:
             raise UsageError(f"max_error_share must be between 0 and 1, not {self.max_error_share!r}")
+
+    def _check_again(self) -> None:
+        if self.retry not in {None, *RETRIES}:
+            raise UsageError(f"retry must be one of {', '.join(RETRIES)}, not {self.retry!r}")
+        if self.reuse not in {None, *REUSES}:
+            raise UsageError(f"reuse must be one of {', '.join(REUSES)}, not {self.reuse!r}")
+        asks_again = self.retry in {"skipped", "all"}
+        if self.campaign is not None:
+            check_name(self.campaign, what="campaign")
+            if not asks_again:
+                raise UsageError("a campaign is for retry='skipped' and retry='all' only")
+        elif asks_again and self.shared:
+            raise UsageError(
+                f"retry={self.retry!r} of workers that share needs a campaign name, the same for all of them: one that "
+                "starts late would ask everything once more otherwise"
+            )
 
 
 @dataclass(frozen=True, slots=True)
