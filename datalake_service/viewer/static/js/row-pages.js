@@ -53,6 +53,17 @@ export class RowPages {
     return page === null ? null : (this.pages[page].rows?.[at] ?? null);
   }
 
+  /** Where a row is, among those that are here. @param {string} batch @param {string} id @returns {number} -1: not here */
+  find(batch, id) {
+    let before = 0;
+    for (const page of this.pages) {
+      const at = page.rows?.findIndex((row) => row.id === id && row.batch === batch) ?? -1;
+      if (at >= 0) return before + at;
+      before += page.size;
+    }
+    return -1;
+  }
+
   /** @param {number} index @returns {[number | null, number]} */
   place(index) {
     let at = index;

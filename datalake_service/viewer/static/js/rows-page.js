@@ -80,6 +80,10 @@ export function RowsPage({ dataset, view, info, showFilter }) {
     if (counts.fresh > 0 && pages.started && pages.length === 0) reload(0);
   }, [counts.fresh]);
 
+  useEffect(() => {
+    if (selected < 0 && view.open !== null && pages.started) setSelected(pages.find(view.open.batch, view.open.id));
+  }, [pages, pages.started]);
+
   const open = (/** @type {number} */ index) => {
     const row = pages.row(index);
     if (row !== null) changeView({ open: { batch: row.batch, id: row.id } }, { replace: view.open !== null });

@@ -1,7 +1,7 @@
 /** The head of the table: names to sort by, edges to pull, columns to move, annotators over what is theirs. */
 
 import { html, classes, useEffect, useRef, useState } from "./html.js";
-import { grouped, moved, NARROWEST, ownName, WIDEST } from "./columns.js";
+import { grouped, isNumber, moved, NARROWEST, ownName, WIDEST } from "./columns.js";
 import { Name } from "./text.js";
 import { Icon } from "./ui.js";
 import { plain } from "./visible.js";
@@ -46,7 +46,7 @@ function Head({ column, width, names, view, change, drag, carried, pick, drop, m
   const sorted = view.sort?.column === column.name ? view.sort.order : null;
   const label = plain(column.name);
   const turn = () => change({ sort: sorted === "desc" ? null : { column: column.name, order: sorted === "asc" ? "desc" : "asc" } });
-  return html`<div class=${classes("th", carried && "carried", sorted && "sorted")} role="columnheader" aria-sort=${sorted === null ? "none" : `${sorted}ending`}
+  return html`<div class=${classes("th", isNumber(column) && "right", carried && "carried", sorted && "sorted")} role="columnheader" aria-sort=${sorted === null ? "none" : `${sorted}ending`}
       draggable="true" onDragStart=${(/** @type {DragEvent} */ event) => { event.dataTransfer?.setData("text/plain", column.name); pick(column.name); }}
       onDragEnd=${() => pick(null)} onDragOver=${(/** @type {DragEvent} */ event) => event.preventDefault()} onDrop=${(/** @type {DragEvent} */ event) => { event.preventDefault(); drop(column.name); }}>
     <button class="sort" title=${`${label}: ${column.type}. Click to sort.`} onClick=${turn}>

@@ -8,8 +8,10 @@
  * @typedef {{ kind: "text" | "symbol" | "link", text: string, title?: string }} Segment
  */
 
+// The standard's abbreviations, not its pictures: few fonts have those.
+const CONTROLS = "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US".split(" ");
 const NAMED = new Map([
-  [0x00ad, "SHY"], [0x061c, "ALM"], [0x180e, "MVS"], [0x200b, "ZWSP"], [0x200e, "LRM"], [0x200f, "RLM"],
+  [0x007f, "DEL"], [0x00ad, "SHY"], [0x061c, "ALM"], [0x180e, "MVS"], [0x200b, "ZWSP"], [0x200e, "LRM"], [0x200f, "RLM"],
   [0x2028, "LS"], [0x2029, "PS"], [0x202a, "LRE"], [0x202b, "RLE"], [0x202c, "PDF"], [0x202d, "LRO"], [0x202e, "RLO"],
   [0x2060, "WJ"], [0x2061, "FA"], [0x2062, "IT"], [0x2063, "IS"], [0x2064, "IP"], [0x2066, "LRI"], [0x2067, "RLI"],
   [0x2068, "FSI"], [0x2069, "PDI"], [0x206a, "ISS"], [0x206b, "ASS"], [0x206c, "IAFS"], [0x206d, "AAFS"],
@@ -31,8 +33,7 @@ const LINK = /\bhttps?:\/\/[^\s<>"'`\u0000-\u0020\u007f-\u009f\\^{|}]+/giu;
 function symbol(character) {
   const code = /** @type {number} */ (character.codePointAt(0));
   const hex = `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
-  if (code < 0x20) return { kind: "symbol", text: String.fromCodePoint(0x2400 + code), title: hex };
-  if (code === 0x7f) return { kind: "symbol", text: "\u2421", title: hex };
+  if (code < 0x20) return { kind: "symbol", text: CONTROLS[code], title: hex };
   if (code >= 0xe0020 && code <= 0xe007e)
     return { kind: "symbol", text: `tag ${String.fromCodePoint(code - 0xe0000)}`, title: hex };
   return { kind: "symbol", text: NAMED.get(code) ?? hex, title: hex };
