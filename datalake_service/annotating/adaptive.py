@@ -29,6 +29,7 @@ class Gate:
     def __init__(self, most: int, *, adaptive: bool = True) -> None:
         """Never let in more than ``most``; begin with fewer if it is ``adaptive``."""
         self._most = most
+        self._ceiling = most
         self._adaptive = adaptive
         self._width = float(min(most, FIRST) if adaptive else most)
         self.inside = 0
@@ -45,11 +46,22 @@ class Gate:
     @property
     def width(self) -> int:
         """How many calls are let in at once."""
-        return int(self._width)
+        width = int(self._width)
+        return min(self._ceiling, width)
+
+    @property
+    def waiting(self) -> int:
+        """Calls in the line."""
+        return len(self._line)
+
+    def limit(self, ceiling: int) -> None:
+        """Let in so many at most from now on, 0 included; those that are inside stay."""
+        self._ceiling = ceiling
+        self._let_in()
 
     def try_enter(self) -> bool:
         """Enter if there is room, and nobody waits."""
-        if self.inside < int(self._width) and not self._line:
+        if self.inside < self.width and not self._line:
             self.inside += 1
             return True
         return False
@@ -76,7 +88,7 @@ class Gate:
         """A call that is still inside was answered after so long."""
         if not self._adaptive:
             return
-        full = self.inside >= int(self._width)
+        full = self.inside >= self.width
         self._good += 1
         self._seconds += seconds
         if self._good >= self._round:
@@ -103,7 +115,9 @@ class Gate:
         self._round = self._width
 
     def _open(self, more: float) -> None:
-        self._width = min(float(self._most), self._width + more)
+        most = float(min(self._most, self._ceiling))
+        if self._width < most:
+            self._width = min(most, self._width + more)
         self._let_in()
 
     def _close(self, rest: float, now: float) -> None:
@@ -113,6 +127,6 @@ class Gate:
         self._width = self._round = max(1.0, self._width * rest)
 
     def _let_in(self) -> None:
-        while self.inside < int(self._width) and (future := first_waiting(self._line)) is not None:
+        while self.inside < self.width and (future := first_waiting(self._line)) is not None:
             self.inside += 1
             future.set_result(None)

@@ -18,6 +18,7 @@ from datalake_service.annotating.failures import Verdict, Worth, judge
 from datalake_service.annotating.limits import Limiter
 from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.results import Failure
+from datalake_service.annotating.shares import Shares
 from datalake_service.annotating.usage import Meter, Spent
 from datalake_service.errors import LimitExceededError
 from datalake_utils.clock import Clock
@@ -49,12 +50,17 @@ class Attempts:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._estimate = estimate_tokens
-        self._gate = Gate(workers, adaptive=policy.adaptive)
+        self._gate = Gate(min(workers, policy.at_once or workers), adaptive=policy.adaptive)
         self._limiter = Limiter(requests=policy.requests, tokens=policy.tokens, monotonic=clock.monotonic)
         self._meter = Meter(policy.budget)
         self._rows = self._refusals = 0
         self.error: LimitExceededError | None = None
         """Why the run has to end, once it has."""
+
+    def share(self, *, limits: bool) -> Shares:
+        """Let no call begin from now on but within what these are given: of the budget, and of ``limits`` as well."""
+        gate, limiter, meter = self._gate, self._limiter, self._meter
+        return Shares(self._policy, limits=limits, limiter=limiter, gate=gate, meter=meter, now=self._monotonic())
 
     def spent(self) -> Spent:
         """What the calls have spent."""
@@ -80,6 +86,8 @@ class Attempts:
                 began = self._try_begin(tokens)
                 if began is None:
                     began = await self._wait_for_turn(slot, tokens)
+                while not self._meter.may_begin(began) and self.error is None:
+                    began = await self._wait_for_allowance(slot, began, tokens)
                 try:
                     if self.error is not None:
                         raise self.error
@@ -131,6 +139,16 @@ class Attempts:
             raise
         slot.since = self._monotonic() - used
         return began
+
+    async def _wait_for_allowance(self, slot: Slot, began: float, tokens: int) -> float:
+        """Give a turn back, and take another one when this run may spend more."""
+        self._gate.leave()
+        self._limiter.undo(began, tokens)
+        used = self._monotonic() - slot.since
+        slot.since = 0.0
+        await self._meter.more()
+        slot.since = self._monotonic() - used
+        return await self._wait_for_turn(slot, tokens)
 
     def _end_of_run(self, item: DataItem, error: LimitExceededError) -> Failure:
         """What becomes of a row that must not be called for any more: one that failed before has failed."""

@@ -6,6 +6,7 @@ Nobody polls: a timer is set for the first in the line, and he lets in those beh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,19 +48,49 @@ class Rate:
 
     def __init__(self, limit: Limit, *, now: float) -> None:
         """Nothing has begun."""
-        self._most = limit.most
         self._window = limit.per_seconds
         self._slice = limit.per_seconds / _SLICES
-        self._per_second = limit.most / limit.per_seconds
-        self._at_once = max(1.0, limit.most / _AT_ONCE)
-        self._level = self._at_once
         self._filled = now
+        self._set(limit.most)
+        self._level = self._at_once
         self._log: dict[int, int] = {}
         self._sum = 0
 
-    def seconds_until(self, amount: int, now: float) -> float:
-        """How long until ``amount`` units (not more than the limit) may begin; 0: now."""
+    @property
+    def most(self) -> int:
+        """Units that may begin within a window."""
+        return self._most
+
+    @property
+    def window(self) -> float:
+        """Its seconds."""
+        return self._window
+
+    def resize(self, most: int, now: float) -> None:
+        """Let another number of units begin from now on, 0 included. What has begun still counts."""
         self._pass_time(now)
+        if not self._most:
+            self._level = 0.0  # what one worker gets another one had until now
+        self._set(most)
+        self._level = min(self._level, self._at_once)
+
+    def began_since(self, moment: float, now: float) -> int:
+        """Units that began since then, as far as the window goes back."""
+        self._pass_time(now)
+        first = int(moment / self._slice)
+        return sum(amount for part, amount in self._log.items() if part >= first)
+
+    def _set(self, most: int) -> None:
+        self._most = most
+        self._per_second = most / self._window
+        self._at_once = max(1.0, most / _AT_ONCE)
+
+    def seconds_until(self, amount: int, now: float) -> float:
+        """How long until ``amount`` units may begin (more than the limit: when nothing else has); 0: now."""
+        self._pass_time(now)
+        if not self._most:
+            return math.inf
+        amount = min(amount, self._most)
         short = min(amount, self._at_once) - self._level
         wait = self._until_logged(self._sum + amount - self._most, now)
         if short > _ROUNDING:
@@ -112,8 +143,16 @@ Waiter = tuple["asyncio.Future[float]", int]
 class Limiter:
     """The limits of a run on requests and tokens, and its pauses. Used on one event loop only."""
 
-    def __init__(self, *, requests: Limit | None, tokens: Limit | None, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        requests: Limit | None,
+        tokens: Limit | None,
+        monotonic: Callable[[], float],
+    ) -> None:
         """Nothing has begun; ``None``: no limit."""
+        self._until = math.inf
+        self._largest = 1
         now = monotonic()
         self._requests = None if requests is None else Rate(requests, now=now)
         self._tokens = None if tokens is None else Rate(tokens, now=now)
@@ -128,16 +167,47 @@ class Limiter:
         return self._tokens is not None
 
     @property
+    def largest(self) -> int:
+        """The most tokens that a call was to have."""
+        return self._largest
+
+    @property
+    def requests(self) -> Rate | None:
+        """What began, if calls are limited."""
+        return self._requests
+
+    @property
+    def tokens(self) -> Rate | None:
+        """Their tokens, if those are limited."""
+        return self._tokens
+
+    def resize(self, requests: int | None, tokens: int | None, *, until: float) -> None:
+        """Change the limits, for calls that begin before ``until``; ``None``: not that one."""
+        now = self._monotonic()
+        if self._requests is not None and requests is not None:
+            self._requests.resize(requests, now)
+        if self._tokens is not None and tokens is not None:
+            self._tokens.resize(tokens, now)
+        self._until = until
+        self._serve()
+
+    @property
     def waiting(self) -> int:
         """Calls in the line."""
         return len(self._line)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing begins any more unless ``resize`` says otherwise."""
+        return self._monotonic() >= self._until
+
     def try_begin(self, tokens: int) -> float | None:
-        """Begin a call of so many tokens, not more than the limit, if it may begin now.
+        """Begin a call of so many tokens if it may begin now.
 
         Returns when it began, ``None`` if it has to ``wait``.
         """
         now = self._monotonic()
+        self._largest = max(self._largest, tokens)
         if self._line or self._seconds_until(tokens, now) > 0:
             return None
         return self._take(tokens, now)
@@ -151,7 +221,7 @@ class Limiter:
             return await future
         except asyncio.CancelledError:
             if not future.cancelled():  # it may begin, and will not
-                self._undo(future.result(), tokens)
+                self.undo(future.result(), tokens)
             raise
         finally:
             if future.cancelled():
@@ -167,6 +237,8 @@ class Limiter:
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)
 
     def _seconds_until(self, tokens: int, now: float) -> float:
+        if now >= self._until:
+            return math.inf
         wait = self._paused_until - now
         if self._requests is not None:
             wait = max(wait, self._requests.seconds_until(1, now))
@@ -181,7 +253,8 @@ class Limiter:
             self._tokens.take(tokens, now)
         return now
 
-    def _undo(self, began: float, tokens: int) -> None:
+    def undo(self, began: float, tokens: int) -> None:
+        """Take back the beginning of a call that was not made."""
         now = self._monotonic()
         if self._requests is not None:
             self._requests.settle(began, -1, now)
@@ -201,6 +274,8 @@ class Limiter:
                 continue
             now = self._monotonic()
             wait = self._seconds_until(tokens, now)
+            if wait == math.inf:
+                return  # until the limits change
             if wait > 0:
                 self._timer = asyncio.get_running_loop().call_later(max(wait, _LEAST_WAIT), self._serve)
                 return

@@ -1,4 +1,7 @@
-"""How calls are made: attempts, limits, how many at once, and what may be spent. Values only."""
+"""How calls are made: attempts, limits, how many at once, and what may be spent. Values only.
+
+``requests``, ``tokens``, ``at_once`` and ``budget`` hold for all workers that share an annotator, together.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,12 @@ class CallPolicy:
     """How often a call begins."""
     tokens: Limit | None = None
     """How many tokens the calls have that begin."""
+    at_once: int | None = None
+    """How many calls are under way at once, if that is fewer than rows are worked on."""
     adaptive: bool = True
     """Whether fewer calls are made at once than there are workers, as long as the service is slow or overloaded."""
     budget: Budget | None = None
-    """What the run may spend."""
+    """What may be spent."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work.
@@ -37,5 +42,7 @@ class CallPolicy:
         """
         if self.max_attempts < 1:
             raise UsageError(f"max_attempts must be at least 1, not {self.max_attempts!r}")
+        if self.at_once is not None and self.at_once < 1:
+            raise UsageError(f"at_once must be at least 1, not {self.at_once!r}")
         if not self.repeat_share >= 0:
             raise UsageError(f"repeat_share must be at least 0, not {self.repeat_share!r}")

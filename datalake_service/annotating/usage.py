@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from datalake_interfaces.attempts import NOTHING, Usage
 from datalake_service.errors import BudgetExceededError, UsageError
 
+Per = Literal["run", "day", "month", "total"]
+"""What a budget is for."""
+KINDS: Final = ("cost", "tokens", "calls", "seconds")
+"""What a budget buys, in the order in which it is looked at."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a run may spend; once anything of it is used up, no call begins. ``None``: any amount."""
+    """What may be spent by all who annotate; once anything of it is used up, no call begins. ``None``: any amount.
+
+    What was spent is kept in the lake: a run that goes on where another one was killed, or ended early, has what that
+    one left.
+    """
 
     cost: float | None = None
     """Money, as annotators report it."""
@@ -19,7 +31,10 @@ class Budget:
     calls: int | None = None
     """Repetitions included."""
     seconds: float | None = None
-    """Since the first call."""
+    """Of each worker since its first call, added up."""
+    per: Per = "run"
+    """``run``: until a run came to its end, in as many starts as that took; the next one has all of it again. ``day``,
+    ``month``: in UTC, by the store's clock. ``total``: once and for all."""
 
     def __post_init__(self) -> None:
         """Refuse a budget that buys nothing.
@@ -27,10 +42,15 @@ class Budget:
         Raises:
             UsageError: A number that is not positive.
         """
-        for name in ("cost", "tokens", "calls", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
+        for name, value in self.amounts().items():
+            if not value > 0:
                 raise UsageError(f"a budget of {value!r} {name} buys nothing: it must be more than 0")
+        if self.per not in get_args(Per):
+            raise UsageError(f"a budget is per {', '.join(get_args(Per))}, not per {self.per!r}")
+
+    def amounts(self) -> dict[str, float]:
+        """What it limits, by kind."""
+        return {kind: value for kind in KINDS if (value := getattr(self, kind)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +89,14 @@ class Spent:
 
 
 class Meter:
-    """Adds up what calls spend, and says when it is enough."""
+    """Adds up what calls spend, and says when it is enough. Used on one event loop only."""
 
     def __init__(self, budget: Budget | None = None) -> None:
         """Nothing is spent."""
-        self._budget = budget
+        self._budget = {} if budget is None else budget.amounts()
+        self._allowed: Mapping[str, float] | None = None
+        self._over: str | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._first: float | None = None
         self._last = 0.0
         self._usage = NOTHING
@@ -93,8 +116,8 @@ class Meter:
         """
         if self._first is None:
             self._first = now
-        if self._budget is not None:
-            self._judge(self._budget, now)
+        if self._budget:
+            self._judge(now)
         self.calls += 1
         self.repeated += repeats
 
@@ -118,15 +141,49 @@ class Meter:
         passed = 0.0 if self._first is None else max(0.0, self._last - self._first)
         return Spent(self.calls, self.repeated, self._usage, passed, self._in_calls)
 
-    def _judge(self, budget: Budget, now: float) -> None:
-        usage, began = self._usage, self._first or now
-        for what, spent, most in (
-            ("cost", usage.cost, budget.cost),
-            ("tokens", usage.tokens, budget.tokens),
-            ("calls", self.calls, budget.calls),
-            ("seconds", now - began, budget.seconds),
-        ):
-            if most is not None and spent >= most:
+    # A budget that is shared ---------------------------------------------------------------------------
+
+    def allow(self, allowed: Mapping[str, float], *, over: str | None = None) -> None:
+        """Let calls begin until so much is spent in all; ``over``: why there will be no more."""
+        self._allowed, self._over = allowed, over
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether to ``begin``; if not, wait for ``more``."""
+        return self._allowed is None or self._over is not None or self._within(self._allowed, now)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether calls wait for more."""
+        return bool(self._waiting)
+
+    async def more(self) -> None:
+        """Wait until something else is allowed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def totals(self, now: float) -> dict[str, float]:
+        """What is spent since the first call, by kind."""
+        usage = self._usage
+        seconds = 0.0 if self._first is None else now - self._first
+        return dict(zip(KINDS, (usage.cost, usage.tokens, self.calls, seconds), strict=True))
+
+    def _within(self, most: Mapping[str, float], now: float) -> bool:
+        totals = self.totals(now)
+        return all(totals[kind] < amount for kind, amount in most.items())
+
+    def _judge(self, now: float) -> None:
+        if self._over is not None:
+            raise BudgetExceededError(self._over)
+        if self._allowed is not None:
+            return
+        totals = self.totals(now)
+        for kind, most in self._budget.items():
+            if totals[kind] >= most:
                 raise BudgetExceededError(
-                    f"the budget of {most:g} {what} is used up; for the rows that are left, run again with another one"
+                    f"the budget of {most:g} {kind} is used up; for the rows that are left, run again with another one"
                 )

@@ -14,7 +14,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -44,6 +44,7 @@ from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Tu
 from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_batches import FinishedBatches
 from datalake_service.pipeline.finished_rows import FinishedRows, LeftOut
+from datalake_service.pipeline.shared_limits import shared_limits, terms_of
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
@@ -112,6 +113,7 @@ async def annotate(
             lease = session.lease()
             keeper = await stack.enter_async_context(lease.held(session.threads))
             stack.push_async_exit(session.complete)
+            finish = await stack.enter_async_context(session.shared_limits(function, lease))
             # What waits here is claimed: others could do it.
             source = BlockSource(session.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD)
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
@@ -124,6 +126,8 @@ async def annotate(
                 output = await stack.enter_async_context(session.output(keeper, run.replace))
                 await run.work(output)
                 failures.judge()
+            if not session.report().batches_left:
+                finish()
     except BaseException as error:
         if isinstance(error, DatalakeError):
             tell()  # what was done, and what it cost
@@ -181,7 +185,7 @@ class _Session:
 
     def attempts(self, function: AnnotateFunction | Annotator) -> Attempts | None:
         """What stands around each call, if the options say so."""
-        if self.options.calls is not None:
+        if self.options.calls is not None and self._attempts is None:
             self._attempts = Attempts(
                 self.options.calls,
                 workers=self.options.max_concurrency,
@@ -209,11 +213,22 @@ class _Session:
             attempts=self.attempts(function),
         )
 
+    def shared_limits(
+        self, function: AnnotateFunction | Annotator, lease: HeldLease
+    ) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """The part of the limits and of the budget that this run has; not taken yet."""
+        attempts, in_thread = self.attempts(function), self._in_thread
+        policy = self.options.calls
+        return shared_limits(self._store, self._job, policy, lease, attempts, in_thread=in_thread, clock=self.clock)
+
     def lease(self) -> HeldLease:
         """The lease on the annotator, not taken yet."""
-        kind = WorkerLease if self.options.shared else AnnotatorLease
         ttl = timedelta(milliseconds=self.options.lock_ttl_ms)
-        return kind(self._store, self._job.dataset, self._job.annotator, ttl=ttl, clock=self.clock)
+        store, dataset, annotator = self._store, self._job.dataset, self._job.annotator
+        if not self.options.shared:
+            return AnnotatorLease(store, dataset, annotator, ttl=ttl, clock=self.clock)
+        limited = not terms_of(self.options.calls, limits_too=True).empty
+        return WorkerLease(store, dataset, annotator, ttl=ttl, clock=self.clock, limited=limited)
 
     def blocks(
         self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper

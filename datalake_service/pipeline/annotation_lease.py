@@ -30,6 +30,8 @@ from datalake_utils.units import format_duration
 _ANY = timedelta(hours=1)
 """For a lease that is only looked at."""
 _WORKER_DIGITS = 32
+UNLIMITED = ", no limits"
+"""How the lease of a shared worker says whose it is, if that has neither limits nor a budget: others look for it."""
 
 
 class HeldLease(ABC):
@@ -177,14 +179,18 @@ class WorkerLease(HeldLease):
         ttl: timedelta = _ANY,
         clock: Clock | None = None,
         draw: Callable[[], str] | None = None,
+        limited: bool = False,
     ) -> None:
-        """Prepare; nothing is asked of the store. ``draw`` returns 32 random hexadecimal digits."""
+        """Prepare; nothing is asked of the store. ``draw`` returns 32 random hexadecimal digits.
+
+        ``limited`` says whether this worker has limits or a budget, which all who share the annotator have together.
+        """
         self.worker = draw() if draw is not None else random_hex(_WORKER_DIGITS)
         """The name of the worker, used once."""
         self._key = layout.worker_lease_key(dataset, annotator, self.worker)
         self._asked = False
         self._clock = clock or SystemClock()
-        owner = f"annotate {dataset}/{annotator}, shared"
+        owner = f"annotate {dataset}/{annotator}, shared{'' if limited else UNLIMITED}"
         super().__init__(
             store, dataset, annotator, Lease(store, self._key, ttl=ttl, owner=owner, clock=self._clock, draw=draw)
         )

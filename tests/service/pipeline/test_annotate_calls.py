@@ -81,11 +81,10 @@ def test_a_budget_ends_the_run_and_the_next_goes_on(folder_store: FolderStore) -
         await asyncio.sleep(0.001)
         return {"n": 1}
 
-    for _ in range(2):
-        before = asked.total()
-        with pytest.raises(BudgetExceededError, match="budget of 40 cost"):
-            run(folder_store, one_batch(), function, calls=CallPolicy(budget=Budget(cost=40)), max_concurrency=8)
-        assert 40 <= asked.total() - before <= 48
+    for budget in (40, 80):
+        with pytest.raises(BudgetExceededError, match=f"budget of {budget} cost"):
+            run(folder_store, one_batch(), function, calls=CallPolicy(budget=Budget(cost=budget)), max_concurrency=8)
+        assert budget <= asked.total() <= budget + 8
         assert statuses(chunk_rows(folder_store)) == dict.fromkeys(asked, "done")
     report = run(folder_store, one_batch(), function)
     assert report.remaining == 0
@@ -151,7 +150,7 @@ def test_a_model_of_a_dataset_file_annotates_what_is_left(tmp_path: Path) -> Non
         outcome = annotated(store, dataset_file(model, **budget))
         assert outcome.error is not None
         assert "the budget of 100 cost is used up" in outcome.error
-        assert 10 <= outcome.report.annotated <= 14
+        assert 9 <= outcome.report.annotated <= 14
         spent = outcome.to_dict()["spent"]
         assert 100 <= spent["cost"] <= 140
         assert spent["cost"] == spent["inputTokens"] == 10 * (spent["calls"] - 2)  # a 500 and a reset cost nothing

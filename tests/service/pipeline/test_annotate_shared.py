@@ -435,11 +435,11 @@ def test_requests_for_each_batch_are_few(folder_store: FolderStore) -> None:
 
 
 def test_one_worker_among_others_costs_a_lease(folder_store: FolderStore) -> None:
-    """Two requests to take it, one to look for the other kind, one to give it back; one more to be alone."""
+    """Two requests to take it, one to look for the other kind, one for limits, one to give it back."""
     shared, alone = FaultyStore(folder_store), FaultyStore(folder_store)
     run(shared, many(0), Asked(), shared=True)
     asked = [(operation.verb, operation.key.rpartition("/")[2][-5:]) for operation in shared.operations]
-    assert [verb for verb, _ in asked if verb != "list"] == ["get", "put", "get", "delete"]
+    assert [verb for verb, _ in asked if verb != "list"] == ["get", "put", "get", "get", "delete"]
     run(alone, many(0), Asked())
     keys = [operation.verb for operation in alone.operations if not operation.key.endswith("/.temp/")]
     assert keys == ["get", "put", "list", "put"]
