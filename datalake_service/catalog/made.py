@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from datalake_service.catalog.makers import MadeKey, Maker
 from datalake_service.catalog.manifests import format_time, parse_time
 
+_RUNS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
@@ -20,7 +21,8 @@ class Made:
     """``None``: from before there were generations."""
     base: str | None = None
     """ETag of the rows that the last run had read."""
-    runs: int = 0
+    runs: tuple[str, ...] = ()
+    """The last twenty of them."""
     first_at: datetime | None = None
     """When its first chunk was written."""
     last_at: datetime | None = None
@@ -48,7 +50,7 @@ class Made:
             self,
             maker=other.maker,
             base=other.base or self.base,
-            runs=self.runs + other.runs,
+            runs=tuple(dict.fromkeys((*self.runs, *other.runs)))[-_RUNS:],
             first_at=min(times, default=None),
             last_at=max(times, default=None),
         )
@@ -59,7 +61,7 @@ class Made:
             **self.maker.to_dict(),
             "generation": self.generation,
             "base": self.base,
-            "runs": self.runs,
+            "runs": list(self.runs),
             "firstAt": None if self.first_at is None else format_time(self.first_at),
             "lastAt": None if self.last_at is None else format_time(self.last_at),
             "done": self.done,
@@ -76,7 +78,7 @@ class Made:
             maker=Maker.from_dict(document),
             generation=document["generation"],
             base=document["base"],
-            runs=int(document["runs"]),
+            runs=tuple(document["runs"]),
             first_at=None if first is None else parse_time(first),
             last_at=None if last is None else parse_time(last),
             done=int(document["done"]),
