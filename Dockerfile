@@ -1,32 +1,38 @@
-# The base install of datalake: the command and the Python packages, nothing else, not as root.
+# One image for the command and for AWS Lambda.
 #
 #   ./build.sh image
-#   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" datalake datasets create --configFile dataset.json
+#   docker run --rm -v "$PWD:/data" --user "$(id -u):$(id -g)" datalake:test datasets create --configFile dataset.json
 #
-# PYTHON_IMAGE may be any image with Python 3.11 or newer, venv included, as long as both stages have the same one.
-ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+# Your handlers, for Lambda, in a Dockerfile of two lines:
+#
+#   FROM datalake:test
+#   COPY handlers/ /var/task/
+#
+# BASE may be any image with Python 3.11 or newer and pip, as long as all stages have the same one.
+ARG BASE=amazon/aws-lambda-python:3.13
 
-FROM ${PYTHON_IMAGE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python3 -m venv /opt/datalake
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# The dependencies first: this layer is rebuilt only when the lock file changes.
-COPY requirements.lock ./
-RUN /opt/datalake/bin/python -m pip install --require-hashes -r requirements.lock
+# The dependencies first: this layer is made again only when the lock file changes.
+COPY requirements-lambda.lock ./
+RUN python3 -m pip install --target /opt/datalake --require-hashes --no-deps --no-compile -r requirements-lambda.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY datalake_interfaces ./datalake_interfaces
 COPY datalake_utils ./datalake_utils
 COPY datalake_service ./datalake_service
-RUN /opt/datalake/bin/python -m pip install --no-deps --no-build-isolation . \
-    && /opt/datalake/bin/python -m pip check \
-    && /opt/datalake/bin/python -m pip uninstall --yes setuptools pip
+RUN PYTHONPATH=/opt/datalake python3 -m pip install --target /opt/datalake --no-deps --no-build-isolation --no-compile . \
+    && python3 -m compileall -q -j 0 /opt/datalake \
+    && rm -rf /opt/datalake/setuptools* /opt/datalake/_distutils_hack /opt/datalake/distutils-precedence.pth /opt/datalake/bin \
+    && cd /opt/datalake/pyarrow && rm -rf tests include src _flight.* libarrow_flight.* libarrow_flight_*  # 40 MB that nothing here uses
 
-FROM ${PYTHON_IMAGE}
-RUN useradd --create-home --uid 10001 datalake && mkdir /data && chown datalake /data
+FROM ${BASE} AS lambda
 COPY --from=build /opt/datalake /opt/datalake
-# HOME is writable by any user id: the container may be run with --user, as an id that has no entry in /etc/passwd.
-ENV PATH=/opt/datalake/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER datalake
+COPY --chmod=755 deploy/entrypoint.sh /usr/local/bin/datalake
+# HOME is writable by any user id: Lambda brings a user of its own, and a container may be run with --user.
+ENV PYTHONPATH=/opt/datalake LAMBDA_TASK_ROOT=/var/task HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+RUN mkdir -p /data /var/task && chown 10001:10001 /data
 WORKDIR /data
-ENTRYPOINT ["datalake"]
+USER 10001:10001
+ENTRYPOINT ["/usr/local/bin/datalake"]
 CMD ["--help"]

@@ -17,11 +17,15 @@ usage: ./build.sh COMMAND [arguments]
   check                 format, lint, types, import rules, spelling; changes nothing
   fix                   format, and repair what the linter can repair
   bench [name [args]]   run all benchmarks, or one; arguments go to it
-  image [tag [args]]    build the container image (default tag: datalake:latest); arguments go to the engine
+  image [test|prod]     build the container image datalake:test (or datalake:prod); further arguments go to the engine
+  smoke [test|prod]     start that image as a Lambda function and compare its answers to canned requests
+  push test|prod        smoke, then push it to the repository in Amazon ECR that deploy/test.env (or prod.env) names
   lock [--upgrade]      write requirements.lock and requirements-dev.lock from pyproject.toml
 
 PYTHON=/path/to/python ./build.sh ... chooses the interpreter (default: python3).
-ENGINE=podman          ./build.sh image chooses the container engine (default: docker, podman or buildah, whichever runs).
+ENGINE=podman          ./build.sh image, smoke, push: the container engine (default: docker or podman, whichever runs).
+TARGET=spark           ./build.sh image, smoke, push: the image with Java and Spark, datalake:test-spark (default: lambda).
+BUILD_OPTIONS, RUN_OPTIONS   what the engine's build and run need besides, on machines that need it.
 VENV=/path/to/folder   ./build.sh ... chooses where the environment goes (default: .venv, or .venv-dev for all but quickstart).
 TEXT
 }
@@ -163,18 +167,53 @@ bench() {
     for name in $(benchmarks); do run "$BIN/python" -m "benchmarks.$name"; done
 }
 
-# ENGINE chooses the program; arguments after the tag go to its build command (--build-arg, --network, --isolation ...).
-image() {
-    local tag=${1:-datalake:latest} engine
-    [ $# -gt 0 ] && shift
-    for engine in ${ENGINE:-docker podman buildah}; do
-        # A docker client without a daemon answers "docker version" but not "docker info".
+# find_engine: set ENGINE to one that runs. A docker client without a daemon answers "docker version" but not "docker info".
+find_engine() {
+    local engine
+    for engine in ${ENGINE:-docker podman}; do
         if command -v "$engine" >/dev/null 2>&1 && "$engine" info >/dev/null 2>&1; then
-            run "$engine" build "$@" --tag "$tag" --file Dockerfile .
+            ENGINE=$engine
             return
         fi
     done
-    die "an image needs a container engine; none of these is installed and running here: ${ENGINE:-docker, podman, buildah}"
+    die "an image needs a container engine; none of these is installed and running here: ${ENGINE:-docker, podman}"
+}
+
+# image_name [test|prod]: set IMAGE and STAGE.
+image_name() {
+    STAGE=${1:-test}
+    case $STAGE in test | prod) ;; *) die "there is test and prod, not '$STAGE'" ;; esac
+    TARGET=${TARGET:-lambda}
+    case $TARGET in
+        lambda) IMAGE=datalake:$STAGE ;;
+        spark) IMAGE=datalake:$STAGE-spark ;;
+        *) die "TARGET is lambda or spark, not '$TARGET'" ;;
+    esac
+}
+
+image() {
+    image_name "$@"
+    [ $# -gt 0 ] && shift
+    find_engine
+    # shellcheck disable=SC2086  # options are words
+    run "$ENGINE" build ${BUILD_OPTIONS:-} "$@" --target "$TARGET" --tag "$IMAGE" --file Dockerfile .
+}
+
+smoke() {
+    image_name "$@"
+    find_engine
+    dev
+    run "$BIN/python" -m tests.smoke.run "$IMAGE" --engine "$ENGINE" "--build-options=${BUILD_OPTIONS:-}" "--run-options=${RUN_OPTIONS:-}"
+}
+
+push() {
+    [ $# -gt 0 ] || die "say where to: ./build.sh push test, or prod"
+    image_name "$@"
+    local version
+    version=$(git describe --always --dirty)
+    case $STAGE-$version in prod-*-dirty) die "there are changes that are not committed; prod gets what is in the repository" ;; esac
+    smoke "$STAGE"
+    run "$BIN/python" deploy/push.py "$IMAGE" "$version-$TARGET" "$STAGE-$TARGET" --engine "$ENGINE" --settings "deploy/$STAGE.env"
 }
 
 lock() {
@@ -186,7 +225,9 @@ lock() {
         pip_install "$folder" 'uv>=0.9,<1'
     fi
     compile "$folder/bin/uv" requirements.lock "$@"
-    compile "$folder/bin/uv" requirements-dev.lock --all-extras --group dev "$@"
+    compile "$folder/bin/uv" requirements-lambda.lock --extra lambda --extra llm "$@"
+    compile "$folder/bin/uv" requirements-dev.lock --group dev $(printf -- '--extra %s ' dev-aws lambda llm pandas polars vectors) "$@"
+    compile "$folder/bin/uv" requirements-engines.lock --all-extras --group dev "$@"
 }
 
 # compile UV LOCKFILE [arguments]: one lock file for all platforms and Python versions. setuptools is in it because
@@ -217,7 +258,7 @@ cd "$ROOT"
 command=${1:-}
 [ $# -gt 0 ] && shift
 case $command in
-    quickstart | check | fix | bench | image | lock) "$command" "$@" ;;
+    quickstart | check | fix | bench | image | smoke | push | lock) "$command" "$@" ;;
     test)
         dev
         # As many workers as there are processors, four at most: each starts the servers that it needs. -n 0: none.
