@@ -108,6 +108,11 @@ def generations_key(dataset: str, annotator: str) -> str:
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{STATE}/generations.json"
 
 
+def shared_prefix(dataset: str, annotator: str) -> str:
+    """What the workers that share an annotator say to each other."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/"
+
+
 def worker_leases_prefix(dataset: str, annotator: str) -> str:
     """The leases of the workers that share an annotator."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/workers/"
@@ -141,6 +146,26 @@ def parse_claim(name: str) -> str | None:
 def ledger_key(dataset: str, annotator: str) -> str:
     """Which worker holds which part of an annotator's limits, and what was spent."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/ledger.json"
+
+
+def tallies_prefix(dataset: str, annotator: str) -> str:
+    """What each of the workers that share an annotator did."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/tallies/"
+
+
+def tally_key(dataset: str, annotator: str, worker: str) -> str:
+    """What one of the workers that share an annotator did."""
+    return f"{tallies_prefix(dataset, annotator)}{worker}.json"
+
+
+def parse_tally(name: str) -> str | None:
+    """The worker of a tally's file name; ``None`` if it is something else."""
+    return name.removesuffix(".json") if name.endswith(".json") else None
+
+
+def whole_key(dataset: str, annotator: str) -> str:
+    """What all workers of an annotator did together, when the last of them had ended."""
+    return f"{dataset}/{ANNOTATIONS}/{annotator}/{SHARED}/whole.json"
 
 
 def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:

@@ -34,6 +34,7 @@ from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostError, StoreError
 from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
+from datalake_service.pipeline.all_workers import AllWorkers
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.annotation_making import Making
@@ -107,11 +108,18 @@ async def annotate(
         if progress is not None:
             progress(session.report())
 
+    def tick() -> None:
+        session.all_workers.tick(session.threads.submit)
+        tell()
+
     try:
         async with AsyncExitStack() as stack:
             stack.callback(session.threads.shutdown, wait=False)
             lease = session.lease()
+            await stack.enter_async_context(session.all_workers.added_up())
             keeper = await stack.enter_async_context(lease.held(session.threads))
+            if isinstance(lease, WorkerLease):
+                await stack.enter_async_context(session.all_workers.tallied(lease.worker))
             stack.push_async_exit(session.complete)
             finish = await stack.enter_async_context(session.shared_limits(function, lease))
             # What waits here is claimed: others could do it.
@@ -121,7 +129,7 @@ async def annotate(
             if await source.has_rows():
                 call = await stack.enter_async_context(session.opened(function, context))
                 failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
-                watch = Watch(keeper=keeper, failed=failures.note, tick=tell)
+                watch = Watch(keeper=keeper, failed=failures.note, tick=tick)
                 run = session.run(function, call, source, watch)
                 output = await stack.enter_async_context(session.output(keeper, run.replace))
                 await run.work(output)
@@ -156,6 +164,7 @@ class _Session:
         self.rule = ANY_DONE
         """Which annotations count."""
         self._already_done = self._selected = self._batches = 0  # written by the reader's thread
+        self.all_workers = AllWorkers(store, job, report=self.report, in_thread=self._in_thread, clock=clock)
         self._turns: Turns | None = None
         self._open: OpenTurns | None = None
         self._run: str | None = None
@@ -176,12 +185,15 @@ class _Session:
             batches_left=0 if turns is None else turns.left,
             spent=None if self._attempts is None else self._attempts.spent(),
             run=self._run,
+            whole=self.all_workers.whole,
         )
 
     def tell(self, event: str, *, level: int = logging.INFO, **fields: object) -> None:
         """Tell an event with the state of the run."""
         job = {"dataset": self._job.dataset, "annotator": self._job.annotator}
-        emit(event, level=level, **job, **dataclasses.asdict(self.report()), **fields)
+        report = dataclasses.asdict(self.report())
+        del report["whole"]  # the last worker's report says it
+        emit(event, level=level, **job, **report, **fields)
 
     def attempts(self, function: AnnotateFunction | Annotator) -> Attempts | None:
         """What stands around each call, if the options say so."""

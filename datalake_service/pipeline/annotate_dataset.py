@@ -12,7 +12,7 @@ from datalake_service.config.calls import BudgetConfig, CallsConfig
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.run_annotators import Rows, check_annotator, run_annotator
+from datalake_service.pipeline.run_annotators import Manner, Rows, check_annotator, run_annotator
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep
 from datalake_service.pipeline.run_report import AnnotatedDataset, AnnotatorOutcome
 from datalake_service.pipeline.view_plan import ViewRequest
@@ -112,7 +112,15 @@ def annotate_dataset(
                 observer(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
 
         rows = Rows(batches=changes.batches)
-        outcome = run_annotator(store, config, annotator, told=told, clock=clock, rows=rows, strict=not outcomes)
+        outcome = run_annotator(
+            store,
+            config,
+            annotator,
+            told=told,
+            clock=clock,
+            rows=rows,
+            manner=Manner(strict=not outcomes, needed=annotator is not annotators[-1]),
+        )
         outcomes.append(outcome)
     report = AnnotatedDataset(
         dataset=config.dataset_name, uri=store.uri, started_at=started, seconds=0.0, annotators=tuple(outcomes)

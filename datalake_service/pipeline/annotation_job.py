@@ -11,6 +11,7 @@ from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.usage import Spent
 from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
+from datalake_service.catalog.tallies import Whole
 from datalake_service.config.names import check_name
 from datalake_service.errors import UsageError
 
@@ -168,3 +169,5 @@ class AnnotationReport:
     """What the calls have cost; ``None``: nobody counted."""
     run: str | None = None
     """Name of the run that holds the results; ``None``: there was nothing to ask."""
+    whole: Whole | None = None
+    """What all workers did, if this one shared the annotator and was the last to end."""

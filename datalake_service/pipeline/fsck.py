@@ -17,6 +17,7 @@ from datalake_service.catalog.deletions import find_deletion
 from datalake_service.catalog.leases import LeaseRecord, time_key
 from datalake_service.catalog.manifests import format_time
 from datalake_service.catalog.stops import load_stops
+from datalake_service.catalog.tallies import Whole, WorkerTally
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.chunks.reader import Lines
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, StoreError
@@ -257,19 +258,33 @@ class _Check:
         waiting = self._waiting(temp, files, annotations=True)
         if not merged:  # else a chunk that is not there was merged into one batch or another
             self._gone(temp, waiting, None, set())
-        workers = layout.worker_leases_prefix(self._dataset, annotator)
-        claims = layout.claims_prefix(self._dataset, annotator)
+        shared = layout.shared_prefix(self._dataset, annotator)
         for key, meta in listed.items():
-            if key.startswith(workers):
-                self._shared(meta, layout.parse_worker_lease, LeaseRecord.from_json)
-            elif key.startswith(claims):
-                self._shared(meta, layout.parse_claim, ClaimRecord.from_json)
-            elif key.startswith(rejected):
+            if key.startswith(shared) and self._of_workers(meta, annotator):
+                continue
+            if key.startswith(rejected):
                 check_json_lines(self._store, meta, self._tell, look_at_nothing)
             elif key.startswith(temp):
                 self._strangers(temp, [meta])
             else:
                 self._left_over(meta, "nothing of ours has this name")
+
+    def _of_workers(self, meta: ObjectMeta, annotator: str) -> bool:
+        """Check what workers that share an annotator say to each other; whether it is any of that."""
+        dataset = self._dataset
+        if meta.key == layout.whole_key(dataset, annotator):
+            self._readable(meta, Whole.from_json)
+            return True
+        kinds: tuple[tuple[str, Callable[[str], object], _Parse], ...] = (
+            (layout.worker_leases_prefix(dataset, annotator), layout.parse_worker_lease, LeaseRecord.from_json),
+            (layout.claims_prefix(dataset, annotator), layout.parse_claim, ClaimRecord.from_json),
+            (layout.tallies_prefix(dataset, annotator), layout.parse_tally, WorkerTally.from_json),
+        )
+        for prefix, parse_name, parse in kinds:
+            if meta.key.startswith(prefix):
+                self._shared(meta, parse_name, parse)
+                return True
+        return False
 
     def _annotations(self, meta: ObjectMeta, batch: str) -> None:
         if self._merged(meta, "annotations", batch, set()) is None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.catalog import layout
@@ -91,6 +92,41 @@ class Rows:
 ALL_ROWS = Rows()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a run of an annotator ends."""
+
+    strict: bool = False
+    """Whether what the user wrote wrongly is raised, if nothing was asked, rather than told with the outcome."""
+    needed: bool = True
+    """Whether this process wants to see it merged. If not, the last of the workers that share the annotator merges."""
+
+
+QUIETLY = Manner()
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorWork:
+    """One annotator of one dataset. Can be pickled."""
+
+    store: ObjectStore
+    """The lake."""
+    config: DatasetConfig
+    annotator: AnnotatorConfig
+    rows: Rows = ALL_ROWS
+
+
+@runtime_checkable
+class AnnotatesElsewhere(Protocol):
+    """An engine that has its own way to run annotators; the others leave them where the run is."""
+
+    def annotate(
+        self, work: AnnotatorWork, *, tell: Callable[[AnnotationReport], None], clock: Clock
+    ) -> AnnotationReport:
+        """Let an annotator annotate what it has not annotated yet; merges nothing. See ``annotate_here``."""
+        ...
+
+
 def run_annotator(
     store: ObjectStore,
     config: DatasetConfig,
@@ -99,17 +135,20 @@ def run_annotator(
     told: Told,
     clock: Clock,
     rows: Rows = ALL_ROWS,
-    strict: bool = False,
+    manner: Manner = QUIETLY,
+    engine: object = None,
 ) -> AnnotatorOutcome:
     """Let one annotator annotate what it has not annotated yet, and merge that.
 
     What it did before an error is stored, merged and reported. The lock of a run that died on this machine is taken
     away; while somebody else holds it this waits, as long as it takes for the lock of a dead run to run out.
+    ``engine``: where its calls are made, if it is one that ``AnnotatesElsewhere``.
 
     Raises:
-        UsageError: ``strict``, and nothing can be asked, because of what the user wrote.
+        UsageError: ``manner.strict``, and nothing can be asked, because of what the user wrote.
     """
     name = annotator.annotator_name
+    work = AnnotatorWork(store, config, annotator, rows)
     last = AnnotationReport()
 
     def tell(report: AnnotationReport) -> None:
@@ -117,15 +156,22 @@ def run_annotator(
         last = report
         told(name, report)
 
+    def attempt() -> AnnotationReport:
+        if isinstance(engine, AnnotatesElsewhere):
+            return engine.annotate(work, tell=tell, clock=clock)
+        return annotate_here(work, tell=tell, clock=clock)
+
     errors: list[str] = []
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the report
             release_if_dead(store, config.dataset_name, name)
-            last = _with_patience(lambda: _annotate(store, config, annotator, rows, tell, clock), clock, told, name)
+            last = _with_patience(attempt, clock, told, name)
     except DatalakeError as error:
-        if strict and isinstance(error, UsageError) and last.run is None:
+        if manner.strict and isinstance(error, UsageError) and last.run is None:
             raise
         errors.append(str(error))
+    if annotator.shared and last.whole is None and not manner.needed:
+        return AnnotatorOutcome(name, last, "; ".join(errors) or None)
     try:
         merged = merge_annotator(
             store, config.dataset_name, name, on_failure=lambda batch, error: errors.append(f"batch {batch}: {error}")
@@ -180,18 +226,25 @@ def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock, told: 
             clock.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _annotate(
-    store: ObjectStore,
-    config: DatasetConfig,
-    annotator: AnnotatorConfig,
-    rows: Rows,
+def annotate_here(
+    work: AnnotatorWork,
+    *,
     tell: Callable[[AnnotationReport], None],
     clock: Clock,
+    instance: Annotator | None = None,
 ) -> AnnotationReport:
-    instance = _instance(config, annotator, clock)
-    with closing(DatasetView(store, view_request(config, annotator, rows))) as view:
+    """Let an annotator annotate what it has not annotated yet; merges nothing.
+
+    ``instance`` stands for the annotator, if its calls are made elsewhere.
+
+    Raises:
+        DatalakeError: What ended it; what it did before is stored.
+    """
+    store, config, annotator = work.store, work.config, work.annotator
+    instance = instance or make_annotator(config, annotator, clock=clock)
+    with closing(DatasetView(store, view_request(config, annotator, work.rows))) as view:
         check_columns(annotator, view)
-        work = annotate(
+        run = annotate(
             store,
             AnnotationJob(config.dataset_name, annotator.annotator_name, view.batches),
             rows=view,
@@ -201,7 +254,7 @@ def _annotate(
             progress=tell,
             clock=clock,
         )
-        return asyncio.run(work)
+        return asyncio.run(run)
 
 
 def view_request(config: DatasetConfig, annotator: AnnotatorConfig, rows: Rows = ALL_ROWS) -> ViewRequest:
@@ -216,7 +269,12 @@ def view_request(config: DatasetConfig, annotator: AnnotatorConfig, rows: Rows =
     )
 
 
-def _instance(config: DatasetConfig, annotator: AnnotatorConfig, clock: Clock) -> Annotator:
+def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: Clock) -> Annotator:
+    """Construct an annotator of a dataset file; it is not open.
+
+    Raises:
+        HandlerLoadError: Its class.
+    """
     if annotator.llm is not None:
         return make_llm_annotator(annotator.llm)
     if annotator.vectors is not None:

@@ -107,6 +107,7 @@ class AnnotatorOutcome:
             "alreadyDone": self.report.already_done,
             "remaining": self.report.remaining,
             **({} if self.report.spent is None else {"spent": self.report.spent.to_dict()}),
+            **({} if self.report.whole is None else {"allWorkers": self.report.whole.to_dict()}),
             "error": self.error,
         }
 
@@ -322,6 +323,8 @@ def annotator_lines(outcome: AnnotatorOutcome) -> Iterator[str]:
     if report.spent is not None and (spent := report.spent.in_words()):
         told += f"; {spent}"
     yield f"  {outcome.name:<12} {told if outcome.error is None else f'{told}; {outcome.error}'}"
+    if report.whole is not None:
+        yield f"  {'all workers':<12} {report.whole.in_words()}"
 
 
 def _some(word: str, lines: tuple[str, ...] | list[str]) -> Iterator[str]:
