@@ -52,7 +52,7 @@ _TARGETS: Final = {
     Destination.DYNAMODB: ("table_name", "tableName", "the table"),
 }
 """What a destination has to name. The original's service makes what is not named; here it has to exist."""
-ENGINES: Final = (Engine.LOCAL, Engine.RAY)
+ENGINES: Final = (Engine.LOCAL, Engine.RAY, Engine.SPARK)
 """Engines with an adapter."""
 _RECORD_READERS: Final = {
     Source.SQS: ("queue_message_reader_implementation_class_name", "QueueMessageReader"),

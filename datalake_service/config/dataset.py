@@ -138,6 +138,12 @@ class DatasetConfig(Section):
         """The folder of the dataset file: handlers are looked up here, paths are relative to it."""
         return self._folder
 
+    def in_folder(self, folder: Path) -> Self:
+        """The same dataset, with its classes in another folder: that of another machine."""
+        moved = self.model_copy()
+        moved._folder = folder  # noqa: SLF001 - one of us
+        return moved
+
     @property
     def document(self) -> JsonObject:
         """The JSON that it was read from, as it was written."""

@@ -127,6 +127,11 @@ def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file
     return SecretStr(value)
 
 
+def read_variable(name: str) -> str | None:
+    """The value of a variable of the environment that another program sets for its children; empty: not set."""
+    return os.environ.get(name) or None
+
+
 def read_variables(environ: Mapping[str, str], env_file: Path | None = ENV_FILE) -> dict[str, str]:
     """The variables of the environment and of a ``.env`` file; the environment wins, empty ones do not count.
 

@@ -19,6 +19,10 @@ def engine_of(config: DatasetConfig) -> Engine:
         from datalake_service.engines.ray import RayEngine
 
         return RayEngine(settings)
+    if isinstance(settings, compute.SparkEngine):
+        from datalake_service.engines.spark import SparkEngine
+
+        return SparkEngine(settings)
     if isinstance(settings, compute.LocalEngine):
         from datalake_service.engines.local import LocalEngine
 

@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Self
 
 from datalake_service.engines.messages import (
     Broken,
@@ -35,25 +36,27 @@ Send = Callable[[FromWorker], None]
 
 
 class HandlerLines(logging.Handler):
-    """What handlers log while this listens, on its way to whoever started the task. Any thread may log."""
+    """What handlers log while its context lasts, on its way to whoever started the task. Any thread may log."""
 
-    def __init__(self, send: Callable[[Logged], None]) -> None:
-        """Tell ``send`` each line; it may be called by several threads at once."""
+    def __init__(self, send: Callable[[Logged], None], *, task: str = "", level: str = "WARNING") -> None:
+        """Tell ``send`` each line, as one of ``task``; several threads may call it at once."""
         super().__init__()
         self._tell = send
-        self.task = ""
+        self.task = task
+        logging.getLogger(HANDLER_LOGGER).setLevel(level)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a line."""
         self._tell(Logged(record.name, record.levelno, self.format(record), self.task))
 
-    def listen(self) -> None:
+    def __enter__(self) -> Self:
         """Listen from now on, in the place of everybody else."""
         logger = logging.getLogger(HANDLER_LOGGER)
         logger.addHandler(self)
         logger.propagate = False
+        return self
 
-    def let_go(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Listen no longer."""
         logging.getLogger(HANDLER_LOGGER).removeHandler(self)
 
@@ -80,17 +83,15 @@ class TaskLoop:
 
     def run(self) -> bool:
         """Run tasks until there are no more; returns whether it went well. Never raises."""
-        self._lines.listen()
         try:
-            while isinstance(message := self._messages.get(), Run):
-                self._turn_over.clear()  # what was said about the task before comes before this message
-                self._send(self._run(message.job))
+            with self._lines:
+                while isinstance(message := self._messages.get(), Run):
+                    self._turn_over.clear()  # what was said about the task before comes before this message
+                    self._send(self._run(message.job))
         except Exception as error:  # noqa: BLE001 - top of the process
             traceback.print_exc()
             self._send(Broken(f"{type(error).__name__}: {error}"))
             return False
-        finally:
-            self._lines.let_go()
         return True
 
     def _run(self, packed: bytes) -> Ended | Refused:

@@ -58,7 +58,8 @@ class RayCluster:
     def actor(self, of: type, *arguments: object, needs: dict[str, Any], groups: dict[str, int]) -> Any:  # noqa: ANN401
         """Ask for an actor; it is made when there is room for it."""
         ray = self.connect()
-        return ray.remote(concurrency_groups=groups, max_restarts=0, **needs)(of).remote(*arguments)
+        options: dict[str, Any] = needs | ({"concurrency_groups": groups} if groups else {})
+        return ray.remote(max_restarts=0, **options)(of).remote(*arguments)
 
     def slots(self, needs: dict[str, Any]) -> int:
         """How many actors there is room for, now."""

@@ -26,7 +26,7 @@ from datalake_service.pipeline.engine import Engine, TaskJob, TaskProgress, Task
 from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
-from datalake_service.pipeline.run_elsewhere import destination_told, rejections_uri
+from datalake_service.pipeline.run_elsewhere import destination_notes, destination_told, rejections_uri
 from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
@@ -193,7 +193,7 @@ class _Run:
             seconds=0.0,
             tasks=tasks.totals,
             failures=tasks.failures,
-            notes=(*plan.notes, *in_groups(tasks.notes)),
+            notes=(*destination_notes(self._config), *plan.notes, *in_groups(tasks.notes)),
             limit=tasks.limit,
             stop_requested=tasks.stop_requested,
             merged=merged,
@@ -302,7 +302,8 @@ class _Run:
                 seconds = self._clock.monotonic() - began
                 self._tell(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
 
-            yield run_annotator(self._store, self._config, annotator, told=told, clock=self._clock)
+            engine = self._engine
+            yield run_annotator(self._store, self._config, annotator, told=told, clock=self._clock, engine=engine)
 
     def _status(
         self, tasks: _Tasks, merged: Sequence[MergedBatch], annotators: Sequence[AnnotatorOutcome]

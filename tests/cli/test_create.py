@@ -159,8 +159,8 @@ def test_a_passed_limit_is_exit_status_1(tmp_path: Path, config: Path) -> None:
     [
         ({"datasetName": "a/b", "onError": {"policy": "x"}}, ": 2 problems"),
         (
-            {"computeEngine": {"computeEngineType": "SPARK"}},
-            'computeEngine.computeEngineType: "SPARK" is not available in version 0.1; available: LOCAL',
+            {"computeEngine": {"computeEngineType": "LAMBDA", "concurrency": 2}},
+            'computeEngine.computeEngineType: "LAMBDA" is not available in version 0.1; available: LOCAL, RAY, SPARK',
         ),
         (
             {"readConnector": {"connectorDestination": "SQS", "queueName": "q"}, "manifestFile": {}},

@@ -43,7 +43,7 @@ def test_every_way_to_write_a_spelling_is_read(member: Choice, data: st.DataObje
 @pytest.mark.parametrize("value", ["", "x", 3, None, True, ["LOCAL"]])
 def test_anything_else_is_refused(value: object) -> None:
     """With what is allowed."""
-    with pytest.raises(ValidationError, match="allowed: LOCAL, LAMBDA, LAMBDA_AND_SAGEMAKER, SPARK"):
+    with pytest.raises(ValidationError, match="allowed: LOCAL, RAY, LAMBDA, LAMBDA_AND_SAGEMAKER, SPARK"):
         TypeAdapter(compute.Engine).validate_python(value)
 
 

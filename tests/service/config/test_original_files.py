@@ -121,12 +121,12 @@ def test_an_engine_without_an_adapter_is_one_clear_line() -> None:
     document = {
         "datasetName": "rows",
         "readConnector": {"connectorDestination": "GENERATOR", "generatorImplementationClassName": "a.B"},
-        "computeEngine": {"computeEngineType": "spark"},
+        "computeEngine": {"computeEngineType": "lambda", "concurrency": 2},
     }
     with pytest.raises(ConfigError) as caught:
         check_available(load_dataset(document, folder=FOLDER))
     assert caught.value.problems == (
-        'computeEngine.computeEngineType: "SPARK" is not available in version 0.1; available: LOCAL',
+        'computeEngine.computeEngineType: "LAMBDA" is not available in version 0.1; available: LOCAL, RAY, SPARK',
     )
 
 

@@ -1,0 +1,124 @@
+"""An annotator on Spark: every task of one Spark job is a worker that shares it, as ``docs/design/012`` has it.
+
+Workers claim batches, or parts of them, and write chunks; nothing of a row passes through the run.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from datalake_service.catalog.stops import load_stops, request_stop
+from datalake_service.engines.code import Code, code_here, collect_code
+from datalake_service.engines.parcels import check_origin, check_visible, origin
+from datalake_service.engines.spark_session import SparkConnection, SparkFailedError
+from datalake_service.engines.spark_tasks import STOP_SECONDS
+from datalake_service.errors import DatalakeError, LimitExceededError, StoreError
+from datalake_service.pipeline.annotation_job import AnnotationReport
+from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here
+from datalake_utils.clock import Clock, SystemClock
+from datalake_utils.ids import random_hex
+
+_RUN_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one worker did."""
+
+    report: AnnotationReport
+    error: DatalakeError | None = None
+    """What ended it before its time."""
+
+
+class _RunEndsError(DatalakeError):
+    """The run was asked to end: what is answered is stored, and nothing more is asked."""
+
+
+def annotate_on_spark(
+    spark: SparkConnection, work: AnnotatorWork, *, tell: Callable[[AnnotationReport], None], clock: Clock
+) -> AnnotationReport:
+    """Let workers on Spark share an annotator, one for each of its cores; returns what they did together.
+
+    Raises:
+        DatalakeError: What ended one of them before its time; what all did is stored.
+        KeyboardInterrupt: As it came; the workers have stored what they had.
+    """
+    run = f"run-{random_hex(_RUN_DIGITS)}"
+    shared = replace(work, annotator=work.annotator.model_copy(update={"shared": True}))
+    parcel = pickle.dumps((origin(), pickle.dumps(shared)))
+    call = partial(_share, run=run, code=collect_code([work.config.folder]))
+    try:
+        packed = spark.run([[parcel]] * spark.slots(), call, tag=run)
+    except SparkFailedError as error:
+        raise LimitExceededError(f"the annotator's job failed: {error}") from error
+    except KeyboardInterrupt:
+        request_stop(work.store, work.config.dataset_name, task=run, now=clock.now())
+        clock.sleep(STOP_SECONDS + 1)
+        spark.cancel(run)
+        raise
+    parts: list[_Part] = [pickle.loads(part) for part in packed]  # noqa: S301 - our own workers packed them
+    report = together([part.report for part in parts])
+    tell(report)
+    for part in parts:
+        if part.error is not None:
+            raise part.error
+    return report
+
+
+def together(reports: Sequence[AnnotationReport]) -> AnnotationReport:
+    """What workers that shared an annotator did: each has counted what the others finished as done already."""
+    asked = [report for report in reports if report.run is not None]
+    annotated, skipped, failed, batches = (
+        sum(getattr(report, name) for report in reports) for name in ("annotated", "skipped", "failed", "batches")
+    )
+    done = max((report.already_done + report.annotated + report.skipped for report in reports), default=0)
+    return AnnotationReport(
+        annotated=annotated,
+        skipped=skipped,
+        failed=failed,
+        already_done=max(0, done - annotated - skipped),
+        remaining=min((report.remaining for report in reports), default=0),
+        batches=batches,
+        spent=next((report.spent for report in asked if report.spent is not None), None),
+        run=asked[0].run if asked else None,
+    )
+
+
+def _share(parcels: Sequence[bytes], *, run: str, code: Code) -> list[bytes]:
+    """Work as one of those that share the annotator; runs on Spark's machines."""
+    return [pickle.dumps(_worked(parcel, run, code)) for parcel in parcels]
+
+
+def _worked(parcel: bytes, run: str, code: Code) -> _Part:
+    last = AnnotationReport()
+    clock = SystemClock()
+    look_at = 0.0
+
+    def tell(report: AnnotationReport) -> None:
+        nonlocal last, look_at
+        last = report
+        if clock.monotonic() >= look_at:
+            look_at = clock.monotonic() + STOP_SECONDS
+            if _is_to_end(work, run):
+                raise _RunEndsError("the run was interrupted")
+
+    try:
+        sender, inner = pickle.loads(parcel)  # noqa: S301 - our own engine packed it
+        check_origin(sender)
+        work: AnnotatorWork = pickle.loads(inner)  # noqa: S301
+        check_visible(work.store, "the lake")
+        config = work.config.in_folder(code_here(work.config.folder, code))
+        return _Part(annotate_here(replace(work, config=config), tell=tell, clock=clock))
+    except DatalakeError as error:
+        return _Part(last, error)
+
+
+def _is_to_end(work: AnnotatorWork, run: str) -> bool:
+    try:
+        return run in load_stops(work.store, work.config.dataset_name).tasks
+    except StoreError:
+        return False

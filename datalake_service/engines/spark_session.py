@@ -1,0 +1,261 @@
+"""One session of Spark: found, started or reached at first use; jobs of ours on it; its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import pickle
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import datalake_service
+from datalake_service.config.compute import SparkEngine as Settings
+from datalake_service.config.settings import read_variable
+from datalake_service.engines.cluster import require_answer, require_installed
+from datalake_service.engines.local import cores
+from datalake_service.engines.ray_cluster import missing_project
+from datalake_service.engines.spark_memory import driver_megabytes
+from datalake_service.errors import DatalakeError, UsageError
+
+_HERE: Final = "127.0.0.1"
+_CULPRIT: Final = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times?")
+_PACKAGE_ROOT: Final = Path(datalake_service.__file__).resolve().parents[1]
+
+Work = Callable[[Sequence[bytes]], list[bytes]]
+
+
+class SparkFailedError(Exception):
+    """A job of Spark's failed. Never leaves this package."""
+
+    def __init__(self, message: str, *, partition: int | None = None, times: int = 1) -> None:
+        """Say why; ``partition``: in which part of it, so many ``times``, if that is known."""
+        super().__init__(message)
+        self.partition = partition
+        self.times = times
+
+
+class SparkConnection:
+    """The Spark of one engine. Any thread may use it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect to nothing yet."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._ours = False
+
+    def session(self) -> Any:  # noqa: ANN401 - a SparkSession of either kind
+        """Return the session.
+
+        Raises:
+            UsageError: Spark or Java is not installed, or nobody answers.
+        """
+        require_installed("pyspark", engine="SPARK", extra="spark")
+        with self._lock:
+            if self._session is None:
+                with _quiet():
+                    self._session = self._connected()
+        return self._session
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is behind Spark Connect."""
+        return not hasattr(self.session(), "_jsparkSession")
+
+    def slots(self) -> int:
+        """How many tasks of Spark run at once, as far as that can be known."""
+        if self._settings.concurrency is not None:
+            return self._settings.concurrency
+        return cores() if self.is_remote else int(self.session().sparkContext.defaultParallelism)
+
+    def run(self, parts: Sequence[Sequence[bytes]], work: Work, *, tag: str) -> list[bytes]:
+        """Give each part to ``work``, on the cluster; returns what all of them returned. Blocks.
+
+        Raises:
+            SparkFailedError: One of them failed, or all.
+            UsageError: None can ever succeed.
+        """
+        run = _run_remote if self.is_remote else _run_classic
+        try:
+            with _quiet():
+                return run(self.session(), parts, work, tag)
+        except DatalakeError:
+            raise
+        except Exception as error:
+            raise failure_of(error) from error
+
+    def cancel(self, tag: str) -> None:
+        """End the jobs of a tag at once."""
+        session = self._session
+        if session is None:
+            return
+        with contextlib.suppress(Exception):  # the cluster is gone, or there is no such job
+            if self.is_remote:
+                session.interruptTag(tag)
+            else:
+                session.sparkContext.cancelJobGroup(tag)
+
+    def close(self) -> None:
+        """Part with the session, and end it if it was started for us."""
+        with self._lock:
+            if self._ours and self._session is not None:
+                with _quiet():
+                    self._session.stop()
+            self._session, self._ours = None, False
+
+    def _connected(self) -> Any:  # noqa: ANN401
+        from pyspark.sql import SparkSession
+
+        settings, seconds = self._settings, self._settings.connect_timeout_in_seconds
+        existing = SparkSession.getActiveSession()
+        if existing is not None and settings.remote is None and settings.master is None:
+            return existing
+        builder: Any = SparkSession.builder
+        if settings.remote is not None:
+            require_answer(settings.remote, engine="Spark", key="remote", default_port=15_002, seconds=seconds)
+            builder = builder.remote(settings.remote)
+            options = dict(settings.spark_conf)
+        else:
+            submitted = settings.master is None and read_variable("PYSPARK_GATEWAY_PORT") is not None
+            master = None if submitted else settings.master or "local[*]"
+            if master is not None:
+                if master.startswith("spark://"):
+                    require_answer(master, engine="Spark", key="master", default_port=7_077, seconds=seconds)
+                builder = builder.master(master)
+            options = self._options(master or "")
+        for name, value in options.items():
+            builder = builder.config(name, value)
+        try:
+            session = builder.getOrCreate()
+        except Exception as error:
+            raise _not_started(error) from error
+        self._ours = existing is None
+        if settings.remote is None:
+            _prepare(session)
+        return session
+
+    def _options(self, master: str) -> dict[str, str]:
+        """What is set before Spark starts; the dataset file's own settings win."""
+        memory = self._settings.driver_memory_in_megabytes or driver_megabytes()
+        options = {
+            "spark.app.name": "datalake",
+            "spark.driver.memory": f"{memory}m",
+            "spark.speculation": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
+        if master.startswith("local"):
+            options |= {
+                "spark.driver.bindAddress": _HERE,
+                "spark.driver.host": _HERE,
+                "spark.ui.enabled": "false",
+                "spark.executorEnv.PYTHONPATH": str(_PACKAGE_ROOT),
+            }
+        if jars := jar_files(self._settings.jars):
+            options["spark.jars"] = ",".join(jars)
+        return options | dict(self._settings.spark_conf)
+
+
+def jar_files(patterns: Sequence[str]) -> list[str]:
+    """The jars that the settings name.
+
+    Raises:
+        UsageError: There is none of a name.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        if "://" in pattern:
+            found.append(pattern)  # the cluster's to find
+            continue
+        files = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+        if not files:
+            raise UsageError(f"computeEngine.jars: there is no file {pattern}")
+        found += [str(Path(file).resolve()) for file in files]
+    return found
+
+
+def failure_of(error: BaseException) -> SparkFailedError | UsageError:
+    """An error of Spark's, in our words: what the user can change, or a job that failed."""
+    text = str(error)
+    if (missing := missing_project(text)) is not None:
+        return missing
+    if "PYTHON_VERSION_MISMATCH" in text:
+        return UsageError(f"Spark's workers have another Python than this run: {_line_with(text, 'PYTHON_VERSION')}")
+    if "ModuleNotFoundError" in text and "datalake" in text:
+        return UsageError(f"Spark's workers lack a module: {_line_with(text, 'ModuleNotFoundError')}")
+    culprit = _CULPRIT.search(text)
+    reason = _reason(text)
+    if culprit is None:
+        return SparkFailedError(reason)
+    return SparkFailedError(reason, partition=int(culprit[1]), times=int(culprit[2]))
+
+
+def _reason(text: str) -> str:
+    """The first sentence that says what happened."""
+    if "Python worker exited unexpectedly" in text:
+        return "Spark's Python worker died; often that means: out of memory"
+    if "ExecutorLostFailure" in text:
+        return "a machine of Spark's was lost"
+    if "PYTHON_EXCEPTION" in text or "Traceback" in text:
+        lines = [line.strip() for line in text.splitlines()]
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)]
+        if errors:
+            return f"Spark's Python worker failed: {errors[0]}"[:500]
+    return f"Spark: {' '.join(text.split())}"[:500]
+
+
+def _line_with(text: str, part: str) -> str:
+    return next(line.strip() for line in text.splitlines() if part in line)[:500]
+
+
+def _not_started(error: BaseException) -> UsageError:
+    text = " ".join(str(error).split())
+    if "JAVA_GATEWAY_EXITED" in text or "JAVA_HOME" in text:
+        return UsageError("Spark needs Java 17 or newer (on Debian: apt-get install openjdk-17-jre-headless)")
+    return UsageError(f"computeEngine: Spark could not be reached or started: {text[:500]}")
+
+
+def _prepare(session: Any) -> None:  # noqa: ANN401
+    context = session.sparkContext
+    context.setLogLevel("FATAL")  # it logs every failure with its Java stack; we tell what matters
+    if context.master.startswith("local") and context.pythonExec == "python3":
+        import sys
+
+        context.pythonExec = sys.executable
+
+
+def _run_classic(session: Any, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:  # noqa: ANN401
+    context = session.sparkContext
+    context.setJobGroup(tag, "datalake", interruptOnCancel=False)
+    found: list[bytes] = context.parallelize([tuple(part) for part in parts], len(parts)).flatMap(work).collect()
+    return found
+
+
+def _run_remote(session: Any, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:  # noqa: ANN401
+    from pyspark.sql.functions import udf
+    from pyspark.sql.types import BinaryType, StructField, StructType
+
+    session.addTag(tag)
+    schema = StructType([StructField("part", BinaryType())])
+    # From one partition, rows are dealt out one by one: each gets a partition of its own.
+    frame = session.createDataFrame([(bytearray(pickle.dumps(tuple(part))),) for part in parts], schema)
+    call = udf(partial(_packed, work=work), BinaryType()).asNondeterministic()
+    rows = frame.coalesce(1).repartition(len(parts)).select(call("part")).collect()
+    return [outcome for row in rows for outcome in pickle.loads(bytes(row[0]))]  # noqa: S301 - our own worker packed it
+
+
+def _packed(part: bytes, *, work: Work) -> bytes:
+    return pickle.dumps(work(pickle.loads(bytes(part))))  # noqa: S301 - we packed it
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Spark's Python side warns its own developers of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
