@@ -47,7 +47,7 @@ export const datasetPath = (dataset) => `/api/datasets/${encodeURIComponent(data
  */
 export const selection = (view) => [
   ["filter", view.filter === null ? null : JSON.stringify(view.filter)],
-  ["search", view.search === null ? null : `${view.search.column}:${view.search.text}`],
+  ["search", view.search === null ? null : `${view.search.column.replaceAll(":", "::")}:${view.search.text}`],
   ["batch", view.batch],
 ];
 

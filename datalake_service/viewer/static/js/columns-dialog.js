@@ -49,7 +49,7 @@ export function ColumnsDialog({ all, view, change, close }) {
         <ul class="pick" aria-label=${`Hidden ${label}`}>
           ${columns.map((column) => html`<li key=${column.name}>
               <label><input type="checkbox" checked=${false} onChange=${() => set([...names, column.name])} /><${ColumnName} column=${column} /></label>
-              <span class="faint">${column.type}${column.system ? ", of the lake itself" : ""}</span>
+              <span class="faint">${column.type}${column.system ? ", system" : ""}</span>
             </li>`)}
         </ul></div>`;
     })}

@@ -2,7 +2,7 @@
 
 import { html, classes } from "./html.js";
 import { firstCondition, makeGroup, operatorsFor, OPERATORS, readCondition, readGroup, typed } from "./filters.js";
-import { grouped, ownName } from "./columns.js";
+import { grouped } from "./columns.js";
 import { Icon } from "./ui.js";
 import { plain } from "./visible.js";
 
@@ -80,7 +80,7 @@ function Condition({ node, columns, change, remove }) {
     <select class="grow" aria-label="Column" value=${field} onChange=${(/** @type {any} */ event) => takeColumn(event.target.value)}>
       ${!columns.some((/** @type {any} */ other) => other.name === field) && html`<option value=${field}>${plain(field)} (not there)</option>`}
       ${grouped(columns).map((group, at) => html`<optgroup key=${at} label=${group.annotator === null ? "base" : plain(group.annotator)}>
-          ${group.columns.map((other) => html`<option key=${other.name} value=${other.name}>${plain(ownName(other))}</option>`)}</optgroup>`)}
+          ${group.columns.map((other) => html`<option key=${other.name} value=${other.name}>${plain(other.name)}</option>`)}</optgroup>`)}
     </select>
     <select aria-label="Condition" value=${operator.name} onChange=${(/** @type {any} */ event) => takeOperator(event.target.value)}>
       ${offered.map((/** @type {any} */ other) => html`<option key=${other.name} value=${other.name}>${other.label}</option>`)}

@@ -18,7 +18,7 @@ export function filterToText(value) {
     const { type = "", filters, ...rest } = value;
     const parts = Object.entries(rest).map(([key, item]) => `${quoted(key)}=${filterToText(item)}`);
     if (Array.isArray(filters)) parts.push(...filters.map(filterToText));
-    return `${quoted(type)}(${parts.join(",")})`;
+    return `${WORD.test(type) ? type : quoted(type)}(${parts.join(",")})`;
   }
   return typeof value === "string" ? quoted(value) : JSON.stringify(value);
 }

@@ -48,11 +48,17 @@ const bounded = (bound, label) =>
   simple("range", label, ORDERED, {
     name: bound,
     make: (field, value) => ({ type: "range", field, [bound]: value }),
-    read: (node) => (node.type === "range" && Object.keys(set(node)).join() === bound ? { value: node[bound] } : null),
+    read: (node) => (node.type === "range" && own(node).length !== 2 && Object.keys(set(node)).join() === bound ? { value: node[bound] } : null),
   });
 
-/** The bounds of a range that are given. @param {Node} node @returns {Record<string, any>} */
-const set = (node) => Object.fromEntries(["gt", "ge", "lt", "le"].filter((key) => node[key] !== undefined && node[key] !== null).map((key) => [key, node[key]]));
+/** The bounds that a range names, those without a value too. @param {Node} node */
+const own = (node) => ["gt", "ge", "lt", "le"].filter((key) => node[key] !== undefined);
+
+/** The bounds of a range that have a value. @param {Node} node @returns {Record<string, any>} */
+const set = (node) => Object.fromEntries(own(node).filter((key) => node[key] !== null).map((key) => [key, node[key]]));
+
+/** Whether a range has these two bounds, or is being given them. @param {Node} node @param {string} lower @param {string} upper */
+const isPair = (node, lower, upper) => [own(node), Object.keys(set(node))].some((keys) => keys.join() === `${lower},${upper}`);
 
 /** @param {string} type @param {string} label @param {boolean} exact @returns {Operator} */
 const textual = (type, label, exact) =>
@@ -62,6 +68,28 @@ const textual = (type, label, exact) =>
     make: (field, value) => ({ type, field, value, case_sensitive: exact }),
     read: (node) => (node.type === type && (node.case_sensitive ?? true) === exact ? { value: node.value } : null),
     says: (field, value) => `${field} ${label} ${shown(value)}`,
+  });
+
+/** @param {string} label @param {boolean} exact @returns {Operator} */
+const pattern = (label, exact) =>
+  simple("regex", label, TEXTS, {
+    name: exact ? "regex" : "regex_any_case",
+    input: "pattern",
+    make: (field, value) => ({ type: "regex", field, pattern: value, case_sensitive: exact }),
+    read: (node) => (node.type === "regex" && (node.case_sensitive ?? true) === exact ? { value: node.pattern } : null),
+    says: (field, value) => `${field} matches ${value}`,
+  });
+
+const SYMBOLS = { gt: ">", ge: "≥", lt: "<", le: "≤" };
+
+/** @param {"gt" | "ge"} lower @param {"lt" | "le"} upper @param {string} label @returns {Operator} */
+const between = (lower, upper, label) =>
+  simple("range", label, ORDERED, {
+    name: `${lower}_${upper}`,
+    input: "range",
+    make: (field, value) => ({ type: "range", field, [lower]: value?.[0] ?? null, [upper]: value?.[1] ?? null }),
+    read: (node) => (node.type === "range" && isPair(node, lower, upper) ? { value: [node[lower] ?? null, node[upper] ?? null] } : null),
+    says: (field, value) => `${field} ${SYMBOLS[lower]} ${shown(value?.[0])} and ${SYMBOLS[upper]} ${shown(value?.[1])}`,
   });
 
 /** @type {Operator[]} */
@@ -74,17 +102,16 @@ export const OPERATORS = [
   simple("not_equals", "is not", ["int", "float", "text", "time", "json"]),
   textual("starts_with", "starts with", false),
   textual("starts_with", "starts with", true),
-  simple("regex", "matches", TEXTS, { input: "pattern", make: (field, value) => ({ type: "regex", field, pattern: value }), read: (node) => (node.type === "regex" ? { value: node.pattern } : null), says: (field, value) => `${field} matches ${value}` }),
+  pattern("matches", true),
+  pattern("matches (any case)", false),
   bounded("gt", ">"),
   bounded("ge", "≥"),
   bounded("lt", "<"),
   bounded("le", "≤"),
-  simple("range", "is between", ORDERED, {
-    input: "range",
-    make: (field, value) => ({ type: "range", field, ge: value?.[0] ?? null, le: value?.[1] ?? null }),
-    read: (node) => (node.type === "range" ? { value: [node.ge ?? node.gt, node.le ?? node.lt] } : null),
-    says: (field, value) => `${field} from ${shown(value?.[0])} to ${shown(value?.[1])}`,
-  }),
+  between("ge", "le", "is between"),
+  between("ge", "lt", "is at least, and below"),
+  between("gt", "le", "is above, and at most"),
+  between("gt", "lt", "is above, and below"),
   simple("in", "is one of", ["int", "float", "text", "time"], {
     input: "list",
     make: (field, value) => ({ type: "in", field, values: value ?? [] }),

@@ -8,7 +8,7 @@ import { Leases } from "./leases.js";
 import { versions } from "./live.js";
 import { go, parameters } from "./route.js";
 import { useAnswer, useNow, useSettled, useStore } from "./store.js";
-import { Name } from "./text.js";
+import { Name, Text } from "./text.js";
 import { Ago, Empty, Failure, Icon, Loading, Tile } from "./ui.js";
 import { formatQuery, parseQuery } from "./url-text.js";
 import { plain } from "./visible.js";
@@ -23,7 +23,6 @@ export function LakePage({ query }) {
   if (lake.data === null) return lake.error ? html`<${Failure} error=${lake.error} again=${lake.again} />` : html`<${Loading} what="the lake" />`;
   const { datasets, leases } = lake.data;
   const sum = (/** @type {string} */ key) => datasets.reduce((/** @type {number} */ total, /** @type {any} */ dataset) => total + (dataset[key] ?? 0), 0);
-  const runs = datasets.flatMap((/** @type {any} */ dataset) => (dataset.runs ?? []).map((/** @type {any} */ run) => ({ dataset: dataset.name, ...run })));
   return html`<div class="page">
     <h1 class="offscreen">Lake</h1>
     <div class="tiles">
@@ -31,13 +30,12 @@ export function LakePage({ query }) {
       <${Tile} label="Rows" value=${compact(sum("rows"))} title=${count(sum("rows"))} />
       <${Tile} label="Not merged yet" value=${compact(sum("unmergedRows"))} note=${plural(sum("unmergedChunks"), "chunk")} />
       <${Tile} label="Size" value=${bytes(sum("bytes"))} />
-      <${Tile} label="Runs at work" value=${count(runs.length)} />
-      <${Tile} label="Rejections" value=${count(sum("rejections"))} note=${sum("rejections") > 0 && html`<a href="/operations">Look at them</a>`} />
+      <${Tile} label="Runs at work" value=${count(sum("runs"))} note=${sum("runs") > 0 && html`<a href="/operations">Look at them</a>`} />
+      <${Tile} label="Rejections" value=${count(sum("rejections"))} note=${sum("rejections") > 0 && html`<a href="/operations?show=rejections">Look at them</a>`} />
     </div>
     ${lake.error && html`<${Failure} error=${lake.error} again=${lake.again} />`}
     <${Activity} datasets=${datasets} query=${query} version=${version} />
     <${Datasets} datasets=${datasets} />
-    ${runs.length > 0 && html`<section class="card" aria-label="Runs at work"><h2>Runs at work</h2><${Runs} runs=${runs} /></section>`}
     ${leases.length > 0 && html`<section class="card" aria-label="Leases"><h2>Leases</h2><${Leases} leases=${leases} /></section>`}
   </div>`;
 }
@@ -85,7 +83,7 @@ function Datasets({ datasets }) {
 
 /** @param {any} props */
 function Dataset({ dataset }) {
-  const live = dataset.runs?.length ?? 0;
+  const live = dataset.runs ?? 0;
   return html`<li class="dataset">
     <div class="dataset-head">
       <a class="dataset-name" href=${`/d/${encodeURIComponent(dataset.name)}`}><${Name} name=${dataset.name} /></a>
@@ -97,6 +95,7 @@ function Dataset({ dataset }) {
       <li><b>${count(dataset.rows)}</b> ${dataset.rows === 1 ? "row" : "rows"}</li>
       ${dataset.unmergedRows > 0 && html`<li><span class="unmerged-mark"></span><b>${count(dataset.unmergedRows)}</b> not merged, in ${plural(dataset.unmergedChunks, "chunk")}</li>`}
       <li>${plural(dataset.batches, "batch", "batches")}</li><li>${bytes(dataset.bytes)}</li><li>${plural(Array.isArray(dataset.columns) ? dataset.columns.length : dataset.columns, "column")}</li>
+      ${(dataset.problems ?? []).map((/** @type {any} */ problem, /** @type {number} */ at) => html`<li key=${at} class="bad"><${Icon} name="alert" /><${Text} text=${typeof problem === "string" ? problem : (problem.message ?? JSON.stringify(problem))} /></li>`)}
       ${dataset.rejections > 0 && html`<li><a href=${`/operations${formatQuery([["dataset", dataset.name], ["show", "rejections"]])}`}>${plural(dataset.rejections, "rejection")}</a></li>`}
       <li><a href=${`/d/${encodeURIComponent(dataset.name)}/charts`}><${Icon} name="chart" />Charts</a></li>
     </ul>
@@ -123,12 +122,4 @@ function Coverage({ annotator, dataset }) {
       <span class="faint"><${Ago} iso=${annotator.lastActivity} /></span>
     </span>
   </li>`;
-}
-
-/** @param {any} props */
-function Runs({ runs }) {
-  return html`<div class="list-box" tabindex="0" role="region" aria-label="Runs"><table class="list">
-    <thead><tr><th scope="col">Dataset</th><th scope="col">Run</th><th scope="col">Batch or annotator</th><th scope="col" class="right">Rows</th><th scope="col">Last activity</th></tr></thead>
-    <tbody>${runs.map((/** @type {any} */ run) => html`<tr key=${`${run.dataset} ${run.run}`}><td><a href=${`/d/${encodeURIComponent(run.dataset)}`}><${Name} name=${run.dataset} /></a></td><td><code>${run.run}</code></td><td><${Name} name=${run.annotator ?? run.batch ?? ""} /></td><td class="right">${count(run.rows)}</td><td><${Ago} iso=${run.lastActivity} /></td></tr>`)}</tbody>
-  </table></div>`;
 }

@@ -126,7 +126,7 @@ function TableRow({ index, row, columns, top, height, selected, isOpen, select, 
   return html`
     <div ref=${element} class=${classes("tr", selected && "selected", isOpen && "open", index % 2 && "odd", !row.merged && "unmerged")} role="row" aria-rowindex=${index + 3} aria-selected=${String(selected)} style=${style} onClick=${click}>
       <div class="td gutter" role="gridcell">
-        <button class="row-toggle" aria-expanded=${String(isOpen)} aria-label=${`${isOpen ? "Fold" : "Unfold"} ${name}`} title=${isOpen ? "Fold (x)" : "Unfold (x)"} onClick=${() => toggle(index)}><${Icon} name=${isOpen ? "down" : "right"} /></button>
+        <button class="row-toggle" aria-expanded=${String(isOpen)} aria-label=${`${isOpen ? "Fold" : "Unfold"} ${name}`} title=${isOpen ? "Fold (x)" : "Unfold (x)"} onClick=${() => toggle(index)}><${Icon} name=${isOpen ? "open" : "right"} /></button>
         ${!row.merged && html`<span class="unmerged-mark" title="Not merged yet"><span class="offscreen">not merged yet</span></span>`}
       </div>
       ${columns.map((/** @type {import("./columns.js").Column} */ column, /** @type {number} */ at) => html`<div key=${column.name} class=${classes("td", isNumber(column) && "right")} role="gridcell" aria-label=${undefined} data-column=${ownName(column)}><div class="clamp"><${Cell} value=${row.cells[at]} type=${column.type} full=${row.cut.get(at)} open=${isOpen} /></div></div>`)}

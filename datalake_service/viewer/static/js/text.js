@@ -45,5 +45,5 @@ export const Name = ({ name }) => (name === "" ? html`<span class="nothing">(no 
 /** The name of a column, its annotator set off. @param {{ column: { name: string, annotator: string | null } }} props */
 export function ColumnName({ column }) {
   if (column.annotator === null) return html`<${Name} name=${column.name} />`;
-  return html`<span class="annotator"><${Name} name=${column.annotator} /><span class="dot">.</span></span><${Name} name=${column.name.slice(column.annotator.length + 1)} />`;
+  return html`<span><span class="annotator"><${Name} name=${column.annotator} /><span class="dot">.</span></span><${Name} name=${column.name.slice(column.annotator.length + 1)} /></span>`;
 }

@@ -22,6 +22,7 @@ const ICONS = {
   link: "M6.5 9.5 9.5 6.5M7.5 4.5l1-1a2.8 2.8 0 0 1 4 4l-1 1M8.5 11.5l-1 1a2.8 2.8 0 0 1-4-4l1-1",
   minus: "M3 8h10",
   moon: "M13 9.5A5.5 5.5 0 1 1 6.5 3a4.5 4.5 0 0 0 6.5 6.5Z",
+  open: "m3 6 5 5 5-5",
   plus: "M8 3v10M3 8h10",
   right: "m6 3 5 5-5 5",
   rows: "M2 3.5h12M2 8h12M2 12.5h12",
@@ -98,6 +99,7 @@ export function Dialog({ title, close, children, wide = false, actions }) {
   useEffect(() => {
     const before = document.activeElement;
     element.current?.showModal();
+    /** @type {HTMLElement | null | undefined} */ (element.current?.querySelector(".dialog-body :is(input, select, textarea)"))?.focus();
     return () => before instanceof HTMLElement && before.focus({ preventScroll: true });
   }, []);
   const beside = (/** @type {MouseEvent} */ event) => event.target === element.current && close();

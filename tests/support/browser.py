@@ -1,0 +1,75 @@
+"""A browser for tests: one for each worker, in a thread of its own.
+
+Playwright's plain interface runs an event loop in the thread that uses it, where ``asyncio.run`` then refuses to work.
+So whatever talks to the browser runs in one thread, and the other tests of the worker keep theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, ParamSpec, TypeVar
+
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+VARIABLE: Final = "TEST_BROWSER"
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MISSING: Final = (
+    f"no browser: none of {', '.join(NAMES)} is installed and {VARIABLE} names none; on Debian and Ubuntu: "
+    "apt-get install --no-install-recommends chromium fonts-dejavu-core"
+)
+_ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def find_browser() -> str | None:
+    """The browser that is installed, or the one that the environment names."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return shutil.which(named)
+    return next((path for path in map(shutil.which, NAMES) if path is not None), None)
+
+
+class BrowserThread:
+    """A browser, and the thread in which it is spoken to."""
+
+    def __init__(self, executable: str) -> None:
+        """Start the browser."""
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="browser")
+        self._playwright: Playwright
+        self._browser: Browser
+        self._playwright, self._browser = self.call(self._start, executable)
+
+    @staticmethod
+    def _start(executable: str) -> tuple[Playwright, Browser]:
+        playwright = sync_playwright().start()
+        return playwright, playwright.chromium.launch(executable_path=executable, args=list(_ARGUMENTS))
+
+    def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run something in the thread of the browser."""
+        return self._pool.submit(function, *args, **kwargs).result()
+
+    def new_page(self, **options: Any) -> Page:
+        """A page with nothing of another in it: its own storage and cookies. Close it with ``close_page``."""
+        return self.call(self._new_page, options)
+
+    def _new_page(self, options: dict[str, Any]) -> Page:
+        context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        context.set_default_timeout(20_000)
+        return context.new_page()
+
+    def close_page(self, page: Page) -> None:
+        """Forget a page and what it stored."""
+        context: BrowserContext = page.context
+        self.call(context.close)
+
+    def close(self) -> None:
+        """End the browser."""
+        self.call(self._browser.close)
+        self.call(self._playwright.stop)
+        self._pool.shutdown()
