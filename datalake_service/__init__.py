@@ -13,7 +13,22 @@ if TYPE_CHECKING:
     from datalake_service.annotating.policy import CallPolicy
     from datalake_service.annotating.usage import Budget
     from datalake_service.catalog.leases import S3Lock
-    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
+    from datalake_service.config.filters import (
+        AllFilter,
+        AnyFilter,
+        BooleanFilter,
+        ContainsFilter,
+        EqualsFilter,
+        FilterNode,
+        InFilter,
+        NotEqualsFilter,
+        NotFilter,
+        NullFilter,
+        RangeFilter,
+        RawDuckFilter,
+        RegexFilter,
+        StartsWithFilter,
+    )
     from datalake_service.config.streaming import StreamingConfigs
     from datalake_service.errors import AnnotationLockError, BudgetExceededError, DatasetNotMergedError
     from datalake_service.mutex.lock import WSSMutex
@@ -28,13 +43,22 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "CallPolicy",
+    "ContainsFilter",
     "DataItem",
     "DatasetNotMergedError",
+    "EqualsFilter",
     "FilterNode",
+    "InFilter",
     "Limit",
+    "NotEqualsFilter",
+    "NotFilter",
+    "NullFilter",
+    "RangeFilter",
     "RawDuckFilter",
+    "RegexFilter",
     "S3DataTool",
     "S3Lock",
+    "StartsWithFilter",
     "StreamingConfigs",
     "WSSMutex",
 ]
@@ -43,7 +67,7 @@ __all__ = [
 def __getattr__(name: str) -> object:  # noqa: C901, PLR0911 - one for each module
     """Load a public name."""
     match name:
-        case "AllFilter" | "AnyFilter" | "BooleanFilter" | "FilterNode" | "RawDuckFilter":
+        case _ if name in __all__ and name.endswith(("Filter", "FilterNode")):
             from datalake_service.config import filters
 
             return getattr(filters, name)

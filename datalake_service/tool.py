@@ -16,13 +16,13 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 
 if TYPE_CHECKING:
-    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+    from datalake_service.config.filters import FilterNode
     from datalake_service.config.streaming import StreamingConfigs
     from datalake_service.pipeline.annotation_view import AnnotationView
     from datalake_service.pipeline.cleanup import BatchResult
     from datalake_service.pipeline.ingest import IngestResult
 
-    Filter = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter | Mapping[str, Any] | str
+    Filter = FilterNode | Mapping[str, Any] | str
 
 
 class _View(Protocol):
@@ -256,7 +256,7 @@ def _address(uri: str | Path | None, bucket: str | None, prefix: str | None) -> 
     return join_s3(bucket, prefix or "")
 
 
-def _parsed(given: Filter | None, what: str) -> AllFilter | AnyFilter | BooleanFilter | RawDuckFilter | None:
+def _parsed(given: Filter | None, what: str) -> FilterNode | None:
     if given is None:
         return None
     from datalake_service.config.filters import parse_filter
@@ -266,7 +266,7 @@ def _parsed(given: Filter | None, what: str) -> AllFilter | AnyFilter | BooleanF
 
 def _parsed_each(
     given: Mapping[str, Filter] | None,
-) -> dict[str, AllFilter | AnyFilter | BooleanFilter | RawDuckFilter]:
+) -> dict[str, FilterNode]:
     if given is not None and not isinstance(given, Mapping):
         raise UsageError(f"annotator_filters must be a dict of filters by annotator, not {type(given).__name__}")
     found = {name: _parsed(node, f"annotator_filters[{name!r}]") for name, node in (given or {}).items()}

@@ -5,12 +5,13 @@ Decides the order in which a merge takes the files. Knows nothing of what is mer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.columns import NEEDS_CARE
+from datalake_service.catalog.makers import RunMaker
 from datalake_service.catalog.manifests import ChunkEntry, RunManifest
 from datalake_service.chunks.rows import Origin
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
@@ -31,6 +32,8 @@ class Source:
     """Lines, if a manifest says so."""
     deduplicate_on: tuple[str, ...] | None = None
     """The dedup columns of its run."""
+    maker: RunMaker | None = None
+    """Who made the annotations of its run."""
 
     @property
     def name(self) -> str:
@@ -73,11 +76,20 @@ def take_inventory(store: ObjectStore, prefix: str) -> Inventory:
     Raises:
         StoreError: The store failed, or a manifest is none.
     """
+    return inventory_of(store, prefix, store.list(prefix))
+
+
+def inventory_of(store: ObjectStore, prefix: str, listed: Iterable[ObjectMeta]) -> Inventory:
+    """The same for a listing that somebody has made.
+
+    Raises:
+        StoreError: The store failed, or a manifest is none.
+    """
     merged: ObjectMeta | None = None
     files: list[ObjectMeta] = []
     manifests: dict[str, ObjectMeta] = {}
     others: list[ObjectMeta] = []
-    for meta in store.list(prefix):
+    for meta in listed:
         name = meta.key.removeprefix(prefix)
         if "/" in name:
             others.append(meta)
@@ -132,10 +144,10 @@ def _source(meta: ObjectMeta, prefix: str, runs: _Runs) -> Source:
     manifest = runs.manifest(chunk.run) if chunk is not None else None
     if chunk is None or manifest is None:
         return Source(meta, origin, meta.last_modified)
-    entry = _entry(manifest, chunk.number, meta.size)
+    entry, columns, maker = _entry(manifest, chunk.number, meta.size), manifest.deduplicate_on or None, manifest.maker
     if entry is None:
-        return Source(meta, origin, meta.last_modified, deduplicate_on=manifest.deduplicate_on or None)
-    return Source(meta, origin, entry.sealed_at, entry.census, entry.rows, manifest.deduplicate_on or None)
+        return Source(meta, origin, meta.last_modified, deduplicate_on=columns, maker=maker)
+    return Source(meta, origin, entry.sealed_at, entry.census, entry.rows, columns, maker)
 
 
 def _entry(manifest: RunManifest, number: int, size: int) -> ChunkEntry | None:

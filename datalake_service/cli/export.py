@@ -16,7 +16,7 @@ from datalake_service.cli.progress import ProgressBar
 from datalake_service.cli.session import Session, common_options, dataset_option
 
 if TYPE_CHECKING:
-    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+    from datalake_service.config.filters import FilterNode
     from datalake_service.pipeline.views import DatasetView
 
 STANDARD_OUTPUT: Final = "-"
@@ -158,7 +158,7 @@ def _annotator_columns(given: tuple[str, ...]) -> dict[str, list[str] | None] | 
     return found
 
 
-def _filter(given: str | None) -> AllFilter | AnyFilter | BooleanFilter | RawDuckFilter | None:
+def _filter(given: str | None) -> FilterNode | None:
     if given is None:
         return None
     from datalake_service.config.filters import parse_filter

@@ -27,6 +27,7 @@ from datalake_service.cli.output import printable, say
 from datalake_service.cli.schema import schema_command
 from datalake_service.cli.session import InterruptedCommandError, NobodyReadsError
 from datalake_service.cli.tasks import tasks_group
+from datalake_service.cli.viewer import viewer_command
 from datalake_service.config.version import VERSION
 from datalake_service.errors import DatalakeError
 from datalake_utils.clock import SystemClock
@@ -58,6 +59,7 @@ for _command in (
     export_command,
     schema_command,
     dev_aws_command,
+    viewer_command,
 ):
     datalake.add_command(_command)
 

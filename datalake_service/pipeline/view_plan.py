@@ -30,9 +30,7 @@ from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, 
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:
-    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
-
-    FilterNode = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter
+    from datalake_service.config.filters import FilterNode
 
 _log = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ Columns stand in the condition under aliases that ``query.py`` gives them in eac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from datalake_service.errors import FilterError
+from datalake_service.tables.ands import split_ands
 from datalake_service.tables.engine import in_our_words
 from datalake_service.tables.expressions import parse_expression
 from datalake_service.tables.naming import Names, ViewSchema
@@ -18,9 +19,19 @@ from datalake_service.tables.sql import Reference, sql_type
 if TYPE_CHECKING:
     import duckdb
 
-    from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+    from datalake_service.config.filters import BooleanFilter, FilterNode, RawDuckFilter
+    from datalake_service.tables.comparing import Comparison
 
-    Node = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter
+    Node = FilterNode
+
+
+@dataclass(frozen=True, slots=True)
+class Conjunct:
+    """A part of a condition that has to be true."""
+
+    sql: str
+    columns: frozenset[Reference]
+    """What it looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +44,27 @@ class Condition:
     early: Mapping[str, str] = field(default_factory=dict)
     """By annotator, a part of the condition that no row passes without an annotation: it can be asked before a join."""
     user_sql: bool = False
-    """Whether part of it was written by the user."""
+    """Whether part of it was written by the user: SQL, or a regular expression."""
     notes: tuple[str, ...] = ()
     """What the user should know, one line each: names that stand for nothing."""
+    conjuncts: tuple[Conjunct, ...] = ()
+    """All of it, in parts."""
+
+    def split(self, is_early: Callable[[Reference], bool]) -> tuple[Condition, Condition]:
+        """Two conditions that are this one together: the first looks at nothing but columns that are early."""
+        early = [part for part in self.conjuncts if all(map(is_early, part.columns))]
+        late = [part for part in self.conjuncts if part not in early]
+        return self._of(early, self.early), self._of(late, {})
+
+    def _of(self, parts: Sequence[Conjunct], early: Mapping[str, str]) -> Condition:
+        used = {reference for part in parts for reference in part.columns}
+        return Condition(
+            " AND ".join(part.sql for part in parts) or "TRUE",
+            {alias: reference for alias, reference in self.columns.items() if reference in used},
+            early=early,
+            user_sql=self.user_sql,
+            conjuncts=tuple(parts),
+        )
 
     @property
     def names(self) -> dict[str, str]:
@@ -47,7 +76,7 @@ class Condition:
 class _Leaf:
     """A filter at the end of a branch, and whose columns it names unqualified."""
 
-    node: BooleanFilter | RawDuckFilter
+    node: BooleanFilter | RawDuckFilter | Comparison
     owner: str | None
     what: str
 
@@ -85,7 +114,7 @@ class Filters:
             list(_flattened(conjunct, owner, what))
             for node, owner, what in parts
             if node is not None
-            for conjunct in _conjuncts(node)
+            for conjunct in _apart(connection, node)
         ]
         self._parsed = {
             id(leaf): parse_expression(connection, leaf.node.sql, what=leaf.what)
@@ -101,7 +130,7 @@ class Filters:
         found = {name for name in self.owners if name in existing}
         folded = {name.lower(): name for name in existing}
         for leaf in self._leaves():
-            if leaf.node.type == "boolean":
+            if leaf.node.type != "raw_duck":
                 found.update(name for name in existing if leaf.node.field.startswith(f"{name}."))
             else:
                 for name in self._parsed[id(leaf)].names:
@@ -119,17 +148,23 @@ class Filters:
             return Condition()
         names = Names(schema, self._free_prefix())
         written: list[str] = []
+        parts: list[Conjunct] = []
         of_one: list[tuple[str, str]] = []
         for pieces in self._conjuncts:
             names.used = set()
             written.append(
                 " ".join(self._written(piece, names) if isinstance(piece, _Leaf) else piece for piece in pieces)
             )
+            parts.append(Conjunct(written[-1], frozenset(names.used)))
             sources = {reference.annotator for reference in names.used}
             if len(sources) == 1 and (annotator := sources.pop()) is not None:
                 of_one.append((annotator, written[-1]))
         condition = Condition(
-            " AND ".join(written), names.columns, user_sql=bool(self._parsed), notes=tuple(names.notes)
+            " AND ".join(written),
+            names.columns,
+            user_sql=bool(self._parsed),
+            notes=tuple(names.notes),
+            conjuncts=tuple(parts),
         )
         _check(connection, condition, schema)
         return replace(condition, early=_early(connection, condition, of_one, schema))
@@ -145,6 +180,8 @@ class Filters:
     def _written(self, leaf: _Leaf, names: Names) -> str:
         if leaf.node.type == "boolean":
             return names.boolean(leaf.node.field, leaf.owner, value=leaf.node.value, what=leaf.what)
+        if leaf.node.type != "raw_duck":
+            return names.compared(leaf.node, leaf.owner, what=leaf.what)
         expression = self._parsed[id(leaf)]
         text = expression.with_names(lambda name: names.in_sql(name, leaf.owner, expression, what=leaf.what))
         return f"(\n{text})"
@@ -161,6 +198,16 @@ def _conjuncts(node: Node) -> Iterator[Node]:
             yield item
 
 
+def _apart(connection: duckdb.DuckDBPyConnection, node: Node) -> Iterator[Node]:
+    """The same, with what a user wrote in SQL taken apart too."""
+    for conjunct in _conjuncts(node):
+        if conjunct.type == "raw_duck":
+            parts = split_ands(connection, conjunct.sql)
+            yield from (conjunct.model_copy(update={"sql": part}) for part in parts)
+        else:
+            yield conjunct
+
+
 def _flattened(node: Node, owner: str | None, what: str) -> Iterator[str | _Leaf]:
     """The filter as SQL between leaves."""
     todo: list[Node | str] = [node]
@@ -168,7 +215,9 @@ def _flattened(node: Node, owner: str | None, what: str) -> Iterator[str | _Leaf
         item = todo.pop()
         if isinstance(item, str):
             yield item
-        elif item.type == "boolean" or item.type == "raw_duck":  # noqa: PLR1714 - mypy narrows by it
+        elif item.type == "not":
+            todo += [") IS NOT TRUE)", item.filter, "(("]
+        elif item.type != "all" and item.type != "any":  # noqa: PLR1714 - mypy narrows by it
             yield _Leaf(item, owner, what)
         elif not item.filters:
             yield "TRUE" if item.type == "all" else "FALSE"

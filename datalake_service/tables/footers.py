@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from datalake_service.catalog.columns import ColumnType, column_type
@@ -44,6 +44,20 @@ class Footer:
     """By true name, in the order of the object; system columns included."""
     contains: frozenset[tuple[str, str]]
     """(file name, ETag) of merged files that may still be there."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Totals over all merges, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBounds:
+    """What is known of one column in one row group."""
+
+    rows: int
+    nulls: int | None
+    low: str | None
+    """The smallest value as text, or less; ``None``: not known."""
+    high: str | None
+    """The largest value as text, or more; ``None``: not known."""
 
 
 def read_footers(connection: duckdb.DuckDBPyConnection, files: Sequence[tuple[str, str]]) -> list[Footer]:
@@ -99,6 +113,28 @@ def group_sizes(connection: duckdb.DuckDBPyConnection, path: str, *, key: str) -
     return list({group: rows for group, rows, *_ in chunks}.values())
 
 
+def column_bounds(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], *, positions: Sequence[int]
+) -> list[list[GroupBounds]]:
+    """What the footers of local files say about one column each, row group by row group.
+
+    Raises:
+        duckdb.Error: One of them is no Parquet file.
+    """
+    found: dict[str, list[GroupBounds]] = {path: [] for path in paths}
+    if paths:
+        wanted = dict(zip(paths, positions, strict=True))
+        listed = "[" + ", ".join(quote_text(path) for path in paths) + "]"
+        places = ", ".join(str(place) for place in sorted(set(positions)))
+        for path, place, rows, nulls, low, high in connection.execute(
+            "SELECT file_name, column_id, row_group_num_rows, stats_null_count, stats_min_value, stats_max_value "
+            f"FROM parquet_metadata({listed}) WHERE column_id IN ({places}) ORDER BY file_name, row_group_id"
+        ).fetchall():
+            if wanted[path] == place:
+                found[path].append(GroupBounds(rows, nulls, low, high))
+    return [found[path] for path in paths]
+
+
 def _chunks(connection: duckdb.DuckDBPyConnection, path: str, key: str, what: str) -> list[tuple[int, ...]]:
     """What the footer says about every column of every row group, in the order of the file."""
     import duckdb
@@ -146,11 +182,12 @@ def _footer(key: str, found: _Found) -> Footer:
             for position, item in enumerate(document["columns"])
         }
         contains = frozenset((name, etag) for name, etag in document["contains"])
-    except (KeyError, TypeError, ValueError) as error:
+        counts = {str(name): int(count) for name, count in document["counts"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{key} was not written by a merge of datalake; move it away") from error
     if len(columns) != found.width or "id" not in columns:
         raise StoreError(f"{key} does not have the columns that its record names: move it away, or restore it")
-    return Footer(found.rows, columns, contains)
+    return Footer(found.rows, columns, contains, counts)
 
 
 def _incomplete(key: str, error: Exception) -> StoreError:

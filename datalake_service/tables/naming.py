@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from datalake_service.catalog.columns import ColumnType, column_type
 from datalake_service.errors import FilterError
+from datalake_service.tables.comparing import absent, compare
 from datalake_service.tables.expressions import ColumnName, Expression, is_keyword
 from datalake_service.tables.sql import Reference
+
+if TYPE_CHECKING:
+    from datalake_service.tables.comparing import Comparison
 
 _SUGGESTIONS = 3
 
@@ -74,6 +79,17 @@ class Names:
             case _:
                 self.notes[f"{what}: column {field!r} holds {kind} values, no booleans; it selects no row"] = None
                 return "FALSE"
+
+    def compared(self, node: Comparison, owner: str | None, *, what: str) -> str:
+        """The condition of a filter that compares one column."""
+        reference = self._field(node.field, owner)
+        if reference is None:
+            self._unknown(node.field, owner, what)
+            return absent(node)
+        kind = self._schema.type_of(reference)
+        if kind is ColumnType.NULL:
+            return absent(node)
+        return compare(node, self._alias(reference), kind)
 
     def in_sql(self, name: ColumnName, owner: str | None, expression: Expression, *, what: str) -> str | None:
         """What to write for a name in a raw filter; ``None``: leave it."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
 
-Node = AllFilter | AnyFilter | BooleanFilter | RawDuckFilter
+Node = FilterNode
 Row = Mapping[str, Any]
 Batches = Mapping[str, Sequence[Row]]
 """Rows with ``id`` by batch, in order."""
@@ -56,6 +56,9 @@ def verdict(node: Node, row: Row, sql: Mapping[str, Any]) -> bool | None:
         case AnyFilter():
             verdicts = [verdict(part, row, sql) for part in node.filters]
             return True if True in verdicts else None if None in verdicts else False
+        case _:
+            msg = f"the model of views does not know {node.type}"
+            raise NotImplementedError(msg)
 
 
 TEXTS = [{"text": f"text {number}", "n": number} for number in range(10)]

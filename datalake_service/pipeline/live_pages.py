@@ -1,0 +1,312 @@
+"""Pages of live rows: the next rows in an order, with their values and annotations.
+
+What footers say about the sort column decides which files are looked at first; the others are left alone if they cannot
+hold a row of the page. So the newest page of a large dataset reads its newest batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from datalake_service.catalog.annotations import DONE, FINAL_STATUSES
+from datalake_service.catalog.columns import ColumnType
+from datalake_service.pipeline.live_asking import Asking, types_of
+from datalake_service.pipeline.live_dataset import AnnotationFiles, RowFile, Snapshot
+from datalake_service.tables.conditions import Condition
+from datalake_service.tables.footers import GroupBounds
+from datalake_service.tables.live import ID, STATUS
+from datalake_service.tables.live_files import LiveFile, OpenFiles
+from datalake_service.tables.paging import Cell, FoundRow, Order, Place, find_by_id, find_rows, groups_of, read_rows
+from datalake_service.tables.query import LocalTable
+from datalake_service.tables.sql import Reference
+
+_FIRST: Final = 2
+_LARGER: Final = 8
+_MOST: Final = 256
+"""Files of rows that are asked at once: few at first, more when they did not hold enough rows."""
+CREATED_AT: Final = Reference(None, "_created_at")
+NEWEST_FIRST: Final = Order(CREATED_AT, descending=True)
+_NOTHING: Final = Cell(None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """Which rows are wanted."""
+
+    condition: Condition = field(default_factory=Condition)
+    order: Order = NEWEST_FIRST
+    after: Place | None = None
+    backwards: bool = False
+    """The last rows before ``after``."""
+    batches: frozenset[str] | None = None
+    """``None``: all."""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """One row of a page."""
+
+    place: Place
+    """Where it stands in the order of the page."""
+    merged: bool
+    cells: tuple[Cell, ...]
+    """In the order of the columns that were asked for."""
+
+    @property
+    def batch(self) -> str:
+        """The batch that it is in."""
+        return self.place.batch
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.place.id
+
+
+def find_page(asking: Asking, snapshot: Snapshot, request: PageRequest) -> list[tuple[FoundRow, RowFile]]:
+    """The rows of a page, in order, and where each of them is."""
+    order = request.order
+    references = [order.column, *request.condition.columns.values()]
+    types = types_of(snapshot, references)
+    candidates = [row for row in snapshot.rows if request.batches is None or row.batch in request.batches]
+    found: list[tuple[FoundRow, RowFile]] = []
+    for rows, next_bound in _slices(asking, snapshot, candidates, request):
+        with asking.sources(snapshot, rows, references) as (opened, sources, members):
+            some = find_rows(
+                opened.engine.connection,
+                sources,
+                order=order,
+                after=request.after,
+                backwards=request.backwards,
+                condition=request.condition,
+                types=types,
+                limit=request.limit,
+            )
+        found += [(row, members[row.source][row.place.batch]) for row in some]
+        # What is wanted stands at the front of the order, or, backwards, at its end.
+        found.sort(key=lambda item: order.key(item[0].place), reverse=order.descending)
+        found = found[-request.limit :] if request.backwards else found[: request.limit]
+        if len(found) == request.limit and next_bound is not None:
+            last = order.rank(found[0 if request.backwards else -1][0].place.value)
+            if (last < next_bound) if order.descending == request.backwards else (last > next_bound):
+                break
+    return found
+
+
+_Bound = tuple[Any, ...]
+"""The rank of the best value that a file can hold."""
+
+
+def _slices(
+    asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], request: PageRequest
+) -> Iterator[tuple[list[RowFile], _Bound | None]]:
+    """Files in the order in which they can contribute, each slice with the best that later ones can have."""
+    falls = request.order.descending != request.backwards
+    bounds = _bounds(asking, snapshot, rows, request.order, falls=falls)
+    if bounds is None:
+        for start in range(0, len(rows), _MOST):
+            yield list(rows[start : start + _MOST]), None
+        return
+    ordered = sorted(rows, key=lambda row: bounds[row], reverse=falls)
+    if request.after is not None:
+        place = request.order.rank(request.after.value)
+        worst = _bounds(asking, snapshot, rows, request.order, falls=not falls) or {}
+        # A file whose rows all stand before the place has nothing to add.
+        ordered = [row for row in ordered if (worst[row] <= place if falls else worst[row] >= place)]
+    start, size = 0, _FIRST
+    while start < len(ordered):
+        end = start + size
+        yield ordered[start:end], bounds[ordered[end]] if end < len(ordered) else None
+        start, size = end, min(size * _LARGER, _MOST)
+
+
+def _bounds(
+    asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], order: Order, *, falls: bool
+) -> dict[RowFile, _Bound] | None:
+    """The largest rank (if ``falls``) or the smallest that a row of each file can have; ``None``: nothing is known."""
+    kind = snapshot.type_of(order.column)
+    known = order.column.annotator is None and kind in (ColumnType.STRING, ColumnType.INT64)
+    if order.seed is not None or not known:
+        return None
+    places = [(row, row.file.footer.columns.get(order.column.column)) for row in rows]
+    missing = [
+        (row.file, stored.position)
+        for row, stored in places
+        if stored is not None and stored.position not in row.file.bounds
+    ]
+    for start in range(0, len(missing), _MOST):
+        some = missing[start : start + _MOST]
+        with asking.opened([file for file, _ in some]) as opened:
+            opened.read_bounds(some)
+    return {
+        row: _bound([] if stored is None else row.file.bounds[stored.position], order, kind, falls=falls)
+        for row, stored in places
+    }
+
+
+def _bound(groups: Sequence[GroupBounds], order: Order, kind: ColumnType, *, falls: bool) -> _Bound:
+    ranks = [order.rank(None)] if not groups else []
+    for group in groups:
+        if group.nulls is None or group.nulls:
+            ranks.append(order.rank(None))
+        if group.nulls is None or group.nulls < group.rows:
+            value = group.high if falls else group.low
+            if value is None:  # anything is possible
+                ranks.append((9,) if falls else (-9,))
+            else:
+                ranks.append(order.rank(int(value) if kind is ColumnType.INT64 else value))
+    return max(ranks) if falls else min(ranks)
+
+
+def read_page(
+    asking: Asking,
+    snapshot: Snapshot,
+    found: Sequence[tuple[FoundRow, RowFile]],
+    columns: Sequence[Reference],
+    *,
+    cut: int | None,
+) -> list[LiveRow]:
+    """The values of rows that were found; longer texts are cut to ``cut`` characters."""
+    names = [reference.column for reference in columns if reference.annotator is None]
+    by_file: dict[RowFile, list[FoundRow]] = {}
+    for row, file in found:
+        by_file.setdefault(file, []).append(row)
+    wanted: dict[str, list[str]] = {}
+    for reference in columns:
+        if reference.annotator is not None:
+            wanted.setdefault(reference.annotator, []).append(reference.column)
+    beside = {
+        (name, file.batch): known
+        for name in wanted
+        for file in by_file
+        if file.merged and (known := snapshot.annotations.get(name, {}).get(file.batch)) is not None
+    }
+    files = [file.file for file in by_file] + [file for one in beside.values() for file in one.files]
+    base: dict[tuple[str, str], list[Cell]] = {}
+    added: dict[tuple[str, str, str], list[Cell]] = {}
+    with asking.opened(files) as opened:
+        _prepare(opened, files)
+        opened.lock()
+        for file, rows in by_file.items():
+            cells = _read(opened, file.file, [row.number for row in rows], names, cut=cut)
+            base |= {(row.place.batch, row.place.id): cells[row.number] for row in rows}
+        for (name, batch), annotation_files in beside.items():
+            ids = [row.place.id for row, file in found if file.batch == batch and file.merged]
+            for row_id, values in read_annotations(opened, annotation_files, ids, wanted[name], cut=cut).items():
+                added[name, batch, row_id] = values
+    return [LiveRow(row.place, file.merged, tuple(_arranged(row.place, columns, base, added))) for row, file in found]
+
+
+def _arranged(
+    place: Place,
+    columns: Sequence[Reference],
+    base: dict[tuple[str, str], list[Cell]],
+    added: dict[tuple[str, str, str], list[Cell]],
+) -> Iterator[Cell]:
+    """Values in the order in which they were asked for."""
+    own = iter(base[place.batch, place.id])
+    others = {
+        name: iter(added.get((name, place.batch, place.id), ()))
+        for name in {reference.annotator for reference in columns}
+        if name is not None
+    }
+    for reference in columns:
+        yield next(own) if reference.annotator is None else next(others[reference.annotator], _NOTHING)
+
+
+def _prepare(opened: OpenFiles, files: Sequence[LiveFile]) -> None:
+    """Know the row groups of every file."""
+    opened.read_bounds([(file, file.footer.columns[ID].position) for file in dict.fromkeys(files)])
+
+
+def _read(
+    opened: OpenFiles, file: LiveFile, numbers: Sequence[int], names: Sequence[str], *, cut: int | None
+) -> dict[int, list[Cell]]:
+    groups = file.bounds[file.footer.columns[ID].position]
+    positions = {stored.position for name in names if (stored := file.footer.columns.get(name)) is not None}
+    opened.fetch(file, positions, groups_of(numbers, groups))
+    table = LocalTable(opened.path(file), file.footer)
+    return read_rows(opened.engine.connection, table, numbers, names, groups=groups, cut=cut)
+
+
+def read_annotations(
+    opened: OpenFiles, files: AnnotationFiles, ids: Sequence[str], names: Sequence[str], *, cut: int | None
+) -> dict[str, list[Cell]]:
+    """What an annotator said about some rows of a batch, by id: the answer that counts, if there is one.
+
+    The columns of what is not done are null, but for those that begin with an underscore.
+    """
+    best: dict[str, tuple[bool, list[Cell]]] = {}
+    for file in files.files:
+        opened.fetch(file, {file.footer.columns[ID].position})
+        table = LocalTable(opened.path(file), file.footer)
+        numbers = find_by_id(opened.engine.connection, table, ids)
+        rows = _read(opened, file, list(numbers), [STATUS, *names], cut=cut)
+        for number, (status, *cells) in rows.items():
+            final = status.value in FINAL_STATUSES
+            known = best.get(numbers[number])
+            if known is None or not known[0]:
+                shown = [
+                    cell if status.value == DONE or name.startswith("_") else _NOTHING
+                    for name, cell in zip(names, cells, strict=True)
+                ]
+                best[numbers[number]] = (final, shown)
+    return {row_id: cells for row_id, (_, cells) in best.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOne:
+    """One row, and where it is."""
+
+    place: Place
+    """In the order of time."""
+    file: RowFile
+    number: int
+
+
+def find_one(asking: Asking, snapshot: Snapshot, batch: str, row_id: str) -> FoundOne | None:
+    """The row with an id; ``None``: there is none."""
+    files = snapshot.files_of(batch)
+    if not files:
+        return None
+    with asking.opened([row.file for row in files]) as opened:
+        _prepare(opened, [row.file for row in files])
+        opened.lock()
+        for row in files:
+            opened.fetch(row.file, {row.file.footer.columns[ID].position})
+            table = LocalTable(opened.path(row.file), row.file.footer)
+            numbers = list(find_by_id(opened.engine.connection, table, [row_id]))
+            if numbers:
+                cells = _read(opened, row.file, numbers[:1], [CREATED_AT.column], cut=None)
+                return FoundOne(Place(cells[numbers[0]][0].value, batch, row_id), row, numbers[0])
+    return None
+
+
+def read_one(
+    asking: Asking,
+    snapshot: Snapshot,
+    found: FoundOne,
+    names: Sequence[str],
+    annotators: Mapping[str, Sequence[str]],
+    *,
+    cut: int | None,
+) -> tuple[list[Cell], dict[str, list[Cell]]]:
+    """Base columns of a row, and the columns of each annotator that said anything about it."""
+    beside = {
+        name: known
+        for name in annotators
+        if found.file.merged and (known := snapshot.annotations.get(name, {}).get(found.file.batch)) is not None
+    }
+    files = [found.file.file, *(file for one in beside.values() for file in one.files)]
+    with asking.opened(files) as opened:
+        _prepare(opened, files)
+        opened.lock()
+        row = _read(opened, found.file.file, [found.number], names, cut=cut)[found.number]
+        said = {
+            name: read_annotations(opened, some, [found.place.id], list(annotators[name]), cut=cut)
+            for name, some in beside.items()
+        }
+    return row, {name: by_id[found.place.id] for name, by_id in said.items() if found.place.id in by_id}

@@ -1,0 +1,174 @@
+"""Files that a question about live rows reads: versions of merged objects, and local files of rows that wait.
+
+Each question has a database of its own, which can read the files that were opened for it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.tables.engine import Engine, EngineLimits
+from datalake_service.tables.footers import Footer, GroupBounds, column_bounds, column_ranges, read_footers
+from datalake_service.tables.local import LocalFile
+from datalake_service.tables.reading import Version, in_parallel
+
+_OPEN_FILES = 64
+"""Files open at once while footers are read."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveFile:
+    """One version of a merged object, or a local file."""
+
+    footer: Footer
+    version: Version | None
+    """Where it is in the store; ``None``: it is at ``path``."""
+    path: Path | None = None
+    bounds: dict[int, tuple[GroupBounds, ...]] = field(default_factory=dict)
+    """By position of the column, what the footer says of each row group; filled as it is asked for."""
+    owner: object | None = None
+    """Keeps a local file from being removed."""
+
+    @property
+    def key(self) -> str:
+        """Names it in errors."""
+        return self.version.meta.key if self.version is not None else "rows that are not merged yet"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.version.meta.size if self.version is not None else 0
+
+
+class OpenFiles:
+    """Files at hand, and a database that reads them. Leave it by ``close``."""
+
+    def __init__(self, store: ObjectStore, files: Sequence[LiveFile], limits: EngineLimits) -> None:
+        """Open files; of remote ones, only the footers are there.
+
+        Raises:
+            PreconditionFailedError: One was replaced: look again.
+            ObjectNotFoundError: One was deleted: look again.
+            StoreError: One cannot be read.
+        """
+        self._stack = ExitStack()
+        self._store = store
+        self._files: dict[LiveFile, LocalFile] = {}
+        self._limits = limits
+        try:
+            self.engine = Engine(limits)
+            self._stack.callback(self.engine.close)
+            remote = [file for file in dict.fromkeys(files) if file.version is not None]
+            self._files = dict(zip(remote, in_parallel(store, self._open, remote), strict=True))
+            self._paths = {file: opened.path for file, opened in self._files.items()}
+            self._paths |= {file: str(file.path) for file in files if file.version is None}
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self, file: LiveFile) -> LocalFile:
+        assert file.version is not None  # noqa: S101 - local files are not opened
+        opened = LocalFile(self._store, file.version.meta, tail=file.version.tail, folder=self._limits.spill_folder)
+        self._stack.callback(opened.close)  # a list append: safe from several threads
+        return opened
+
+    def path(self, file: LiveFile) -> str:
+        """Where the database finds a file."""
+        return self._paths[file]
+
+    def fetch(self, file: LiveFile, positions: Collection[int], groups: Collection[int] | None = None) -> None:
+        """Make sure that the bytes of some columns are there."""
+        opened = self._files.get(file)
+        if opened is None or opened.is_whole:
+            return
+        opened.fetch(
+            column_ranges(self.engine.connection, opened.path, key=file.key, positions=positions, groups=groups)
+        )
+
+    def read_bounds(self, wanted: Sequence[tuple[LiveFile, int]]) -> None:
+        """Fill in what footers say about one column of each file, where it is not known yet."""
+        missing = [(file, position) for file, position in wanted if position not in file.bounds]
+        found = column_bounds(
+            self.engine.connection,
+            [self.path(file) for file, _ in missing],
+            positions=[position for _, position in missing],
+        )
+        for (file, position), groups in zip(missing, found, strict=True):
+            file.bounds[position] = tuple(groups)
+
+    def lock(self) -> None:
+        """From now on the database can do nothing but read these files."""
+        self.engine.lock(list(self._paths.values()))
+
+    def close(self) -> None:
+        """Forget the files and the database."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def load_files(
+    store: ObjectStore, metas: Sequence[ObjectMeta], limits: EngineLimits, *, bounds_of: str | None = None
+) -> list[LiveFile]:
+    """Read the footers of merged objects, and what they say about one column.
+
+    Raises:
+        PreconditionFailedError: One was replaced: look again.
+        ObjectNotFoundError: One was deleted: look again.
+        StoreError: One cannot be read, or is no merged object.
+    """
+    found: list[LiveFile] = []
+    engine = Engine(limits)
+    try:
+        for start in range(0, len(metas), _OPEN_FILES):
+            with ExitStack() as stack:
+
+                def opened(meta: ObjectMeta, stack: ExitStack = stack) -> LocalFile:
+                    file = LocalFile(store, meta, folder=limits.spill_folder)
+                    stack.callback(file.close)
+                    return file
+
+                files = in_parallel(store, opened, metas[start : start + _OPEN_FILES])
+                footers = read_footers(engine.connection, [(file.path, file.meta.key) for file in files])
+                group = [
+                    LiveFile(footer, Version(file.meta, footer, file.tail))
+                    for file, footer in zip(files, footers, strict=True)
+                ]
+                _note_bounds(engine, files, group, bounds_of)
+                found += group
+    finally:
+        engine.close()
+    return found
+
+
+def load_local(paths: Sequence[tuple[Path, object]], limits: EngineLimits) -> list[LiveFile]:
+    """The same for local files, each with what keeps it from being removed."""
+    if not paths:
+        return []
+    engine = Engine(limits)
+    try:
+        footers = read_footers(engine.connection, [(str(path), path.name) for path, _ in paths])
+    finally:
+        engine.close()
+    return [LiveFile(footer, None, path, owner=owner) for footer, (path, owner) in zip(footers, paths, strict=True)]
+
+
+def _note_bounds(engine: Engine, files: Sequence[LocalFile], group: Sequence[LiveFile], column: str | None) -> None:
+    places = [None if column is None else file.footer.columns.get(column) for file in group]
+    wanted = [(index, place.position) for index, place in enumerate(places) if place is not None]
+    found = column_bounds(
+        engine.connection, [files[index].path for index, _ in wanted], positions=[position for _, position in wanted]
+    )
+    for (index, position), groups in zip(wanted, found, strict=True):
+        group[index].bounds[position] = tuple(groups)

@@ -1,0 +1,251 @@
+"""Pages of rows by keyset: which rows come next in an order, and what is in them.
+
+An order is total: the sort column, then batch, then id, all in one direction, nulls last. So a page can begin behind
+any row, whether that row is still there or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from datalake_service.catalog.columns import ColumnType
+from datalake_service.tables.conditions import Condition
+from datalake_service.tables.engine import in_our_words, quote_text
+from datalake_service.tables.footers import GroupBounds
+from datalake_service.tables.live import ID, RowSource, select, union
+from datalake_service.tables.query import LocalTable, scan
+from datalake_service.tables.rows import decoded
+from datalake_service.tables.sql import Reference
+
+if TYPE_CHECKING:
+    import duckdb
+
+_SORT = "sort_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands in an order."""
+
+    value: Any
+    """Of the sort column, as SQL sees it."""
+    batch: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """In which order rows are shown."""
+
+    column: Reference
+    descending: bool
+    seed: str | None = None
+    """Rows come in a random order instead, the same for the same seed."""
+
+    def key(self, place: Place) -> tuple[Any, ...]:
+        """Rises in the direction of the order if it is ascending, falls if it is descending; nulls last in both."""
+        return (*self.rank(place.value), place.batch, place.id)
+
+    def rank(self, value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any value of a column
+        """Where a value stands among others."""
+        if value is None:
+            return (-1 if self.descending else 2, 0)
+        if value != value:  # noqa: PLR0124 - NaN, which is larger than all other numbers
+            return (1, 0)
+        return (0, value)
+
+    def sorted(self, places: Sequence[FoundRow]) -> list[FoundRow]:
+        """Rows in this order."""
+        return sorted(places, key=lambda row: self.key(row.place), reverse=self.descending)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRow:
+    """A row of a page, before it is read."""
+
+    place: Place
+    source: int
+    """The number of its ``RowSource``."""
+    number: int
+    """Its row number in its file."""
+
+
+def find_rows(
+    connection: duckdb.DuckDBPyConnection,
+    sources: Sequence[RowSource],
+    *,
+    order: Order,
+    after: Place | None,
+    backwards: bool,
+    condition: Condition,
+    types: Mapping[Reference, ColumnType],
+    limit: int,
+) -> list[FoundRow]:
+    """The next rows behind ``after`` (or the last before it, if ``backwards``), in order.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise.
+    """
+    if not sources:
+        return []
+    columns = {} if order.seed is not None else {_SORT: order.column}
+    key, values = _SORT, {}
+    if order.seed is not None:
+        key = f"hash(row_id, row_batch, {quote_text(order.seed)})"
+    rows = union([select(source, columns, condition, types) for source in sources])
+    falls = order.descending != backwards
+    where = ""
+    if after is not None:
+        values = {"batch": after.batch, "id": after.id} | ({} if after.value is None else {"value": after.value})
+        where = f" WHERE {_behind(key, null=after.value is None, falls=falls, backwards=backwards)}"
+    way = "DESC" if falls else "ASC"
+    sql = (
+        f"SELECT {key} AS found_key, row_batch, row_id, source, row_number FROM ({rows}){where} "
+        f"ORDER BY found_key {way} NULLS {'FIRST' if backwards else 'LAST'}, row_batch {way}, row_id {way} "
+        f"LIMIT {limit}"
+    )
+    with in_our_words("find rows", names=condition.names, user_sql=condition.user_sql):
+        found = connection.execute(sql, values).fetchall() if values else connection.execute(sql).fetchall()
+    rows_found = [
+        FoundRow(Place(value, batch, row_id), source, number) for value, batch, row_id, source, number in found
+    ]
+    return rows_found[::-1] if backwards else rows_found
+
+
+def _behind(key: str, *, null: bool, falls: bool, backwards: bool) -> str:
+    sign = "<" if falls else ">"
+    later = f"(row_batch {sign} $batch OR (row_batch = $batch AND row_id {sign} $id))"
+    if null:
+        return f"({key} IS NOT NULL OR {later})" if backwards else f"({key} IS NULL AND {later})"
+    nulls = "" if backwards else f" OR {key} IS NULL"
+    return f"({key} {sign} $value OR ({key} = $value AND {later}){nulls})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value as it is stored, perhaps cut."""
+
+    value: Any
+    length: int | None
+    """Characters of the whole text, if ``value`` is only the beginning of it."""
+
+
+def read_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: LocalTable,
+    numbers: Sequence[int],
+    columns: Sequence[str],
+    *,
+    groups: Sequence[GroupBounds],
+    cut: int | None,
+) -> dict[int, list[Cell]]:
+    """Read some rows of one file, by row number.
+
+    Args:
+        connection: A database that may read the file.
+        table: The file.
+        numbers: The rows.
+        columns: True names; what the file has not is null.
+        groups: The row groups of the file; others than those that hold the rows are not touched.
+        cut: Longer texts are cut to so many characters.
+    """
+    found: dict[int, list[Cell]] = {}
+    wanted = [(name, table.footer.columns.get(name)) for name in columns]
+    picked = [stored for _, stored in wanted if stored is not None]
+    chosen = ", ".join(["row_number", *(_cell(f"c{stored.position}", stored.type, cut) for stored in picked)])
+    parts = [
+        f"SELECT {chosen} FROM {scan(table)} WHERE row_number >= {start} AND row_number < {end} "
+        f"AND row_number IN ({', '.join(map(str, inside))})"
+        for start, end, inside in _by_group(numbers, groups)
+    ]
+    if not parts:
+        return found
+    with in_our_words("read rows"):
+        tuples = connection.execute(union(parts)).fetchall()
+    cells = _cells(tuples, [stored.type for stored in picked])
+    for row, values in zip(tuples, cells, strict=True):
+        left = iter(values)
+        found[row[0]] = [Cell(None, None) if stored is None else next(left) for _, stored in wanted]
+    return found
+
+
+def count_rows(
+    connection: duckdb.DuckDBPyConnection,
+    sources: Sequence[RowSource],
+    condition: Condition,
+    types: Mapping[Reference, ColumnType],
+) -> int:
+    """How many rows a condition selects.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise.
+    """
+    if not sources:
+        return 0
+    rows = union([select(source, {}, condition, types) for source in sources])
+    with in_our_words("count rows", names=condition.names, user_sql=condition.user_sql):
+        found = connection.execute(f"SELECT count(*) FROM ({rows})").fetchone()
+    return int(found[0]) if found else 0
+
+
+def find_by_id(connection: duckdb.DuckDBPyConnection, table: LocalTable, ids: Sequence[str]) -> dict[int, str]:
+    """Row numbers of ids, with the id."""
+    with in_our_words("look for rows"):
+        rows = connection.execute(
+            f"SELECT row_number, c{table.footer.columns[ID].position} FROM {scan(table)} "
+            f"WHERE c{table.footer.columns[ID].position} IN (SELECT unnest($ids))"
+            if len(ids) > 1
+            else f"SELECT row_number, c{table.footer.columns[ID].position} FROM {scan(table)} "
+            f"WHERE c{table.footer.columns[ID].position} = $ids",
+            {"ids": list(ids) if len(ids) > 1 else ids[0]},
+        ).fetchall()
+    return dict(rows)
+
+
+def groups_of(numbers: Sequence[int], groups: Sequence[GroupBounds]) -> set[int]:
+    """The row groups that hold some rows."""
+    found, start = set(), 0
+    rows = sorted(numbers)
+    for number, group in enumerate(groups):
+        if any(start <= row < start + group.rows for row in rows):
+            found.add(number)
+        start += group.rows
+    return found
+
+
+def _by_group(numbers: Sequence[int], groups: Sequence[GroupBounds]) -> Iterator[tuple[int, int, list[int]]]:
+    start = 0
+    for group in groups:
+        inside = [number for number in numbers if start <= number < start + group.rows]
+        if inside:
+            yield start, start + group.rows, inside
+        start += group.rows
+
+
+def _cell(value: str, kind: ColumnType, cut: int | None) -> str:
+    """A value, and the length of a text that is cut."""
+    if kind not in (ColumnType.STRING, ColumnType.JSON) or cut is None:
+        return f"{value}, NULL"
+    return (
+        f"CASE WHEN length({value}) > {cut} THEN substr({value}, 1, {cut}) ELSE {value} END, "
+        f"CASE WHEN length({value}) > {cut} THEN length({value}) END"
+    )
+
+
+def _cells(tuples: Sequence[tuple[Any, ...]], kinds: Sequence[ColumnType]) -> list[list[Cell]]:
+    columns: list[list[Cell]] = []
+    for index, kind in enumerate(kinds):
+        values = [row[1 + 2 * index] for row in tuples]
+        lengths = [row[2 + 2 * index] for row in tuples]
+        if kind.is_json_text:
+            whole = decoded([value if length is None else None for value, length in zip(values, lengths, strict=True)])
+            values = [
+                value if length is not None else known
+                for value, length, known in zip(values, lengths, whole, strict=True)
+            ]
+        columns.append([Cell(value, length) for value, length in zip(values, lengths, strict=True)])
+    return [list(cells) for cells in zip(*columns, strict=True)] if columns else [[] for _ in tuples]

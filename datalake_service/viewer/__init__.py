@@ -1,0 +1,1 @@
+"""The web viewer: an edge over ``pipeline``. Only ``datalake viewer`` imports it."""
