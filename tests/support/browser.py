@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 VARIABLE: Final = "TEST_BROWSER"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -40,6 +41,8 @@ class BrowserThread:
     def __init__(self, executable: str) -> None:
         """Start the browser."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="browser")
+        self._thread: threading.Thread | None = None
+        self._thread = self.call(threading.current_thread)
         self._playwright: Playwright
         self._browser: Browser
         self._playwright, self._browser = self.call(self._start, executable)
@@ -50,7 +53,9 @@ class BrowserThread:
         return playwright, playwright.chromium.launch(executable_path=executable, args=list(_ARGUMENTS))
 
     def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run something in the thread of the browser."""
+        """Run something in the thread of the browser, which may be this one."""
+        if threading.current_thread() is self._thread:
+            return function(*args, **kwargs)
         return self._pool.submit(function, *args, **kwargs).result()
 
     def new_page(self, **options: Any) -> Page:
@@ -65,8 +70,7 @@ class BrowserThread:
 
     def close_page(self, page: Page) -> None:
         """Forget a page and what it stored."""
-        context: BrowserContext = page.context
-        self.call(context.close)
+        self.call(lambda: page.context.close())
 
     def close(self) -> None:
         """End the browser."""

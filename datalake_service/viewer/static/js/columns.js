@@ -36,7 +36,7 @@ export function widthOf(column, widths, fewer = 10) {
   if (column.name === "_created_at" || own === "_annotated_at") return 196;
   const usual = WIDTHS[column.type] ?? WIDTHS.text;
   const wide = fewer <= 3 && (column.type === "text" || column.type === "json") ? usual * 1.75 : usual;
-  return Math.max(wide, Math.min(220, own.length * 7.5 + 44));
+  return Math.max(wide, Math.min(220, own.length * 8.4 + 46));
 }
 
 /**
