@@ -16,6 +16,9 @@ STATE = ".state"
 SHARED = ".shared"
 """The folder of an annotator that says who of many workers does what."""
 
+OLDER_SUFFIX = ".parquet"
+"""What the names of older versions of annotations end in."""
+
 _CHUNK = re.compile(r"(?P<run>[0-9a-f]{6})_chunk_(?P<number>[0-9]{5,})\.jsonl")
 _MANIFEST = re.compile(r"(?P<run>[0-9a-f]{6})\.manifest\.json")
 _TASK_REJECTIONS = re.compile(r"task_(?P<task>.+)_(?P<number>[0-9]{5,})\.jsonl")
@@ -185,7 +188,7 @@ def older_prefix(dataset: str, annotator: str, batch: str) -> str:
 
 def older_key(dataset: str, annotator: str, batch: str, attempt: str) -> str:
     """Older versions that one merge attempt kept (named by the merged object that counts)."""
-    return f"{older_prefix(dataset, annotator, batch)}{attempt}.parquet"
+    return f"{older_prefix(dataset, annotator, batch)}{attempt}{OLDER_SUFFIX}"
 
 
 def deletion_key(dataset: str) -> str:

@@ -89,6 +89,7 @@ def clean_up_command(
 _LEFTOVERS = {
     "manifests": "manifests of dead runs",
     "duplicates": "files of duplicates that no merge refers to",
+    "older versions": "files of older annotations that no merge refers to",
     "rejections": "rejection files that don't count",
     "workers": "leases of dead workers",
     "writes": "unfinished writes",

@@ -14,6 +14,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.claims import ClaimRecord
 from datalake_service.catalog.datasets import DatasetState, load_dataset
 from datalake_service.catalog.deletions import find_deletion
+from datalake_service.catalog.generations import Generations
 from datalake_service.catalog.leases import LeaseRecord, time_key
 from datalake_service.catalog.manifests import format_time
 from datalake_service.catalog.stops import load_stops
@@ -33,6 +34,7 @@ from datalake_service.pipeline.fsck_files import (
 from datalake_service.pipeline.fsck_findings import Finding, FindingKind
 from datalake_service.pipeline.fsck_leftovers import leftover_objects, leftover_writes
 from datalake_service.pipeline.fsck_merged import CheckedMerged, check_base_rows, check_merged
+from datalake_service.pipeline.fsck_older import check_older
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.tables.chunk_ranges import holds
@@ -244,6 +246,7 @@ class _Check:
         listed = {meta.key: meta for meta in self._store.list(prefix)}
         self._readable(listed.pop(lease, None), LeaseRecord.from_json)
         listed.pop(time_key(lease), None)
+        self._readable(listed.pop(layout.generations_key(self._dataset, annotator), None), Generations.from_json)
         merged = False
         for batch in sorted({key.removeprefix(prefix).split("/")[0] for key in listed if not key.startswith(temp)}):
             if not layout.is_batch_folder(batch):
@@ -251,9 +254,11 @@ class _Check:
             below = layout.annotation_prefix(self._dataset, annotator, batch)
             meta = listed.pop(layout.merged_key(below), None)
             self._read_summary(listed.pop(layout.summary_key(below), None))
+            older = layout.older_prefix(self._dataset, annotator, batch)
+            beside = [listed.pop(key) for key in list(listed) if key.startswith(older)]
             if meta is not None:
                 merged = True
-                self._annotations(meta, batch)
+                self._annotations(meta, batch, beside, older)
         files = [meta for key, meta in listed.items() if key.startswith(temp) and "/" not in key.removeprefix(temp)]
         waiting = self._waiting(temp, files, annotations=True)
         if not merged:  # else a chunk that is not there was merged into one batch or another
@@ -286,8 +291,10 @@ class _Check:
                 return True
         return False
 
-    def _annotations(self, meta: ObjectMeta, batch: str) -> None:
-        if self._merged(meta, "annotations", batch, set()) is None:
+    def _annotations(self, meta: ObjectMeta, batch: str, beside: Iterable[ObjectMeta], older: str) -> None:
+        merged = self._merged(meta, "annotations", batch, set())
+        check_older(self._store, merged, beside, prefix=older, batch=batch, tell=self._tell, left_over=self._left_over)
+        if merged is None:
             return
         try:
             base = self._store.head(layout.merged_key(layout.batch_prefix(self._dataset, batch)))

@@ -16,6 +16,7 @@ from datalake_service.storage.scratch import find_leftovers
 _WORDS: Mapping[LeftoverKind, str] = {
     LeftoverKind.MANIFEST: "its run never ended, and has no chunk",
     LeftoverKind.DUPLICATES: "the merged object does not name it: a merge was broken off, or lost a race",
+    LeftoverKind.OLDER: "the merged object does not name it: a merge was broken off, or lost a race",
     LeftoverKind.REJECTIONS: "its task is complete, and does not count it",
     LeftoverKind.WORKERS: "the lease of a worker that died",
 }

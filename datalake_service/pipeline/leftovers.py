@@ -41,6 +41,8 @@ class LeftoverKind(StrEnum):
     """Manifests of runs that died before they had a chunk, or whose chunks are all merged."""
     DUPLICATES = "duplicates"
     """Rows put aside by merges that were broken off."""
+    OLDER = "older versions"
+    """Annotations put aside by merges that were broken off."""
     REJECTIONS = "rejections"
     """Rejection files of attempts at a task that don't count."""
     WORKERS = "workers"
@@ -101,7 +103,7 @@ class _Runs:
 class _Side:
     """The side objects of one batch."""
 
-    duplicates: list[ObjectMeta] = field(default_factory=list)
+    files: list[ObjectMeta] = field(default_factory=list)
     merged: ObjectMeta | None = None
 
 
@@ -117,6 +119,9 @@ class Suspects:
         """By folder."""
         self.sides: dict[str, _Side] = {}
         """By batch; those that have duplicates."""
+        self.older: dict[str, _Side] = {}
+        """By folder; annotated batches that have older versions."""
+        self._annotated: ObjectMeta | None = None
         self.rejections: dict[tuple[str, str], dict[int, ObjectMeta]] = {}
         """By batch and task, then by number."""
         self.tasks: dict[str, ObjectMeta] = {}
@@ -136,6 +141,13 @@ class Suspects:
             self._runs_in(f"{self._prefix}{folder}/").see(name, meta)
         elif top == layout.ANNOTATIONS and below.endswith(f"/{layout.SHARED}/workers"):
             self.workers.append(meta)
+        elif top == layout.ANNOTATIONS and below.endswith("/older"):
+            at = f"{self._prefix}{folder.removesuffix('older')}"
+            before = self._annotated  # it comes right before the older ones, in the order of keys
+            merged = before if before is not None and before.key == layout.merged_key(at) else None
+            self.older.setdefault(at, _Side(merged=merged)).files.append(meta)
+        elif top == layout.ANNOTATIONS and meta.key == layout.merged_key(f"{self._prefix}{folder}/"):
+            self._annotated = meta
         elif meta.key.startswith(layout.tasks_prefix(self.dataset)) and name.endswith(".json"):
             self.tasks[name.removesuffix(".json")] = meta
 
@@ -146,7 +158,7 @@ class Suspects:
             else:
                 self._runs_in(layout.batch_prefix(self.dataset, batch)).see(name, meta)
         elif below == "duplicates":
-            self.sides.setdefault(batch, _Side()).duplicates.append(meta)
+            self.sides.setdefault(batch, _Side()).files.append(meta)
         elif below == "rejected" and (found := layout.parse_task_rejections(name)) is not None:
             self.rejections.setdefault((batch, found.task), {})[found.number] = meta
 
@@ -174,10 +186,16 @@ def looks(store: ObjectStore, suspects: Suspects, age: Age) -> Iterator[Look]:
             yield Look(LeftoverKind.MANIFEST, plain=True, find=find)
     for batch, side in suspects.sides.items():
         # A file that lies alone is taken for the one that is named, so that a batch in order costs nothing.
-        plain = len(side.duplicates) > 1
+        plain = len(side.files) > 1
         if side.merged is not None and (plain or age.thorough):
-            find = partial(_lost_duplicates, store, suspects.dataset, batch, side.merged, side.duplicates, age)
+            prefix = layout.duplicates_prefix(suspects.dataset, batch)
+            find = partial(_lost, store, side.merged, side.files, age, prefix, ".jsonl")
             yield Look(LeftoverKind.DUPLICATES, plain=plain, find=find)
+    for at, side in suspects.older.items():
+        plain = len(side.files) > 1
+        if side.merged is not None and (plain or age.thorough):
+            find = partial(_lost, store, side.merged, side.files, age, f"{at}older/", layout.OLDER_SUFFIX)
+            yield Look(LeftoverKind.OLDER, plain=plain, find=find)
     for (batch, task), files in suspects.rejections.items():
         state = suspects.tasks.get(task)
         plain = state is not None and _looks_odd(files, state)
@@ -247,8 +265,8 @@ def _is_incomplete(store: ObjectStore, meta: ObjectMeta) -> bool:
         return False
 
 
-def _lost_duplicates(
-    store: ObjectStore, dataset: str, batch: str, merged: ObjectMeta, found: Iterable[ObjectMeta], age: Age
+def _lost(
+    store: ObjectStore, merged: ObjectMeta, found: Iterable[ObjectMeta], age: Age, prefix: str, suffix: str
 ) -> list[ObjectMeta]:
     """Those that were stored before the merged object that does not name them: their merges cannot commit any more."""
     before = [meta for meta in found if meta.last_modified + _STEP_BACK < merged.last_modified and age.is_over(meta)]
@@ -256,11 +274,11 @@ def _lost_duplicates(
         return []
     try:
         with closing(MergedFile(store, merged)) as file:
-            named = file.metadata.duplicates
+            record = file.metadata
     except (ObjectNotFoundError, PreconditionFailedError):
         return []  # merged again meanwhile, and tidied up with that
-    kept = None if named is None else layout.duplicates_key(dataset, batch, named)
-    return [meta for meta in before if meta.key != kept]
+    kept = {f"{prefix}{named}{suffix}" for named in (record.duplicates, record.older)}
+    return [meta for meta in before if meta.key not in kept]
 
 
 def _looks_odd(files: Mapping[int, ObjectMeta], state: ObjectMeta) -> bool:

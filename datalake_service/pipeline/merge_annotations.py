@@ -6,16 +6,26 @@ batch in it has committed its rows; a batch that fails keeps its chunks and nobo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.annotations import ANNOTATION_COLUMNS, STATUSES
+from datalake_service.catalog.annotations import (
+    ANNOTATION_COLUMNS,
+    ATTEMPTS,
+    CODE,
+    GENERATION,
+    KIND,
+    STATUSES,
+    VERSION,
+)
 from datalake_service.catalog.columns import merge_censuses
+from datalake_service.catalog.made import Spending
+from datalake_service.catalog.makers import RunMaker
 from datalake_service.catalog.rejections import RejectionKind
 from datalake_service.catalog.summary import Summary, summary_yaml
 from datalake_service.chunks.annotation_rows import rows_by_batch
@@ -36,16 +46,16 @@ from datalake_service.pipeline.merge_files import (
     local_failure,
 )
 from datalake_service.pipeline.merge_result import MergeLimits, MergeResult
+from datalake_service.pipeline.merge_versions import Limits, made_by, made_keys, write_versions
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
 from datalake_service.tables.blocks import Block, ParsedBlock, StoredBlock
 from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.parquet import MergedWriter
 from datalake_service.tables.schema import MergedMetadata, TableSchema, annotation_schema
-from datalake_service.tables.winners import Winners
 
 LOST_RACE = (AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError)
 """What it looks like when somebody else's merge got through."""
+_MAY_BE_ODD = ("_error", KIND, VERSION, CODE)
 _USER_SYSTEM = frozenset({"id", *ANNOTATION_COLUMNS})
 
 
@@ -120,13 +130,14 @@ class AnnotatorMerge:
         )
         for number, lines in fetcher.read(inventory.sources):
             source = inventory.sources[number]
+            said = b"" if source.maker is None else _said(source.maker)
             for batch, indexes in rows_by_batch(lines).items():
                 target = targets.get(batch)
                 if target is None:
                     target = targets[batch] = self._target(batch, folder / f"batch-{len(targets)}.jsonl")
                 target.sources[source.name] = source
                 if target.error is None and (source.name, source.meta.etag) not in target.done:
-                    _append(target, lines, indexes)
+                    _append(target, lines, indexes, said)
             if lines.bad:
                 rejections.add(source, lines.bad, RejectionKind.LINE)
         return list(targets.values())
@@ -158,74 +169,89 @@ class AnnotatorMerge:
             self.failures[target.batch] = error
 
     def _merge(self, target: _Target, path: Path) -> MergeResult:
-        if target.previous is None:
-            return self._write(target, None, path)
-        with closing(MergedFile(self._store, target.previous)) as previous:
-            return self._write(target, previous, path)
+        with ExitStack() as stack:
+            previous = None
+            merged = []
+            if target.previous is not None:
+                previous = stack.enter_context(closing(MergedFile(self._store, target.previous)))
+                merged.append(previous)
+                if previous.metadata.older is not None:
+                    key = layout.older_key(self._dataset, self._annotator, target.batch, previous.metadata.older)
+                    merged.append(stack.enter_context(closing(MergedFile(self._store, self._store.head(key)))))
+            return self._write(target, previous, merged, path)
 
-    def _write(self, target: _Target, previous: MergedFile | None, path: Path) -> MergeResult:
-        before = previous.rows if previous is not None else 0
-        winners = Winners(path.parent, before + target.rows, partition_bytes=self._limits.partition_bytes)
-        for start, block in self._blocks(target, previous):
-            winners.add(start, block.ids, block.values("_status"))
-        winners.decide()
-        schema = _union(previous, target)
-        writer = MergedWriter(path, schema, group_bytes=self._limits.group_bytes)
-        statuses: Counter[str] = Counter()
-        try:
-            for start, block in self._blocks(target, previous):
-                keep = winners.among(start, len(block.ids))
-                statuses.update(status for status, stays in zip(block.values("_status"), keep, strict=True) if stays)
-                writer.add(block.table(schema, None if keep.all() else keep))
-        except BaseException:
-            writer.abort()
-            raise
-        metadata = self._metadata(target, previous, schema, writer.rows, statuses)
+    def _write(
+        self, target: _Target, previous: MergedFile | None, merged: Sequence[MergedFile], path: Path
+    ) -> MergeResult:
+        before = sum(file.rows for file in merged)
+        record = None if previous is None else previous.metadata
+        fresh = [one for one in target.sources.values() if (one.name, one.meta.etag) not in target.done]
+        keys = made_keys(None if record is None else record.made, fresh, target.census.kinds())
+        schema = _union(merged, target)
+        beside = self._listed_older(target.batch) if len(keys) > 1 else []
+        writer, older, written = write_versions(
+            lambda: self._blocks(target, merged),
+            before + target.rows,
+            before,
+            schema=schema,
+            path=path,
+            keys=keys,
+            limits=Limits(self._limits.partition_bytes, self._limits.group_bytes),
+        )
+        attempt = self._draw()
+        metadata = MergedMetadata(
+            kind="annotations",
+            attempt=attempt,
+            merged_at=self._now,
+            columns=schema.columns,
+            counts={
+                "rows": written.rows,
+                **{status: written.statuses[status] for status in STATUSES},
+                "superseded": (0 if record is None else record.counts.get("superseded", 0))
+                + (before + target.rows - written.rows - written.older),
+            },
+            contains=tuple((source.name, source.meta.etag) for source in target.sources.values()),
+            made=made_by(() if record is None else record.made, fresh, written.keys, batch=target.batch),
+            spent=(Spending() if record is None else record.spent) + written.spent,
+            older=None if older is None else attempt,
+        )
         writer.finish(metadata)
         prefix = layout.annotation_prefix(self._dataset, self._annotator, target.batch)
+        if older is not None:
+            counts = {"rows": written.older}
+            older.finish(replace(metadata, counts=counts, contains=(), older=None))
+            key = layout.older_key(self._dataset, self._annotator, target.batch, attempt)
+            self._store.put(key, path.with_suffix(".older"), mode=CreateOnly())
         mode = CreateOnly() if previous is None else IfMatch(previous.meta.etag)
         committed = self._store.put(layout.merged_key(prefix), path, mode=mode)
         self._summarise(prefix, target, metadata, committed)
+        for meta in beside:
+            self._store.delete(meta.key)
         return MergeResult(
             key=committed.key,
             committed=True,
-            rows=writer.rows,
-            new_rows=writer.rows - before,
-            repeated=before + target.rows - writer.rows,
-            chunks=sum((source.name, source.meta.etag) not in target.done for source in target.sources.values()),
+            rows=written.rows,
+            new_rows=written.rows - (0 if previous is None else previous.rows),
+            repeated=before + target.rows - written.rows - written.older,
+            chunks=len(fresh),
             size=target.size,
         )
 
-    def _metadata(
-        self,
-        target: _Target,
-        previous: MergedFile | None,
-        schema: TableSchema,
-        rows: int,
-        statuses: Counter[str],
-    ) -> MergedMetadata:
-        superseded = previous.metadata.counts.get("superseded", 0) if previous is not None else 0
-        superseded += (previous.rows if previous is not None else 0) + target.rows - rows
-        return MergedMetadata(
-            kind="annotations",
-            attempt=self._draw(),
-            merged_at=self._now,
-            columns=schema.columns,
-            counts={"rows": rows, **{status: statuses[status] for status in STATUSES}, "superseded": superseded},
-            contains=tuple((source.name, source.meta.etag) for source in target.sources.values()),
-        )
+    def _listed_older(self, batch: str) -> list[ObjectMeta]:
+        """Older versions that lie there before the commit: whoever stored them has committed, or cannot any more."""
+        return list(self._store.list(layout.older_prefix(self._dataset, self._annotator, batch)))
 
-    def _blocks(self, target: _Target, previous: MergedFile | None) -> Iterator[tuple[int, Block]]:
-        """The merged annotations of the batch, then the new ones."""
+    def _blocks(self, target: _Target, merged: Sequence[MergedFile]) -> Iterator[tuple[int, Block]]:
+        """The merged annotations of the batch, older versions, then the new ones."""
         position = 0
-        if previous is not None:
-            for number, size in enumerate(previous.group_sizes):
-                table = previous.read_group(number)
-                yield position, StoredBlock(previous, table, system=ANNOTATION_COLUMNS)
+        for file in merged:
+            for number, size in enumerate(file.group_sizes):
+                table = file.read_group(number)
+                yield position, StoredBlock(file, table, system=ANNOTATION_COLUMNS)
                 position += size
         try:
-            with target.path.open("rb") as file:
-                for lines in read_lines(file, max_line_bytes=self._limits.max_line_bytes):
+            with target.path.open("rb") as stream:
+                for lines in read_lines(stream, max_line_bytes=self._limits.max_line_bytes):
                     block = _parsed(lines)
                     yield position, block
                     position += len(block.ids)
@@ -247,14 +273,23 @@ class AnnotatorMerge:
         self._store.put(layout.summary_key(prefix), summary_yaml(summary), mode=Overwrite())
 
 
-def _append(target: _Target, lines: Lines, indexes: list[int]) -> None:
+def _said(run: RunMaker) -> bytes:
+    """What the manifest of a run says of its rows, as the beginning of their lines: what a line says itself counts."""
+    version, code, generation = run.key
+    said = json.dumps({VERSION: version, CODE: code, GENERATION: generation, ATTEMPTS: 1})
+    return said[1:-1].encode("ascii") + b", "
+
+
+def _append(target: _Target, lines: Lines, indexes: list[int], said: bytes) -> None:
     texts = lines.text()
     try:
         with target.path.open("ab") as file:
             for index in indexes:
                 text = texts[lines.numbers[index] - lines.first] + b"\n"
-                file.write(text)
                 target.size += len(text)
+                if said:
+                    text = b"{" + said + text.lstrip()[1:]
+                file.write(text)
     except OSError as error:
         raise local_failure(error, target.path) from error
     target.census.count(lines.rows[index] for index in indexes)
@@ -265,12 +300,13 @@ def _parsed(lines: Lines) -> Block:
     ids = [row.pop("id") for row in lines.rows]
     if not lines.exact:
         for row in lines.rows:
-            if row.get("_error") is not None:  # the text of somebody's exception may be no UTF-8
-                row["_error"] = row["_error"].encode("utf-8", "backslashreplace").decode("utf-8")
+            for name in _MAY_BE_ODD:  # the text of somebody's exception may be no UTF-8
+                if row.get(name) is not None:
+                    row[name] = row[name].encode("utf-8", "backslashreplace").decode("utf-8")
     return ParsedBlock(ids, lines.rows, {})
 
 
-def _union(previous: MergedFile | None, target: _Target) -> TableSchema:
-    known = {column.name: column.kinds for column in previous.schema.columns} if previous is not None else {}
-    kinds = merge_censuses([known, target.census.kinds()])
+def _union(merged: Sequence[MergedFile], target: _Target) -> TableSchema:
+    known = [{column.name: column.kinds for column in file.schema.columns} for file in merged]
+    kinds = merge_censuses([*known, target.census.kinds()])
     return annotation_schema({name: codes for name, codes in kinds.items() if name not in _USER_SYSTEM})

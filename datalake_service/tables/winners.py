@@ -1,5 +1,6 @@
-"""Of several annotations of one row, the one that counts: the first final one of the newest generation, else the last
-failure. And of the others those that are kept, because they are of another version.
+"""Of several annotations of one row, the one that counts, and of the others those that are kept.
+
+What counts is the first final one of the newest generation, else the last failure.
 """
 
 from __future__ import annotations
@@ -60,12 +61,13 @@ class Winners:
 
 
 class VersionWinners:
-    """The same, and which of the others are kept: the best of each other version, and failures newer than that."""
+    """The same, and which others are kept: final ones of other versions, and a failure newer than what counts."""
 
     def __init__(self, folder: Path, rows: int, *, partition_bytes: int) -> None:
         """Decide about ``rows`` rows; see ``Winners``."""
         self._current, self._best, self._newest = (
-            Winners(folder, rows, partition_bytes=partition_bytes, name=name) for name in ("annotated", "best", "newest")
+            Winners(folder, rows, partition_bytes=partition_bytes, name=name)
+            for name in ("annotated", "best", "newest")
         )
 
     def add(
@@ -82,7 +84,7 @@ class VersionWinners:
         # An id may hold anything, but lengths tell where it ends.
         keys = [f"{len(row_id)} {version} {row_id}" for row_id, version in zip(ids, versions, strict=True)]
         self._best.add_ranked(start, keys, rank)
-        self._newest.add_ranked(start, keys, newest_first(start, statuses, generations))
+        self._newest.add_ranked(start, ids, newest_first(start, statuses, generations))
 
     def decide(self) -> None:
         """Decide everything that was added."""
@@ -93,9 +95,10 @@ class VersionWinners:
         """Which of the rows at positions from ``start`` count."""
         return self._current.among(start, count)
 
-    def kept(self, start: int, count: int) -> Mask:
+    def kept(self, start: int, statuses: Sequence[str]) -> Mask:
         """Which of the others are kept."""
-        of_version = self._best.among(start, count) | self._newest.among(start, count)
+        count, final = len(statuses), _are_final(statuses)
+        of_version = self._best.among(start, count) & final | self._newest.among(start, count) & ~final
         return of_version & ~self.among(start, count)
 
 
@@ -117,9 +120,13 @@ def newest_first(start: int, statuses: Sequence[str], generations: Sequence[int 
 def _looked_at(
     start: int, statuses: Sequence[str], generations: Sequence[int | None] | None
 ) -> tuple[npt.NDArray[np.bool_], _Numbers, _Numbers]:
-    final = np.array([status in FINAL_STATUSES for status in statuses], np.bool_)
+    final = _are_final(statuses)
     position = np.arange(start, start + len(statuses), dtype=np.int64)
     if generations is None:
         return final, position, np.zeros(len(statuses), np.int64)
     numbers = np.array([generation or 0 for generation in generations], np.int64)
     return final, position, _MAX_GENERATION - np.clip(numbers, 0, _MAX_GENERATION)
+
+
+def _are_final(statuses: Sequence[str]) -> Mask:
+    return np.array([status in FINAL_STATUSES for status in statuses], np.bool_)
