@@ -176,11 +176,6 @@ def annotation_prefix(dataset: str, annotator: str, batch: str) -> str:
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{batch}/"
 
 
-def dataset_state_key(dataset: str) -> str:
-    """The dataset file as it was created, and the state of the dataset."""
-    return f"{dataset}/{STATE}/dataset.json"
-
-
 def older_prefix(dataset: str, annotator: str, batch: str) -> str:
     """Annotations of a batch that newer versions have replaced."""
     return f"{dataset}/{ANNOTATIONS}/{annotator}/{batch}/older/"
@@ -189,6 +184,11 @@ def older_prefix(dataset: str, annotator: str, batch: str) -> str:
 def older_key(dataset: str, annotator: str, batch: str, attempt: str) -> str:
     """Older versions that one merge attempt kept (named by the merged object that counts)."""
     return f"{older_prefix(dataset, annotator, batch)}{attempt}{OLDER_SUFFIX}"
+
+
+def dataset_state_key(dataset: str) -> str:
+    """The dataset file as it was created, and the state of the dataset."""
+    return f"{dataset}/{STATE}/dataset.json"
 
 
 def deletion_key(dataset: str) -> str:
