@@ -60,7 +60,7 @@ class Attempts:
     def share(self, *, limits: bool) -> Shares:
         """Let no call begin from now on but within what these are given: of the budget, and of ``limits`` as well."""
         gate, limiter, meter = self._gate, self._limiter, self._meter
-        return Shares(self._policy, limits=limits, limiter=limiter, gate=gate, meter=meter, now=self._monotonic())
+        return Shares(self._policy, limits=limits, limiter=limiter, gate=gate, meter=meter)
 
     def spent(self) -> Spent:
         """What the calls have spent."""

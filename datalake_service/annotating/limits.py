@@ -61,11 +61,6 @@ class Rate:
         """Units that may begin within a window."""
         return self._most
 
-    @property
-    def window(self) -> float:
-        """Its seconds."""
-        return self._window
-
     def resize(self, most: int, now: float) -> None:
         """Let another number of units begin from now on, 0 included. What has begun still counts."""
         self._pass_time(now)
@@ -74,11 +69,10 @@ class Rate:
         self._set(most)
         self._level = min(self._level, self._at_once)
 
-    def began_since(self, moment: float, now: float) -> int:
-        """Units that began since then, as far as the window goes back."""
+    def began(self, now: float) -> int:
+        """Units that began within the last window."""
         self._pass_time(now)
-        first = int(moment / self._slice)
-        return sum(amount for part, amount in self._log.items() if part >= first)
+        return self._sum
 
     def _set(self, most: int) -> None:
         self._most = most

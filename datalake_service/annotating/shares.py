@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from datalake_service.annotating.adaptive import Gate
-from datalake_service.annotating.limits import Limiter, Rate
+from datalake_service.annotating.limits import Limiter
 from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.usage import Meter
 from datalake_service.catalog.ledger_record import AT_ONCE, REQUESTS, TOKENS
 
-_BUSY: Final = 0.8
-"""Who uses so much of a part could use more of it."""
 _SPARE: Final = 1.5
-"""Who uses less wants so much of what it uses."""
-_LEAST_SECONDS: Final = 0.5
-"""Over less time nothing can be said."""
+"""Who does not wait wants so much of what it uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +38,7 @@ class Demand:
 class Shares:
     """The parts of its limits and of its budget that a run has. Nothing at first."""
 
-    def __init__(
-        self, policy: CallPolicy, *, limits: bool, limiter: Limiter, gate: Gate, meter: Meter, now: float
-    ) -> None:
+    def __init__(self, policy: CallPolicy, *, limits: bool, limiter: Limiter, gate: Gate, meter: Meter) -> None:
         """Let no call begin that needs anything of it; without ``limits``, of the budget only."""
         self._limiter = limiter
         self._gate = gate
@@ -56,8 +50,7 @@ class Shares:
             self._most[TOKENS] = policy.tokens.most
         if limits and policy.at_once is not None:
             self._most[AT_ONCE] = policy.at_once
-        self._wants: Mapping[str, int] = self._most
-        self._asked_at = now
+        self._asked = False
         self.hold(dict.fromkeys(self._most, 0), until=math.inf)
         meter.allow({} if policy.budget is None else dict.fromkeys(policy.budget.amounts(), 0.0))
 
@@ -91,34 +84,24 @@ class Shares:
         return stopped and self._limiter.waiting + self._gate.waiting > 0
 
     def demand(self, now: float) -> Demand:
-        """What it needs, by what was used since this was asked the last time."""
-        meter = self._meter
-        if now - self._asked_at >= _LEAST_SECONDS:
-            self._wants = {name: self._wanted(name, now) for name in self._most}
-            self._asked_at = now
+        """What it needs; of limits all at first, since nothing is known."""
+        meter, asked = self._meter, self._asked
+        self._asked = True
         spent = meter.totals(now)
         return Demand(
             have=self.have(),
-            wants=self._wants,
+            wants={name: self._wanted(name, now) if asked else most for name, most in self._most.items()},
             least={TOKENS: self._limiter.largest} if TOKENS in self._most else {},
             spent=spent,
             per_call={kind: amount / meter.ended for kind, amount in spent.items()} if meter.ended else {},
         )
 
     def _wanted(self, name: str, now: float) -> int:
-        """All of a limit, or somewhat more than is used."""
-        most, units, limiter = self._most[name], self._units[name], self._limiter
+        """All of a limit if calls wait, else somewhat more than is used."""
+        limiter = self._limiter
         if name == AT_ONCE:
-            used, waits = float(self._gate.inside), self._gate.waiting > 0
+            used, waits = self._gate.inside, self._gate.waiting > 0
         else:
             rate = limiter.requests if name == REQUESTS else limiter.tokens
-            used, waits = self._used(rate, now), limiter.waiting > 0
-        if used >= _BUSY * units and (units or waits):
-            return most
-        return min(most, math.ceil(_SPARE * used) + 1)
-
-    def _used(self, rate: Rate | None, now: float) -> float:
-        """Units in a window, at the pace of late."""
-        if rate is None:
-            return 0.0
-        return rate.began_since(self._asked_at, now) * rate.window / max(now - self._asked_at, rate.window / 1_000)
+            used, waits = 0 if rate is None else rate.began(now), limiter.waiting > 0
+        return self._most[name] if waits else min(self._most[name], math.ceil(_SPARE * used) + 1)

@@ -122,7 +122,7 @@ class Ledger:
             },
             "members": {name: _member(member) for name, member in self.members.items()},
         }
-        return json.dumps(document, indent=1).encode()
+        return json.dumps(document).encode()
 
     @classmethod
     def from_json(cls, data: bytes, *, key: str) -> Ledger:

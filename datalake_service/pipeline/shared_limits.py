@@ -71,7 +71,7 @@ class Pace:
     look: float = 0.05
     """Between two looks whether calls wait for what they may spend."""
     starving: float = 1.0
-    """Between two writes while calls wait for a part of a limit."""
+    """Between two writes while calls wait for a part of a limit, or a third of an interval if that is more."""
 
 
 PACE: Final = Pace()
@@ -190,10 +190,10 @@ class SharedLimits:
 
     async def _pause(self) -> None:
         """Wait until it is time to write again, or until calls wait for something."""
-        began = self._clock.monotonic()
+        began, starving = self._clock.monotonic(), max(self._pace.starving, self._interval / 3)
         while (passed := self._clock.monotonic() - began) < self._interval:
-            await asyncio.sleep(min(self._pace.look, self._interval - passed))
-            if self._shares.waits or (passed >= self._pace.starving and self._shares.starves):
+            await asyncio.sleep(self._pace.look)
+            if self._shares.waits or (passed >= starving and self._shares.starves):
                 return
 
     async def _exchange(self, gone: Collection[str]) -> Ledger:
