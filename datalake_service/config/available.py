@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from datalake_service.config.compute import Engine
+from datalake_service.config.compute import (
+    Engine,
+    LambdaAndSagemakerEngine,
+    LambdaEngine,
+    LambdaSettings,
+    RayEngine,
+    SparkEngine,
+    SparkRun,
+)
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.manifest import GlobManifest
 from datalake_service.config.problems import json_path
 from datalake_service.config.read import FileReaderType, FilesSection, Language, Source
 from datalake_service.config.version import SHORT_VERSION
-from datalake_service.config.write import DatalakeWriteConnector, Destination, S3WriteConnector, WriterType
+from datalake_service.config.write import DatalakeWriteConnector, Destination, FilesWriteSection, WriterType
 from datalake_service.errors import ConfigError
 
 SOURCES: Final = tuple(Source)
@@ -19,6 +27,7 @@ READER_TYPES: Final = (
     FileReaderType.SINGLE_FILE,
     FileReaderType.SINGLE_FILE_STATE_MACHINE,
     FileReaderType.MULTIPLE_FILE_STATE_MACHINE,
+    FileReaderType.SPARK,
 )
 """Ways to read files."""
 _FILE_HANDLERS: Final = {
@@ -43,8 +52,6 @@ LANGUAGES: Final = (Language.PYTHON,)
 """Languages of handlers."""
 DESTINATIONS: Final = tuple(Destination)
 """Destinations with a writer."""
-WRITER_TYPES: Final = (WriterType.FILE,)
-"""Ways to write files."""
 _TARGETS: Final = {
     Destination.S3: ("bucket_name", "bucketName", "the bucket"),
     Destination.KINESIS: ("stream_arn", "streamArn", "the ARN of the stream"),
@@ -52,8 +59,6 @@ _TARGETS: Final = {
     Destination.DYNAMODB: ("table_name", "tableName", "the table"),
 }
 """What a destination has to name. The original's service makes what is not named; here it has to exist."""
-ENGINES: Final = (Engine.LOCAL, Engine.RAY, Engine.SPARK)
-"""Engines with an adapter."""
 _RECORD_READERS: Final = {
     Source.SQS: ("queue_message_reader_implementation_class_name", "QueueMessageReader"),
     Source.KINESIS: ("kinesis_record_reader_implementation_class_name", "KinesisRecordReader"),
@@ -84,7 +89,8 @@ def check_available(config: DatasetConfig, *, name: str = "dataset") -> None:
             ("writeConnector", "connectorDestination"), config.write_connector.connector_destination, DESTINATIONS
         ),
         *_write_problems(config),
-        *_unavailable(("computeEngine", "computeEngineType"), config.compute_engine.compute_engine_type, ENGINES),
+        *_engine_problems(config),
+        *_function_problems(config),
     ]
     if problems:
         raise ConfigError(f"{name}: not possible with this version", tuple(problems))
@@ -97,6 +103,8 @@ def _files_problems(config: DatasetConfig) -> list[str]:
     problems = _unavailable(("readConnector", "readerType"), connector.reader_type, READER_TYPES)
     if problems:
         return problems
+    if connector.reader_type is FileReaderType.SPARK:
+        return _spark_problems(config, connector)
     field, key, meaning = _FILE_HANDLERS[connector.reader_type]
     if getattr(connector, field) is None:
         problems.append(f"{json_path(('readConnector', key))}: missing; {meaning}, as module.Class")
@@ -107,6 +115,38 @@ def _files_problems(config: DatasetConfig) -> list[str]:
         )
         problems.append(f"{json_path(('manifestFile',))}: {needed}")
     return problems
+
+
+def _spark_problems(config: DatasetConfig, connector: FilesSection) -> list[str]:
+    """A mapper and a reducer need Spark, files to write, and the classes that the mode asks for."""
+    engine, write = config.compute_engine, config.write_connector
+    problems = []
+    if not isinstance(engine, SparkEngine):
+        path = json_path(("computeEngine", "computeEngineType"))
+        problems.append(f"{path}: readerType {FileReaderType.SPARK} needs {Engine.SPARK}")
+    if not isinstance(write, FilesWriteSection):
+        path = json_path(("writeConnector", "connectorDestination"))
+        problems.append(f"{path}: a mapper writes files; allowed with {FileReaderType.SPARK}: S3, FOLDER")
+    mode = engine.run_spark_interfaces if isinstance(engine, SparkEngine) else SparkRun.MAPPER_AND_REDUCER
+    for unused, name, program in (
+        (SparkRun.REDUCER_ONLY, "sparkMapperInterfaceImplementationClassName", "mapper"),
+        (SparkRun.MAPPER_ONLY, "sparkReducerInterfaceImplementationClassName", "reducer"),
+    ):
+        if mode is not unused and getattr(connector, f"spark_{program}_interface_implementation_class_name") is None:
+            problems.append(f"{json_path(('readConnector', name))}: missing; the {program}, as module.Class")
+    return problems
+
+
+def _writer_problems(config: DatasetConfig, connector: FilesWriteSection) -> list[str]:
+    """Spark writes what mappers and reducers make, tasks write what handlers make."""
+    read = config.read_connector
+    by_spark = isinstance(read, FilesSection) and read.reader_type is FileReaderType.SPARK
+    path = json_path(("writeConnector", "writerType"))
+    if by_spark and connector.writer_type is WriterType.FILE:
+        return [f'{path}: found "{WriterType.FILE}"; readerType {FileReaderType.SPARK} needs {WriterType.SPARK}']
+    if not by_spark and connector.writer_type is WriterType.SPARK:
+        return [f'{path}: found "{WriterType.SPARK}"; that needs readConnector.readerType {FileReaderType.SPARK}']
+    return []
 
 
 def _reader_problems(config: DatasetConfig) -> list[str]:
@@ -125,12 +165,36 @@ def _write_problems(config: DatasetConfig) -> list[str]:
     field, key, meaning = _TARGETS.get(connector.connector_destination, ("", "", ""))
     if field and getattr(connector, field) is None:
         problems.append(f"{json_path(('writeConnector', key))}: missing; {meaning}, which has to exist")
-    if isinstance(connector, S3WriteConnector) and connector.writer_type is not None:
-        problems += _unavailable(("writeConnector", "writerType"), connector.writer_type, WRITER_TYPES)
+    if isinstance(connector, FilesWriteSection):
+        problems += _writer_problems(config, connector)
     if config.annotators and not isinstance(connector, DatalakeWriteConnector):
         destination = connector.connector_destination
         problems.append(f"{json_path(('annotators',))}: they annotate rows of the lake, and rows go to {destination}")
     return problems
+
+
+def _function_problems(config: DatasetConfig) -> list[str]:
+    """The original's service makes a function; here it has to exist."""
+    engine = config.compute_engine
+    path, found = ("computeEngine", "functionName"), engine
+    if isinstance(engine, LambdaAndSagemakerEngine):
+        path, found = ("computeEngine", "lambda", "functionName"), engine.lambda_settings
+    if isinstance(found, LambdaEngine | LambdaSettings) and found.function_name is None:
+        return [f"{json_path(path)}: missing; the name or ARN of the function that runs tasks, which has to exist"]
+    return []
+
+
+def _engine_problems(config: DatasetConfig) -> list[str]:
+    """Resources are for annotators that there are."""
+    engine, known = config.compute_engine, [annotator.annotator_name for annotator in config.annotators]
+    if not isinstance(engine, RayEngine):
+        return []
+    unknown = [name for name in engine.annotator_resources if name not in known]
+    names = ", ".join(known) or "none"
+    return [
+        f"{json_path(('computeEngine', 'annotatorResources', name))}: no annotator has this name; there are: {names}"
+        for name in unknown
+    ]
 
 
 def _unavailable(path: tuple[str, ...], value: str, available: tuple[str, ...]) -> list[str]:

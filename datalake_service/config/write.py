@@ -118,6 +118,12 @@ class FilesWriteSection(WriteSection):
     """The format of the files."""
     rows_per_file: PositiveInt = DEFAULT_ROWS_PER_FILE
     """A file ends at so many rows; at a checkpoint, too, so that there may be smaller ones."""
+    writer_type: WriterType | None = None
+    """How files are written; `Spark` belongs to readerType SPARKREADER."""
+    spark_file_format: SparkFileFormat | None = None
+    """The format of the files (Spark); default: parquet."""
+    spark_write_options: dict[str, str] | None = None
+    """Options for Spark's writer."""
 
 
 class DatalakeWriteConnector(WriteSection):
@@ -143,12 +149,6 @@ class S3WriteConnector(FilesWriteSection):
     """The bucket. Credentials and endpoint come from the environment."""
     prefix: Prefix = ""
     """Where in the bucket; below it, files are in `datasetName/batch/task/`."""
-    writer_type: WriterType | None = None
-    """How files are written."""
-    spark_file_format: SparkFileFormat | None = None
-    """The format of the files (Spark)."""
-    spark_write_options: dict[str, str] | None = None
-    """Options for Spark's writer."""
 
 
 class FolderWriteConnector(FilesWriteSection):
@@ -170,7 +170,7 @@ class KinesisWriteConnector(WriteSection):
     keep_order: bool = False
     """Whether records of one partition key keep their order. Then a request holds one record of each key."""
     kinesis_shard_count: PositiveInt | None = None
-    """Shards of the stream, if a service creates it; has no effect."""
+    """Read, and not applied, which the report says: the stream has to exist, and is never scaled."""
 
 
 class SqsWriteConnector(WriteSection):

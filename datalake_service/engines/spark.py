@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from datalake_service.config.compute import SparkEngine as Settings
 from datalake_service.engines.scheduler import MAX_DEATHS
 from datalake_service.engines.spark_annotator import annotate_on_spark
+from datalake_service.engines.spark_programs import run_programs
 from datalake_service.engines.spark_run import SparkRun
 from datalake_service.engines.spark_session import SparkConnection
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here
+from datalake_service.pipeline.spark_inputs import SparkProgramInput
 from datalake_utils.clock import Clock
 
 TURN_SECONDS = 30.0
@@ -41,6 +43,9 @@ class SparkEngine:
         if not jobs:
             return []
         self._spark.session()  # what is wrong with it is known before a thread waits for it
+        if isinstance(jobs[0].input, SparkProgramInput):  # a dataset file has tasks of one kind
+            concurrency = self._settings.concurrency
+            return run_programs(self._spark, jobs, concurrency=concurrency, on_event=on_event, stop=stop)
         run = SparkRun(self._spark, on_event=on_event, stop=stop, more=more)
         return run.until_all_ended(jobs, max_deaths=self._max_deaths, turn_seconds=self._turn_seconds)
 

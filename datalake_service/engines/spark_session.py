@@ -25,6 +25,8 @@ from datalake_service.errors import DatalakeError, UsageError
 
 _HERE: Final = "127.0.0.1"
 _CULPRIT: Final = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times?")
+_S3A: Final = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+"""The connector for buckets; it comes in jars of its own."""
 _PACKAGE_ROOT: Final = Path(datalake_service.__file__).resolve().parents[1]
 
 Work = Callable[[Sequence[bytes]], list[bytes]]
@@ -100,6 +102,27 @@ class SparkConnection:
                 session.interruptTag(tag)
             else:
                 session.sparkContext.cancelJobGroup(tag)
+
+    def cancel_all(self) -> None:
+        """End every job at once, whoever started it on this session."""
+        session = self._session
+        if session is None:
+            return
+        with contextlib.suppress(Exception):  # the cluster is gone
+            if self.is_remote:
+                session.interruptAll()
+            else:
+                session.sparkContext.cancelAllJobs()
+
+    def stages_files(self) -> bool:
+        """Whether files of buckets pass through this machine: Spark runs here, and lacks the connector."""
+        session = self.session()
+        if self.is_remote:
+            return False
+        hadoop = session._jvm.org.apache.hadoop.conf.Configuration()  # noqa: SLF001 - there is no other way
+        if hadoop.getClassByNameOrNull(_S3A) is not None:
+            return False
+        return bool(session.sparkContext.master.startswith("local"))
 
     def close(self) -> None:
         """Part with the session, and end it if it was started for us."""

@@ -16,6 +16,7 @@ from datalake_service.catalog.stops import StopRequests
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.outputs import Elsewhere, RejectionsPlace, VectorStep
+from datalake_service.pipeline.spark_inputs import SparkProgramInput
 from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput
 from datalake_service.storage.base import ObjectStore
 
@@ -88,7 +89,7 @@ class QueueInput:
         return self.empty_receives is None
 
 
-Input = FileInput | MachineInput | GeneratorInput | QueueInput | ShardInput | SegmentInput
+Input = FileInput | MachineInput | GeneratorInput | QueueInput | ShardInput | SegmentInput | SparkProgramInput
 """What is read."""
 
 

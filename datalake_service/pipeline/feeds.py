@@ -12,11 +12,13 @@ from datalake_interfaces import (
     QueueMessageReader,
     SingleFileParser,
 )
+from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.load import load_handler
 from datalake_service.pipeline.engine import GeneratorInput, MachineInput, QueueInput, TaskJob
 from datalake_service.pipeline.feed import Feed
 from datalake_service.pipeline.files import FileRecords
 from datalake_service.pipeline.generated import GeneratedRows
+from datalake_service.pipeline.spark_inputs import SparkProgramInput
 from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput, StreamService
 from datalake_utils.clock import Clock
 
@@ -45,6 +47,8 @@ def make_feed(job: TaskJob, *, clock: Clock) -> Feed:
         from datalake_service.pipeline.segment_feed import SegmentItems
 
         return SegmentItems(_load(job, DynamoDBTableItemReader), job, job.input, clock=clock)
+    if isinstance(job.input, SparkProgramInput):
+        raise HandlerLoadError("readerType SPARKREADER needs computeEngineType SPARK")
     return FileRecords(_load(job, SingleFileParser), job, job.input)
 
 

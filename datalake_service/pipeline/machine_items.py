@@ -16,6 +16,8 @@ def file_handler(connector: FilesSection) -> str:
     reference = {
         FileReaderType.SINGLE_FILE_STATE_MACHINE: connector.single_file_state_machine_reader_implementation_class_name,
         FileReaderType.MULTIPLE_FILE_STATE_MACHINE: connector.multiple_file_state_machine_reader_class_name,
+        FileReaderType.SPARK: connector.spark_mapper_interface_implementation_class_name
+        or connector.spark_reducer_interface_implementation_class_name,
     }.get(connector.reader_type, connector.single_file_parser_implementation_class_name)
     assert reference is not None  # noqa: S101 - check_available
     return reference

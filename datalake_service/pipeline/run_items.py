@@ -13,6 +13,7 @@ from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.manifest import GlobManifest, LinkManifest, SqsManifest, SqsStop, TextManifest
 from datalake_service.config.read import (
     DynamoDBReadConnector,
+    FileReaderType,
     FilesSection,
     FolderReadConnector,
     GeneratorReadConnector,
@@ -23,6 +24,7 @@ from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import ConfigError, ObjectNotFoundError
 from datalake_service.pipeline.engine import GeneratorInput, HandlerSpec, Input, QueueInput
 from datalake_service.pipeline.machine_items import file_handler, file_inputs
+from datalake_service.pipeline.spark_items import program_items
 from datalake_service.pipeline.stream_inputs import ShardInput
 from datalake_service.pipeline.stream_items import StreamConnector, StreamItem, handler_of, segment_items, shard_items
 from datalake_service.plan.globs import Glob, listing_prefixes
@@ -165,6 +167,11 @@ def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -
     batch = f"{prefix}\n{destination_of(config)}"
     plan, listed = _planned(config, store, batch, open_store)
     assert isinstance(connector, FilesSection)  # noqa: S101 - as above
+    if connector.reader_type is FileReaderType.SPARK:
+        files = {task.id: task.item for task in plan.tasks}
+        calls = program_items(config, connector, files, store=store, batch=batch, open_store=open_store)
+        programs = tuple(Item(call.task, call.name, call.name, call.input) for call in calls)
+        return Items(programs, handler, plan.notes, listed)
     inputs = file_inputs(connector, [task.item for task in plan.tasks], store=store, prefix=prefix)
     items = (Item(task.id, task.item, prefix + task.item, read) for task, read in zip(plan.tasks, inputs, strict=True))
     return Items(tuple(items), handler, plan.notes, listed)

@@ -22,6 +22,7 @@ from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
 from datalake_service.pipeline.run_outputs import Routes, routes_of
 from datalake_service.pipeline.run_readers import with_own_readers
+from datalake_service.pipeline.spark_inputs import SparkProgramInput
 from datalake_service.pipeline.stream_items import begins_latest, earliest
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
@@ -98,6 +99,7 @@ def plan_run(
     )
     if choice is None:
         stored, notes = _with_changed_reset(store, config.dataset_name, found, stored)
+        stored = _with_reducers_reset(store, config.dataset_name, found, stored)
         chosen = [item for item in found.items if not item.input.ends or not _is_done(stored[item.task].state)]
         chosen = [item for item in chosen if all(_is_done(stored[parent].state) for parent in item.parents)]
     else:
@@ -165,6 +167,20 @@ def _with_changed_reset(
     return tasks, notes
 
 
+def _with_reducers_reset(
+    store: ObjectStore, dataset: str, found: Items, stored: Mapping[str, StoredTask]
+) -> dict[str, StoredTask]:
+    """Reducers that are completed begin again if one of their mappers will run."""
+    tasks = dict(stored)
+    for item in found.items:
+        state = stored[item.task].state
+        if not isinstance(item.input, SparkProgramInput) or state.status is not TaskStatus.COMPLETED:
+            continue
+        if not all(_is_done(stored[mapper].state) for mapper in item.input.after):
+            tasks[item.task] = _reset(store, dataset, stored[item.task])
+    return tasks
+
+
 def _is_done(state: TaskState) -> bool:
     return state.status is TaskStatus.COMPLETED
 
@@ -191,9 +207,9 @@ def _with_chosen_reset(
 
 def _has_changed(item: Item, state: TaskState, listed: Mapping[str, ObjectMeta]) -> bool:
     """Whether the input is another version than the one that was read. One that is gone has not changed."""
-    if not isinstance(item.input, FileInput | MachineInput) or state.input is None:
+    if not isinstance(item.input, FileInput | MachineInput | SparkProgramInput) or state.input is None:
         return False
-    versions = state.input["files"].values() if isinstance(item.input, MachineInput) else [state.input]
+    versions = [state.input] if isinstance(item.input, FileInput) else state.input["files"].values()
     return any(_is_another(item.input.store, version, listed) for version in versions)
 
 
