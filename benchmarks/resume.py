@@ -173,6 +173,7 @@ class Ranges:
     def __init__(self, behind: ObjectStore) -> None:
         self._behind = behind
         self.read: Counter[str] = Counter()
+        self.requests = 0
 
     @property
     def uri(self) -> str:
@@ -192,6 +193,7 @@ class Ranges:
         with self._behind.open(key, start=start, end=end, etag=etag) as stream:
             data = stream.read()
         self.read[key] += len(data)
+        self.requests += 1
         return io.BytesIO(data)
 
     def put(self, key: str, body: bytes | Path, *, mode: PutMode) -> ObjectMeta:

@@ -48,6 +48,7 @@ class LocalFile:
         *,
         tail: bytes | None = None,
         folder: Path | None = None,
+        whole: LocalFile | None = None,
         descriptors: Sequence[str] = _DESCRIPTORS,
     ) -> None:
         """Open the version that ``meta`` describes; of a remote object, only the footer is fetched.
@@ -57,6 +58,7 @@ class LocalFile:
             meta: Which version.
             tail: What ``tail`` was when this version was opened before; it is not fetched again then.
             folder: For temporary files; ``None``: the system's.
+            whole: The same version, open already: ranges of it are copied, as if it were remote.
             descriptors: Folders in which the system shows a process its open files.
 
         Raises:
@@ -68,6 +70,11 @@ class LocalFile:
         self._store = store
         self._folder = folder
         self._named: str | None = None
+        self._whole = whole
+        if whole is not None and hasattr(os, "posix_fadvise"):
+            # Else the system reads ahead around each page, which is most of the file when they are scattered.
+            os.posix_fadvise(whole._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # noqa: SLF001 - one of its own kind
+        self._file: BinaryIO
         self._file, self.is_whole = self._open()
         self.tail: bytes | None = tail
         """The footer, as the last bytes of a remote object."""
@@ -79,8 +86,28 @@ class LocalFile:
             self.close()
             raise
 
-    def fetch(self, ranges: Iterable[ByteRange]) -> None:
-        """Make sure that these bytes are there.
+    def footer(self) -> bytes:
+        """The last bytes of the file, the whole footer among them."""
+        if self.tail is not None:
+            return self.tail
+        end = self.read((max(0, self.meta.size - TAIL_BYTES), self.meta.size))
+        length = _FOOTER_END + int.from_bytes(end[-_FOOTER_END : -len(_MAGIC)], "little")
+        return end if length <= len(end) else self.read((max(0, self.meta.size - length), self.meta.size))
+
+    def read(self, part: ByteRange) -> bytes:
+        """Some bytes that are there."""
+        return os.pread(self._file.fileno(), part[1] - part[0], part[0])
+
+    def put(self, data: bytes, start: int) -> None:
+        """Let other bytes stand in the place of some that were not fetched.
+
+        Raises:
+            StoreError: There is no space for it.
+        """
+        self._keep(data, start)
+
+    def fetch(self, ranges: Iterable[ByteRange], *, near: int = _NEAR) -> None:
+        """Make sure that these bytes are there; those between two ranges that are ``near`` are fetched along.
 
         Raises:
             PreconditionFailedError: The object was replaced.
@@ -89,8 +116,8 @@ class LocalFile:
         """
         if self.is_whole:
             return
-        parts = list(_parts(_joined(ranges)))
-        if len(parts) < 2:  # noqa: PLR2004 - a thread is worth it from the second request on
+        parts = list(_parts(_joined(ranges, 0 if self._whole is not None else near)))
+        if len(parts) < 2 or self._whole is not None:  # noqa: PLR2004 - a thread is worth it from the second request on
             for part in parts:
                 self._fetch(part)
             return
@@ -108,7 +135,7 @@ class LocalFile:
             self._named = None
 
     def _open(self) -> tuple[BinaryIO, bool]:
-        if isinstance(innermost(self._store), FolderStore):
+        if self._whole is None and isinstance(innermost(self._store), FolderStore):
             stream = self._store.open(self.meta.key, etag=self.meta.etag)
             if _is_file(stream):
                 return stream, True
@@ -136,8 +163,11 @@ class LocalFile:
     def _fetch(self, part: ByteRange) -> bytes:
         """Copy one range into the temporary file, and return it."""
         start, end = part
-        with self._store.open(self.meta.key, start=start, end=end, etag=self.meta.etag) as stream:
-            data = stream.read()
+        if self._whole is not None:
+            data = self._whole.read(part)
+        else:
+            with self._store.open(self.meta.key, start=start, end=end, etag=self.meta.etag) as stream:
+                data = stream.read()
         if len(data) != end - start:
             raise StoreError(f"{self.meta.key}: the store gave {len(data)} of the {end - start} bytes from {start}")
         self._keep(data, start)
@@ -205,11 +235,11 @@ def _is_file(stream: BinaryIO) -> bool:
         return False
 
 
-def _joined(ranges: Iterable[ByteRange]) -> list[ByteRange]:
+def _joined(ranges: Iterable[ByteRange], near: int) -> list[ByteRange]:
     """The same bytes in few ranges, in order; small gaps are read along."""
     joined: list[ByteRange] = []
     for start, end in sorted(ranges):
-        if joined and start - joined[-1][1] <= _NEAR:
+        if joined and start - joined[-1][1] <= near:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         elif start < end:
             joined.append((start, end))
