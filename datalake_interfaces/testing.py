@@ -10,19 +10,18 @@ A **problem** breaks the contract: the service would reject the answer or store 
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from datalake_interfaces._checks import RowChecks, flat, settled, told
+from datalake_interfaces._loops import limited, run, settle
 from datalake_interfaces._machines import MachineError, SampleFile, files_of, steps
 from datalake_interfaces._records import RecordReader, arguments, method_of
 from datalake_interfaces._samples import Sample, read_sample, records
+from datalake_interfaces._vectors import Lengths, VectorError, answer_of
 from datalake_interfaces.annotators import Annotation, Annotator, DataItem
 from datalake_interfaces.composites import ParseCompositeDocumentResult
 from datalake_interfaces.context import HandlerContext
@@ -35,6 +34,8 @@ from datalake_interfaces.readers.parsers import (
     SingleFileStateMachineParser,
     SingleFileStateMachineReader,
 )
+from datalake_interfaces.readers.sagemaker import SagemakerVectorsInterface
+from datalake_interfaces.vectors import VectorModel
 
 
 @dataclass(slots=True)
@@ -161,6 +162,41 @@ def check_reader(reader: RecordReader, samples: Iterable[object], *, context: Ha
     return report
 
 
+def check_vectors(
+    handler: SagemakerVectorsInterface,
+    documents: Iterable[Mapping[str, Any]],
+    *,
+    model: VectorModel | None = None,
+    context: HandlerContext | None = None,
+) -> Report:
+    """Take documents through a step that makes vectors, as the service would, and check what it promises.
+
+    Each document is made twice, because both methods are called at least once, and the rows have to be equal.
+
+    Args:
+        handler: A constructed handler.
+        documents: Flat records, as they would be written.
+        model: A constructed model; by default one that counts characters and words.
+        context: What ``open`` of both gets.
+    """
+    report, checks, context = Report(), RowChecks(), context or HandlerContext()
+    model = model or Lengths()
+    make = partial(answer_of, handler, model)
+    try:
+        handler.open(context)
+        model.open(context)
+        try:
+            for number, document in enumerate(documents):
+                _parse_record(make, [document], f"document {number}", checks, report)
+        finally:
+            handler.close()
+            model.close()
+    except Exception as error:  # noqa: BLE001 - the handler under test
+        report.problems.append(f"open or close failed: {told(error)}")
+    report.problems += checks.problems
+    return report
+
+
 def check_generator(generator: Generator, *, limit: int = 1000, context: HandlerContext | None = None) -> Report:
     """Take the first rows of a generator and check that they can be stored.
 
@@ -170,7 +206,7 @@ def check_generator(generator: Generator, *, limit: int = 1000, context: Handler
         context: What ``open`` gets.
     """
     report = Report()
-    _run(_generate(generator, limit, context or HandlerContext(), report))
+    run(_generate(generator, limit, context or HandlerContext(), report))
     return report
 
 
@@ -189,7 +225,7 @@ def check_annotator(
         row if isinstance(row, DataItem) else DataItem(dict(row), str(row.get("id", number)), "sample")
         for number, row in enumerate(rows)
     ]
-    _run(_annotate(annotator, items, context or HandlerContext(), report))
+    run(_annotate(annotator, items, context or HandlerContext(), report))
     return report
 
 
@@ -274,6 +310,9 @@ def _parse_record(
     try:
         answer = method(*record)
         again = method(*record)
+    except VectorError as error:
+        report.problems.append(f"{place}: {error}")
+        return
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.errors.append(f"{place}: {told(error)}")
         return
@@ -313,12 +352,12 @@ def _add(report: Report, checks: RowChecks, answer: object, place: str, *, dicts
 async def _annotate(annotator: Annotator, items: list[DataItem], context: HandlerContext, report: Report) -> None:
     checks = RowChecks(own_columns=True)
     try:
-        await _settle(annotator.open(context))
+        await settle(annotator.open(context))
         try:
             for item in items:
                 await _annotate_one(annotator, item, checks, report)
         finally:
-            await _settle(annotator.close())
+            await settle(annotator.close())
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.problems.append(f"open or close failed: {told(error)}")
     report.problems += checks.problems
@@ -327,7 +366,7 @@ async def _annotate(annotator: Annotator, items: list[DataItem], context: Handle
 async def _annotate_one(annotator: Annotator, item: DataItem, checks: RowChecks, report: Report) -> None:
     place = f"row {item.id}"
     try:
-        answer = await _settle(annotator.annotate(item))
+        answer = await settle(annotator.annotate(item))
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.errors.append(f"{place}: {told(error)}")
         return
@@ -344,16 +383,12 @@ async def _annotate_one(annotator: Annotator, item: DataItem, checks: RowChecks,
         report.problems.append(f"{place}: annotate returned {found}; return an Annotation, a SkipDoc or an ErrorDoc")
 
 
-async def _settle(answer: object) -> Any:  # noqa: ANN401 - whatever the handler returned
-    return await answer if inspect.isawaitable(answer) else answer
-
-
 async def _generate(generator: Generator, limit: int, context: HandlerContext, report: Report) -> None:
     checks, taken = RowChecks(), 0
     try:
         generator.open(context)
         try:
-            async for row in _limited(generator.generate(), limit):
+            async for row in limited(generator.generate(), limit):
                 _add(report, checks, row, f"row {taken}", dicts=True)
                 taken += 1
         finally:
@@ -361,29 +396,3 @@ async def _generate(generator: Generator, limit: int, context: HandlerContext, r
     except Exception as error:  # noqa: BLE001 - the handler under test
         report.problems.append(f"generate failed after {taken} rows: {told(error)}")
     report.problems += checks.problems
-
-
-async def _limited(rows: Iterable[Any] | AsyncIterable[Any], limit: int) -> AsyncIterator[Any]:
-    if not isinstance(rows, AsyncIterable):
-        for row in islice(rows, limit):
-            yield row
-        return
-    taken = 0
-    async for row in rows:
-        yield row
-        taken += 1
-        if taken == limit:
-            break
-    if isinstance(rows, AsyncGenerator):
-        await rows.aclose()
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, also where an event loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        asyncio.run(work)
-        return
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()

@@ -22,7 +22,8 @@ class SagemakerVectorsInterface(ABC):
         For each document first ``extract_document_elements_for_vectorization``, then, with a vector for every text,
         ``construct_vector_doc``: both **at least once**. If no text is extracted, the second one gets no vectors.
 
-        If a method raises, or the model refuses a text for good, the document becomes a rejection.
+        If a method raises or answers ``ErrorDoc``, or the model refuses a text for good, the document becomes a
+        rejection. A document that is answered with ``SkipDoc`` counts as a skip, and nothing is written.
     """
 
     def open(self, context: HandlerContext) -> None:

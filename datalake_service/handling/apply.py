@@ -141,6 +141,11 @@ class FileHandler:
         self._rejections += 1
         return replace(_rejection(source, offset, data, RejectionKind.WRITE, message), document=row)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._documents -= 1
+        self._skips += 1
+
     def counts(self) -> TaskCounts:
         """What became of the records so far.
 

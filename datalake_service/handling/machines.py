@@ -217,6 +217,11 @@ class Machine:
         assert isinstance(taken, list)  # noqa: S101 - what ``taken`` was
         return replace(self._rejection(RejectionKind.WRITE, message, taken), document=row)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._documents -= 1
+        self._skips += 1
+
     def tally(self) -> tuple[int, int, int]:
         """Documents, skips and rejections so far."""
         return self._documents, self._skips, self._rejections

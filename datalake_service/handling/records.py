@@ -133,6 +133,11 @@ class RecordHandler:
         self._rejections += 1
         return replace(self._rejection(record, RejectionKind.WRITE, message), document=row)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._documents -= 1
+        self._skips += 1
+
     def take_back(self) -> None:
         """The rejection that was made last does not count: the next attempt meets its record again."""
         self._rejections -= 1

@@ -105,6 +105,10 @@ class Feed(Protocol):
         """Turn an earlier row, which its destination refused, into a rejection, in the counts as well."""
         ...
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip: a step behind the handler did not want it."""
+        ...
+
     def kept(self) -> None:
         """Everything up to ``position`` is durable: the source may forget it. Called after each checkpoint.
 

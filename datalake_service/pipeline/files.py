@@ -139,6 +139,10 @@ class FileRecords:
         offset, data = cast("Frame", refusal.origin.record)
         return self._handler.reject_row(refusal.row, refusal.message, source=self._job.source, offset=offset, data=data)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._handler.leave_out()
+
     def kept(self) -> None:
         """Files forget nothing."""
 

@@ -95,6 +95,11 @@ class GeneratedRows:
         number = cast("int", refusal.origin.record)
         return self._rejected(RejectionKind.WRITE, refusal.message, document=refusal.row, number=number)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._documents -= 1
+        self._skips += 1
+
     def kept(self) -> None:
         """A generator cannot go on in the middle."""
 

@@ -199,6 +199,10 @@ class MachineSteps:
         """Turn an earlier row into a rejection."""
         return self._machine.reject_row(refusal.row, refusal.message, refusal.origin.record)
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._machine.leave_out()
+
     def kept(self) -> None:
         """Files forget nothing."""
 

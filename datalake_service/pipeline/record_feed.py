@@ -79,6 +79,10 @@ class RecordFeed:
         """Turn an earlier row into a rejection."""
         return self._handler.reject_row(refusal.row, refusal.message, cast("Record", refusal.origin.record))
 
+    def leave_out(self) -> None:
+        """Count an earlier row as a skip."""
+        self._handler.leave_out()
+
     def take_back(self) -> None:
         """Go back before the record that was rejected last."""
         self._handler.take_back()

@@ -77,6 +77,15 @@ def destination_told(config: DatasetConfig) -> tuple[str, ...]:
     return ()
 
 
+def destination_notes(config: DatasetConfig) -> tuple[str, ...]:
+    """What a dataset file asks of its destination that is not done, for people."""
+    write = config.write_connector
+    if not isinstance(write, KinesisWriteConnector) or write.kinesis_shard_count is None:
+        return ()
+    asked = f"writeConnector.kinesisShardCount: {write.kinesis_shard_count} is not applied"
+    return (f"{asked}: streams are used as they are, never made or scaled; scale it where it was made",)
+
+
 def rejections_uri(config: DatasetConfig) -> str | None:
     """The root below which rejections are archived; ``None``: they lie beside the batch."""
     connector = config.error_connector

@@ -31,8 +31,8 @@ class Refusal:
     row: Mapping[str, Any]
     message: str
     """One line that says what is wrong with the row, with the limit that it is over."""
-    kind: RejectionKind = RejectionKind.WRITE
-    """Which step could not use it."""
+    kind: RejectionKind | None = RejectionKind.WRITE
+    """Which step could not use it; ``None``: the user's code left it out, it is no rejection but a skip."""
 
 
 class Sink(Protocol):

@@ -287,9 +287,12 @@ class _Attempt:
         return self._take_refusals(feed, sink) or ending
 
     def _take_refusals(self, feed: Feed, sink: Sink) -> _Ending | None:
-        """Make rejections of the rows that their destination refused; returns how that ends the task, if it does."""
+        """Make rejections of rows that were refused, skips of those left out; returns how that ends the task, if so."""
         refusals = sink.refused()
         for refusal in refusals:
+            if refusal.kind is None:
+                feed.leave_out()
+                continue
             self._rejections.add(rejection := replace(feed.reject(refusal), kind=refusal.kind))
             if self._job.on_error.policy == "fail":
                 # The records behind it may be accepted already, and are written again by the next attempt.

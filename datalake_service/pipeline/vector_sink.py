@@ -20,7 +20,7 @@ LINGER_SECONDS: Final = 1.0
 """A batch that is not full after so long is one of a slow source."""
 
 _Waiting = tuple[dict[str, Any], Origin]
-_Result = dict[str, Any] | Unusable
+_Result = dict[str, Any] | SkipDoc | Unusable
 
 
 class VectorSink:
@@ -118,9 +118,7 @@ class VectorSink:
                     Unusable(str(answer.error_message or "construct_vector_doc answered with an error document"))
                 )
             elif isinstance(answer, SkipDoc):
-                results.append(
-                    Unusable(f"construct_vector_doc left it out: {answer.skip_message or 'no reason given'}")
-                )
+                results.append(answer)
             else:
                 made = flat_row(answer)
                 if "id" not in made:
@@ -133,6 +131,10 @@ class VectorSink:
         batch, future = self._running.popleft()
         results = future.result()
         for (row, origin), result in zip(batch, results, strict=True):
+            if isinstance(result, SkipDoc):
+                message = str(result.skip_message or "no reason given")
+                self._refused.append(Refusal(origin, row, message, kind=None))
+                continue
             if isinstance(result, Unusable):
                 self._refused.append(Refusal(origin, row, result.message, RejectionKind.TRANSFORM))
                 continue
