@@ -45,6 +45,7 @@ from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Tu
 from datalake_service.pipeline.failed_rows import FailedRows
 from datalake_service.pipeline.finished_batches import FinishedBatches
 from datalake_service.pipeline.finished_rows import FinishedRows, LeftOut
+from datalake_service.pipeline.loop_warning import watch_loop
 from datalake_service.pipeline.shared_limits import shared_limits, terms_of
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
@@ -108,7 +109,10 @@ async def annotate(
         if progress is not None:
             progress(session.report())
 
+    loop = watch_loop(job, session.clock)
+
     def tick() -> None:
+        loop.beat()
         session.all_workers.tick(session.threads.submit)
         tell()
 
@@ -132,7 +136,8 @@ async def annotate(
                 watch = Watch(keeper=keeper, failed=failures.note, tick=tick)
                 run = session.run(function, call, source, watch)
                 output = await stack.enter_async_context(session.output(keeper, run.replace))
-                await run.work(output)
+                with loop:
+                    await run.work(output)
                 failures.judge()
             if not session.report().batches_left:
                 finish()

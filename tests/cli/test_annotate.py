@@ -19,6 +19,8 @@ from tests.support.llm_server import Asked, Reply, ScriptedModel, scripted_model
 
 KEY = "JUDGE_API_KEY"
 HANDLER = """
+import time
+
 from datalake_interfaces import Annotation, Annotator
 
 
@@ -26,6 +28,16 @@ class Length(Annotator):
     def annotate(self, item):
         print("an annotator may print")
         return Annotation({"length": len(item.data["text"])})
+
+
+class Blocks(Annotator):
+    async def annotate(self, item):
+        ask_a_service(item)
+        return {"n": 1}
+
+
+def ask_a_service(item):
+    time.sleep(1.6)
 
 
 class Twice(Annotator):
@@ -145,6 +157,16 @@ def test_a_budget_of_the_command_line_ends_the_run(place: Place, good: ScriptedM
     assert (done.status, outcomes(done)["judge"]["annotated"]) == (0, 18), done.err
     assert set(Counter(asked.prompt for asked in good.asked).values()) <= {1, 2}
     assert len(good.asked) == 30
+
+
+def test_a_function_that_blocks_the_event_loop_is_named(place: Place) -> None:
+    """A warning, once; the rows are annotated all the same."""
+    place.write({"annotatorName": "blocks", "annotatorImplementationClassName": "handler.Blocks", "fraction": 0.2})
+    done = place.annotate()
+    assert done.status == 0, done.err
+    (warning,) = [line for line in done.err.splitlines() if "annotation.loop_blocked" in line]
+    assert "handler.ask_a_service" in warning
+    assert "handler.py:" in warning
 
 
 # Wrong input -----------------------------------------------------------------------------------------------
