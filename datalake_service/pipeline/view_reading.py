@@ -41,6 +41,15 @@ CREATED_AT = Reference(None, SYSTEM_COLUMNS[1])
 _T = TypeVar("_T")
 
 
+class _ReplacedError(Exception):
+    """A batch was replaced after it was opened. Never leaves this module."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        """Which of those that were opened together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a pass returns of each row."""
@@ -176,6 +185,17 @@ class BatchPass(Generic[_T]):
 
     def _prepare(self, batches: Sequence[PlannedBatch]) -> _Group:
         """Open some batches, and a database that can read them and nothing else."""
+        planned = list(batches)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._opened(planned)
+            except _ReplacedError as replaced:
+                plan, again = self._planner.plan_again(self._plan, planned[replaced.number].name)
+                self._adopt(plan)
+                planned[replaced.number] = again
+        raise _restless(planned)
+
+    def _opened(self, batches: Sequence[PlannedBatch]) -> _Group:
         with ExitStack() as stack:
             engine = Engine(self._limits)
             self._engines.add(engine)
@@ -186,6 +206,11 @@ class BatchPass(Generic[_T]):
                 opened.append(self._open(engine, batch))
                 stack.callback(opened[-1].close)
             engine.lock([path for one in opened for path in one.paths])
+            for number, one in enumerate(opened):
+                try:
+                    one.narrow(engine)
+                except (PreconditionFailedError, ObjectNotFoundError) as error:
+                    raise _ReplacedError(number) from error
             asks = [Ask(engine, one.query(), one.batch, one.question.outputs) for one in opened if one.has_rows]
             return _Group(asks, stack.pop_all())
 
@@ -213,7 +238,7 @@ class BatchPass(Generic[_T]):
             if self._wanted.left_out is not None:
                 self._wanted.left_out(opened.left_out)
             return opened
-        raise StoreError(f"batch {batch.name!r} was replaced {_ATTEMPTS} times in a row; try again later")
+        raise _restless([batch])
 
     def _question(self) -> Question:
         return Question(
@@ -230,6 +255,11 @@ class BatchPass(Generic[_T]):
         if self._wanted.typed and any(old.type_of(one) is not new.type_of(one) for one in self._wanted.columns(plan)):
             raise StoreError("a merge changed the type of a column while the table was being read; read it again")
         self._plan = plan
+
+
+def _restless(batches: Sequence[PlannedBatch]) -> StoreError:
+    names = " or ".join(repr(batch.name) for batch in batches)
+    return StoreError(f"batch {names} was replaced {_ATTEMPTS} times in a row; try again later")
 
 
 def _groups(batches: Sequence[PlannedBatch], *, remote: bool) -> Iterator[list[PlannedBatch]]:

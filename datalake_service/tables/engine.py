@@ -46,6 +46,11 @@ class EngineLimits:
     """DuckDB spills to disk beyond it; the process needs about 100 MiB more."""
     sort_bytes: int = 64 << 20
     """A batch with annotations up to this size is joined and sorted as a whole; a larger one streams."""
+    narrow_bytes: int | None = None
+    """Bytes of large columns from which small ones choose the rows first; ``None``: what pays, for a file that is here
+    and for one that is fetched."""
+    large_value: int = 64
+    """Bytes of a value, compressed, from which its column is large."""
     threads: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, _MAX_THREADS)))
     spill_folder: Path | None = None
     """Where a private folder for spilling is made; ``None``: the system's temporary folder."""

@@ -19,6 +19,8 @@ from datalake_service.tables.sql import Reference, converted, in_sample
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
     from datalake_service.tables.rows_left import RowsLeft
@@ -62,16 +64,14 @@ class BatchQuery:
         """The query."""
         chosen = ", ".join(f"o{number}" for number in range(len(self.outputs))) or "1"
         wanted = _Wanted(self)
-        key = f"c{self.base.footer.columns[ID].position} AS row_id"
-        left = _where([] if self.left is None or self.left.sql == "TRUE" else [self.left.sql])
-        base = f"(SELECT {', '.join([*wanted.of_base, key, 'row_number'])} FROM {scan(self.base)}{left}) AS base"
+        base = self._base(wanted.of_base)
         beside, joins = self._beside(wanted)
         conditions = self._conditions()
         if not joins:
             return f"SELECT {chosen} FROM {base}{_where(conditions)}"
         if self.sort:
             return f"SELECT {chosen} FROM {base} {_joined(joins, 'base')}{_where(conditions)} ORDER BY base.row_number"
-        keys = f"(SELECT {key}, row_number FROM {scan(self.base)}{left}) AS keys"
+        keys = f"(SELECT {self._key}, row_number FROM {scan(self.base)}{self._where_left}) AS keys"
         columns = ", ".join(["keys.row_number AS beside_number", *beside])
         check = (
             f"CASE WHEN base.row_number = beside.beside_number THEN ({' AND '.join(conditions) or 'TRUE'}) "
@@ -81,6 +81,25 @@ class BatchQuery:
             f"SELECT {chosen} FROM {base} POSITIONAL JOIN "
             f"(SELECT {columns} FROM {keys} {_joined(joins, 'keys')} ORDER BY keys.row_number) AS beside WHERE {check}"
         )
+
+    def numbers_sql(self) -> str:
+        """A query for the numbers of the rows that are selected, in any order."""
+        wanted = _Wanted(self)
+        _, joins = self._beside(wanted)
+        base = self._base(wanted.of_base)
+        return f"SELECT base.row_number FROM {base} {_joined(joins, 'base')}{_where(self._conditions())}"
+
+    @property
+    def _key(self) -> str:
+        return f"c{self.base.footer.columns[ID].position} AS row_id"
+
+    @property
+    def _where_left(self) -> str:
+        return _where([] if self.left is None or self.left.sql == "TRUE" else [self.left.sql])
+
+    def _base(self, columns: Sequence[str]) -> str:
+        chosen = ", ".join([*columns, self._key, "row_number"])
+        return f"(SELECT {chosen} FROM {scan(self.base)}{self._where_left}) AS base"
 
     def _conditions(self) -> list[str]:
         conditions = []
@@ -230,6 +249,20 @@ def _run(run: Callable[[str], Iterator[_T]], query: BatchQuery, *, doing: str) -
         if begun or not query.sort:
             raise
         yield from _run(run, replace(query, sort=False), doing=doing)
+
+
+def fetch_numbers(connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, doing: str) -> npt.NDArray[np.int64]:
+    """The numbers of the rows that a query selects, in any order.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: The query fails otherwise; ``doing`` says what cannot be done then.
+    """
+    import numpy as np
+
+    with in_our_words(doing, names=query.condition.names, user_sql=query.condition.user_sql):
+        found = connection.execute(query.numbers_sql()).fetchnumpy()
+    return np.asarray(found["row_number"], np.int64)
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, query: BatchQuery, *, doing: str) -> int:

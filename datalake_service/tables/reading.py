@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
@@ -19,8 +19,9 @@ from datalake_service.tables.conditions import Condition
 from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.footers import Footer, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
-from datalake_service.tables.query import ID, BatchQuery, LocalTable, needed_columns
-from datalake_service.tables.rows_left import RowsLeft, find_rows_left
+from datalake_service.tables.narrowing import Narrowing, pages_left, plan_narrowing, put_cuts
+from datalake_service.tables.query import ID, BatchQuery, LocalTable, fetch_numbers, needed_columns
+from datalake_service.tables.rows_left import RowsLeft, find_rows_left, rows_with
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class OpenBatch:
         versions |= {name: batch.annotations[name] for name in question.annotators & set(batch.annotations)}
         self.batch = batch
         self.question = question
+        self._store = store
         self._limits = limits
         self._size = sum(version.meta.size for version in versions.values())
         self._stack = ExitStack()
@@ -170,12 +172,21 @@ class OpenBatch:
             self._files = dict(zip(versions, _open_all(store, wanted, self._stack, limits), strict=True))
             self._tables = {name: LocalTable(self._files[name].path, versions[name].footer) for name in versions}
             rows = batch.base.footer.rows
-            span = (0, rows) if part is None else (part.first, rows if part.end is None else min(part.end, rows))
-            self._span = span[1] - span[0]
+            first, end = (0, None) if part is None else (part.first, part.end)
+            self._span = (first, rows if end is None else min(end, rows))
+            self._there: set[int] = set()
+            self._left: RowsLeft | None = None
             some = leave_out or (part is not None and not part.covers(rows))
-            self._left = self._find_left(engine, leave_out, span) if some else None
+            if some:
+                self._left = self._find_left(engine, leave_out)
+            self.left_out = 0 if self._left is None else max(0, self._span[1] - first - self._left.count)
+            """How many rows of the part are left out because of their ids."""
+            self._narrowing = self._plan_narrowing() if self.has_rows else None
+            self._sparse = self._open_sparse() if self._narrowing is not None else None
             if self.has_rows:
                 self._fetch(engine)
+            if self._left is not None and self._narrowing is None:
+                self._left = replace(self._left, numbers=None)
         except BaseException:
             self.close()
             raise
@@ -185,44 +196,113 @@ class OpenBatch:
         """Whether there is anything to ask about."""
         return self._left.count > 0 if self._left is not None else self.batch.base.footer.rows > 0
 
-    @property
-    def left_out(self) -> int:
-        """How many rows of the part are left out because of their ids."""
-        return 0 if self._left is None else max(0, self._span - self._left.count)
-
-    def _find_left(self, engine: Engine, leave_out: Collection[str], span: tuple[int, int]) -> RowsLeft:
+    def _find_left(self, engine: Engine, leave_out: Collection[str]) -> RowsLeft:
         file, table = self._files[None], self._tables[None]
-        if leave_out and not file.is_whole:
-            ids = {table.footer.columns[ID].position}
-            file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=ids))
-        return find_rows_left(engine.connection, table, key=file.meta.key, leave_out=leave_out, span=span)
+        if leave_out:
+            self._fetch_base(engine, {table.footer.columns[ID].position})
+        return find_rows_left(engine.connection, table, key=file.meta.key, leave_out=leave_out, span=self._span)
+
+    def _plan_narrowing(self) -> Narrowing | None:
+        footer, question = self._tables[None].footer, self.question
+        return plan_narrowing(
+            self._files[None],
+            footer,
+            question.condition,
+            needed=question.needed(footer, None),
+            fraction=question.fraction,
+            some_left=self._left is not None and self._left.count < footer.rows,
+            large_value=self._limits.large_value,
+            worth=self._limits.narrow_bytes,
+        )
+
+    def _open_sparse(self) -> LocalFile | None:
+        """Where chosen pages are copied to, if they lie in a file that is here."""
+        base = self._files[None]
+        if not base.is_whole:
+            return None
+        made = LocalFile(self._store, base.meta, tail=base.footer(), folder=self._limits.spill_folder, whole=base)
+        self._stack.callback(made.close)
+        return made
 
     def _fetch(self, engine: Engine) -> None:
+        """Bring in what the question needs; what it needs of chosen rows only, ``narrow`` brings in."""
+        footer, narrowing = self._tables[None].footer, self._narrowing
+        if narrowing is None:
+            self._fetch_base(engine, self.question.needed(footer, None))
+        elif narrowing.asks:
+            self._fetch_base(engine, needed_columns(footer, None, narrowing.first.columns.values()))
         for name, file in self._files.items():
-            if file.is_whole:
-                continue
-            footer, groups = self._tables[name].footer, None
-            wanted = self.question.needed(footer, name)
-            if name is None and self._left is not None:
-                known = {footer.columns[ID].position} if self._left.compared else set()
-                wanted, groups = wanted - known, self._left.groups
+            if name is not None and not file.is_whole:
+                wanted = self.question.needed(self._tables[name].footer, name)
+                file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted))
+
+    def _fetch_base(self, engine: Engine, columns: set[int]) -> None:
+        """Bring in some columns of the base, of the row groups that are read."""
+        file = self._files[None]
+        if not file.is_whole:
+            groups = None if self._left is None else self._left.groups
+            wanted = columns - self._there
+            self._there |= wanted
             file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted, groups=groups))
 
     @property
     def paths(self) -> list[str]:
         """The local files."""
-        return [file.path for file in self._files.values()]
+        files = [*self._files.values(), *([] if self._sparse is None else [self._sparse])]
+        return [file.path for file in files]
+
+    def narrow(self, engine: Engine) -> None:
+        """Let small columns choose the rows, and bring in what the question needs of them; before ``query``.
+
+        The database is locked by now: what it is asked, a user may have written.
+
+        Raises:
+            FilterError: The user's SQL fails on some row.
+            PreconditionFailedError: An object was replaced; plan the batch again.
+            ObjectNotFoundError: An object was deleted; plan the batch again.
+            StoreError: An object cannot be read.
+        """
+        narrowing = self._narrowing
+        if narrowing is None:
+            return
+        if narrowing.asks:
+            self._left = self._choose(engine, narrowing)
+        if not self.has_rows:
+            return
+        assert self._left is not None  # noqa: S101 - asked just now, or known before
+        base, footer = self._files[None], self._tables[None].footer
+        references = [*self.question.outputs, *narrowing.rest.columns.values()]
+        columns = needed_columns(footer, None, references) - self._there
+        cuts, dense = pages_left(base, narrowing.groups, self._left, columns)
+        if self._sparse is None or not dense:
+            target = self._sparse or base
+            put_cuts(target, cuts)
+            self._tables[None] = LocalTable(target.path, footer)
+            self._size += sum(cut.size for cut in cuts) - base.meta.size
+        self._left = replace(self._left, numbers=None)
+
+    def _choose(self, engine: Engine, narrowing: Narrowing) -> RowsLeft:
+        query = self._query(outputs=(), condition=narrowing.first, fraction=narrowing.fraction)
+        numbers = fetch_numbers(engine.connection, query, doing=f"read batch {self.batch.name!r}")
+        sizes = [group.rows for group in narrowing.groups]
+        return rows_with(engine.connection, numbers, sizes=sizes, span=self._span)
 
     def query(self) -> BatchQuery:
         """The query for the batch."""
+        question, narrowing = self.question, self._narrowing
+        if narrowing is None:
+            return self._query(outputs=question.outputs, condition=question.condition, fraction=question.fraction)
+        return self._query(outputs=question.outputs, condition=narrowing.rest, fraction=1.0)
+
+    def _query(self, *, outputs: Sequence[Reference], condition: Condition, fraction: float) -> BatchQuery:
         return BatchQuery(
             base=self._tables[None],
             annotations={name: table for name, table in self._tables.items() if name is not None},
-            outputs=self.question.outputs,
-            condition=self.question.condition,
+            outputs=outputs,
+            condition=condition,
             types=self.question.types,
             typed=self.question.typed,
-            fraction=self.question.fraction,
+            fraction=fraction,
             left=self._left,
             sort=self._size <= self._limits.sort_bytes,
         )

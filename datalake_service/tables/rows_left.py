@@ -36,10 +36,10 @@ class RowsLeft:
     count: int
     groups: frozenset[int]
     """Row groups that are read; the others hold no row that is left."""
-    compared: bool
-    """Whether ids were compared, hence read, rather than all rows being left."""
     sql: str
     """Whether a row is left, given its ``row_number``; also keeps the database from reading other row groups."""
+    numbers: npt.NDArray[np.int64] | None = None
+    """Their numbers, in order, as long as somebody needs them."""
 
 
 def find_rows_left(
@@ -70,6 +70,25 @@ def find_rows_left(
         numbers = _numbers_left(connection, table, key, leave_out, (first, end))
     else:
         numbers = np.arange(first, end, dtype=np.int64)
+    return rows_with(connection, numbers, sizes=sizes, span=(first, end))
+
+
+def rows_with(
+    connection: duckdb.DuckDBPyConnection,
+    numbers: npt.NDArray[np.int64],
+    *,
+    sizes: Sequence[int],
+    span: _Range,
+) -> RowsLeft:
+    """The rows with these numbers, all of them within ``span``, of row groups of these sizes.
+
+    Raises:
+        StoreError: There is no room to remember them.
+    """
+    import numpy as np
+
+    first, end = span
+    numbers = np.sort(numbers)
     starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     counts = np.histogram(numbers, starts)[0] if len(numbers) else np.zeros(len(sizes), np.int64)
     ranges = _ranges(np.flatnonzero(counts).tolist())
@@ -81,7 +100,7 @@ def find_rows_left(
     if len(numbers) < sum(stop - start for start, stop in rows):
         conditions.append(_by_number(connection, numbers, (first, end)))
     sql = " AND ".join(f"({one})" for one in conditions if one) or "TRUE"
-    return RowsLeft(len(numbers), groups, compared=bool(leave_out), sql=sql)
+    return RowsLeft(len(numbers), groups, sql=sql, numbers=numbers)
 
 
 def _numbers_left(

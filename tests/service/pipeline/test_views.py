@@ -168,7 +168,7 @@ def test_leaving_out_goes_with_filters_and_both_joins(folder_store: FolderStore)
     """Ids that are no rows do not matter."""
     put_rows(folder_store, "posts", "b", TEXTS)
     put_annotations(folder_store, "posts", "lang", "b", {"3": {"ok": True}, "4": {"ok": True}, "9": {"ok": True}})
-    for limits in (EngineLimits(), EngineLimits(sort_bytes=0)):
+    for limits in (EngineLimits(), EngineLimits(sort_bytes=0), EngineLimits(narrow_bytes=0, large_value=0)):
         rows = view(folder_store, filter=sql("lang.ok AND n < 9"), limits=limits)
         assert [item.id for block in rows.read("b", leave_out=["4", "who"]) for item in block] == ["3"]
 

@@ -18,7 +18,12 @@ from tests.support.json_values import COLUMNS, VALUES, as_read_back, canonical
 from tests.support.lake import put_annotations, put_rows
 from tests.support.views import Annotations, Batches, Node, shown, verdict
 
-LIMITS = [EngineLimits(sort_bytes=0), EngineLimits()]
+LIMITS = [
+    EngineLimits(sort_bytes=0),
+    EngineLimits(),
+    EngineLimits(narrow_bytes=0, large_value=4),
+    EngineLimits(narrow_bytes=0, large_value=0, sort_bytes=0),
+]
 """Both ways to keep the order of rows: beside each other, and sorted."""
 
 IDS = st.lists(st.text("abcdé'\"", min_size=1, max_size=4), unique=True, max_size=6)

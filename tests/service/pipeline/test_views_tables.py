@@ -48,7 +48,9 @@ from tests.support.views import TEXTS, dicts, sql, view
         ("n", list(range(1, 10))),
     ],
 )
-@pytest.mark.parametrize("limits", [EngineLimits(), EngineLimits(sort_bytes=0)])
+@pytest.mark.parametrize(
+    "limits", [EngineLimits(), EngineLimits(sort_bytes=0), EngineLimits(narrow_bytes=0, large_value=0)]
+)
 def test_sql_of_many_kinds(folder_store: FolderStore, limits: EngineLimits, text: str, found: list[int]) -> None:
     """What DuckDB understands works, with and without a join."""
     rows: list[dict[str, Any]] = [
@@ -139,7 +141,9 @@ WEIRD = [
 ]
 
 
-@pytest.mark.parametrize("limits", [EngineLimits(), EngineLimits(sort_bytes=0)])
+@pytest.mark.parametrize(
+    "limits", [EngineLimits(), EngineLimits(sort_bytes=0), EngineLimits(narrow_bytes=0, large_value=0)]
+)
 def test_any_column_name_goes_through(folder_store: FolderStore, limits: EngineLimits, tmp_path: Path) -> None:
     """In the base, from an annotator, in rows and tables."""
     row = {name: number for number, name in enumerate(WEIRD)}

@@ -22,7 +22,7 @@ from tests.support.views import sql, view
 
 GROUP, GROUPS = 50, 12
 ROWS = GROUP * GROUPS
-LIMITS = (EngineLimits(), EngineLimits(sort_bytes=0))
+LIMITS = (EngineLimits(), EngineLimits(sort_bytes=0), EngineLimits(narrow_bytes=0))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_row_group_without_a_row_that_is_left_is_not_read(lake: FolderStore) -
     assert everything > ROWS * 9_000
     assert half < 0.55 * everything
     assert nothing < 70_000, "the footer and the ids"
-    assert scattered == everything
+    assert scattered <= 1.01 * everything, "texts lie so close that fetching what is between them costs less"
 
 
 def test_the_same_with_filters_over_annotations(lake: FolderStore) -> None:
