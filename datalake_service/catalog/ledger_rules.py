@@ -112,6 +112,9 @@ def exchange(
         anew = anew or account.label != label or (account.complete and terms.per == "run")
     if anew:
         account = Account(label=label, period=period, since=format_time(now))
+    # Who was taken for dead has nothing, whatever it had: others may have it by now.
+    had = {} if mine is None else mine.held
+    ask = replace(ask, have={limit: min(units, had.get(limit, 0)) for limit, units in ask.have.items()})
     began = mine is None or any(ask.spent.values())
     account = replace(account, spent=_sum(account.spent, ask.spent), complete=account.complete and not began)
     base = {} if mine is None else mine.reserved

@@ -254,6 +254,23 @@ def test_the_reservation_of_the_dead_counts_as_spent_and_once() -> None:
     assert world.ledger().account.spent["calls"] == reserved + 1
 
 
+def test_who_was_taken_for_dead_has_nothing_left() -> None:
+    """It comes back, and does not insist on what others have by now."""
+    world = World(10, 1_000)
+    world.come()
+    world.come()
+    sleeper, other = world.workers
+    sleeper.write()
+    other.write()
+    assert (sleeper.have, other.have) == (10, 0)
+    world.clock.advance(LASTS + 1)
+    other.write()
+    assert other.have == 10
+    sleeper.write()
+    assert sleeper.have == 0
+    world.check()
+
+
 def test_a_wall_clock_that_jumps_changes_nothing() -> None:
     """Of the worker or of the store: who lives is seen by watching, not by times."""
     world = World(10, 1_000)
