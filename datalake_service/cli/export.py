@@ -52,7 +52,7 @@ class Exported:
     "--output",
     required=True,
     metavar="FILE",
-    help="Ends in .jsonl, .jsonl.gz, .jsonl.zst or .parquet; - is standard output.",
+    help="Ends in .jsonl, .csv (both also .gz or .zst) or .parquet; - is JSON lines to standard output.",
 )
 @click.option("--columns", multiple=True, metavar="A,B", help="Base columns; default: all. May be a JSON list.")
 @click.option(

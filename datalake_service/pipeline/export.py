@@ -1,4 +1,4 @@
-"""Rows of a view as a file for others: the last of the four operations. JSONL or Parquet, there or not there.
+"""Rows of a view as a file for others: the last of the four operations. JSONL, CSV or Parquet, there or not there.
 
 The name decides the format. The file is complete when it appears, on this machine or in the lake's store.
 """
@@ -18,7 +18,8 @@ from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
 from datalake_utils.ids import random_hex
 
-SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst", ".parquet")
+_CSV: Final = (".csv", ".csv.gz", ".csv.zst")
 """What the name of an export may end in."""
 _GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
 
@@ -95,6 +96,25 @@ def export_lines(view: DatasetView, stream: IO[bytes], *, progress: Progress | N
     return total
 
 
+def export_csv(view: DatasetView, stream: IO[bytes], *, progress: Progress | None = None) -> int:
+    """Write every row of a view to an open stream as CSV in UTF-8, after a line with names; returns their number.
+
+    Null is empty, empty text is ``""``; what is neither text, number nor truth value is its JSON.
+
+    Raises:
+        FilterError: The user's SQL fails on some row.
+        StoreError: Reading fails.
+    """
+    total = 0
+    with closing(view.csv()) as blocks:
+        for rows, lines in blocks:
+            stream.write(lines)
+            total += rows
+            if progress is not None:
+                progress(rows)
+    return total
+
+
 def check_suffix(name: str) -> None:
     """Refuse a name that says no format.
 
@@ -111,8 +131,9 @@ def _write(view: DatasetView, path: Path, name: str, progress: Progress | None) 
         if progress is not None:
             progress(rows)
         return rows
+    write = export_csv if name.endswith(_CSV) else export_lines
     with _opened(path, name) as stream:
-        return export_lines(view, stream, progress=progress)
+        return write(view, stream, progress=progress)
 
 
 def _opened(path: Path, name: str) -> IO[bytes]:

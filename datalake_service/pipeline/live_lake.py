@@ -124,6 +124,17 @@ class LiveLake:
                 kept.look = look(self.store, dataset)
             return kept.look
 
+    def existing(self, dataset: str) -> DatasetLook:
+        """What a listing of a dataset shows, if there is such a dataset.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+        """
+        found = self.look(dataset)
+        if not found.objects or self.is_deleted(dataset):
+            raise self._no_dataset(dataset)
+        return found
+
     def snapshot(self, dataset: str, *, version: str | None = None, again: bool = False) -> Snapshot:
         """The dataset as it is now, or as it was at ``version`` if that is still known.
 

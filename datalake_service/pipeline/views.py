@@ -80,6 +80,11 @@ class DatasetView:
         return tuple(batch.name for batch in self._plan.batches)
 
     @property
+    def bases(self) -> dict[str, str]:
+        """The ETag of the merged rows of each batch, as they were planned."""
+        return {batch.name: batch.base.meta.etag for batch in self._plan.batches}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The keys of every row."""
         return tuple(reference.label for reference in self._plan.row_columns)
@@ -168,6 +173,21 @@ class DatasetView:
         """
         with closing(self._pass(self._plan.batches, Wanted(columns=_table_values), _line_blocks)) as blocks:
             yield from blocks
+
+    def csv(self) -> Generator[tuple[int, bytes], None, None]:
+        """Every selected row as a line of CSV, with the columns of ``lines``; first (0, the line with their names)."""
+        from datalake_service.tables.delimited import header_line
+
+        yield 0, header_line([reference.label for reference in self._plan.table_columns])
+        with closing(self._pass(self._plan.batches, Wanted(columns=_table_values), _csv_blocks)) as blocks:
+            yield from blocks
+
+    def parquet(self) -> Generator[bytes, None, None]:
+        """One Parquet file of all selected rows, piece by piece, like ``to_parquet``."""
+        from datalake_service.tables.output import parquet_pieces
+
+        with closing(self._arrow()) as batches:
+            yield from parquet_pieces(self._table_columns(), batches)
 
     def _rows_of(
         self,
@@ -286,6 +306,15 @@ def _row_blocks(ask: Ask) -> Iterator[list[ExportRow]]:
 def _line_blocks(ask: Ask) -> Iterator[tuple[int, bytes]]:
     """Lines of JSON of one batch, and how many."""
     make = LineMaker([key.label for key in ask.columns], [ask.batch.stored_type(key) for key in ask.columns])
+    for tuples in _tuples(ask):
+        yield len(tuples), make(tuples)
+
+
+def _csv_blocks(ask: Ask) -> Iterator[tuple[int, bytes]]:
+    """Lines of CSV of one batch, and how many rows."""
+    from datalake_service.tables.delimited import CsvMaker
+
+    make = CsvMaker([ask.batch.stored_type(key) for key in ask.columns])
     for tuples in _tuples(ask):
         yield len(tuples), make(tuples)
 

@@ -5,11 +5,12 @@ Knows nothing of queries; takes the batches that one returns.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,16 +113,59 @@ def write_parquet(path: Path, columns: TableColumns, batches: Iterable[pa.Record
     return rows
 
 
+class _Pieces(io.RawIOBase):
+    """Takes what is written, and gives it away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        part = bytes(data)
+        self._parts.append(part)
+        self._size += len(part)
+        return len(part)
+
+    def take(self) -> bytes:
+        """What was written since the last call."""
+        taken = b"".join(self._parts)
+        self._parts.clear()
+        return taken
+
+
+def parquet_pieces(columns: TableColumns, batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
+    """The bytes of one Parquet file of all batches, as they are made; memory does not grow with the rows."""
+    schema, pieces = arrow_schema(columns), _Pieces()
+    with pq.ParquetWriter(pa.PythonFile(pieces, mode="w"), schema, compression="zstd", compression_level=3) as writer:
+        for table in _groups(schema, batches):
+            writer.write_table(table)
+            yield pieces.take()
+    yield pieces.take()
+
+
+def _groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches together, as many as make a row group."""
+    pending: list[pa.RecordBatch] = []
+    for batch in _named(schema, batches):
+        pending.append(batch)
+        if sum(map(len, pending)) >= _GROUP_ROWS or sum(one.nbytes for one in pending) >= _GROUP_BYTES:
+            yield pa.Table.from_batches(pending, schema)
+            pending = []
+    if pending:
+        yield pa.Table.from_batches(pending, schema)
+
+
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
-        pending: list[pa.RecordBatch] = []
-        for batch in _named(schema, batches):
-            rows += len(batch)
-            pending.append(batch)
-            if sum(map(len, pending)) >= _GROUP_ROWS or sum(one.nbytes for one in pending) >= _GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(pending, schema))
-                pending = []
-        if pending:
-            writer.write_table(pa.Table.from_batches(pending, schema))
+        for table in _groups(schema, batches):
+            rows += len(table)
+            writer.write_table(table)
     return rows

@@ -43,7 +43,7 @@ class CellWriter:
         self.big = False
         """Whether an integer became text since somebody set this to false."""
 
-    def safe(self, value: Any, depth: int = 0) -> Any:  # noqa: ANN401 - any JSON value
+    def safe(self, value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - any JSON value; one return for each kind
         """A value that orjson writes and JavaScript reads exactly."""
         if value is None or isinstance(value, bool):
             return value

@@ -48,7 +48,7 @@ class Cursor:
         except (binascii.Error, UnicodeError, ValueError, TypeError, RecursionError):
             raise _wrong() from None
         texts = (version, special, batch, row_id, question)
-        if not all(isinstance(one, str) and _is_text(one) for one in texts) or not _is_value(value):
+        if not all(isinstance(one, str) and is_text(one) for one in texts) or not _is_value(value):
             raise _wrong()
         if special:
             value = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}.get(special)
@@ -57,13 +57,14 @@ class Cursor:
 
 def _is_value(value: object) -> bool:
     if isinstance(value, str):
-        return _is_text(value)
+        return is_text(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return -(2**64) < value < 2**64
     return value is None or isinstance(value, bool | float)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether text is UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:

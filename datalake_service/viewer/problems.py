@@ -13,6 +13,7 @@ from starlette.responses import Response
 from datalake_service.errors import (
     DatalakeError,
     DatasetNotFoundError,
+    DatasetNotMergedError,
     StoreError,
     UsageError,
 )
@@ -28,6 +29,12 @@ class NotFoundError(UsageError):
     """Something that was asked for is not there."""
 
     kind = "not_found"
+
+
+class BusyError(UsageError):
+    """Others are doing what was asked for."""
+
+    kind = "busy"
 
 
 class QueryError(UsageError):
@@ -49,6 +56,8 @@ class QueryError(UsageError):
 _STATUS: Final[tuple[tuple[type[DatalakeError], int], ...]] = (
     (DatasetNotFoundError, 404),
     (NotFoundError, 404),
+    (BusyError, 503),
+    (DatasetNotMergedError, 409),
     (OutOfMemoryError, 422),
     (StoreError, 503),
 )

@@ -27,7 +27,7 @@ class Selection(Query):
 
     filter: str | None = Field(None, description="The JSON of a filter.")
     where: str | None = Field(None, description="An SQL expression of DuckDB about one row.", max_length=20_000)
-    search: str | None = Field(None, description="COLUMN:text, whatever its case; a colon in the column is doubled.")
+    search: str | None = Field(None, description="COLUMN:text, whatever its case.")
     batch: list[str] = Field(default_factory=list, description="Only these batches.", max_length=1_000)
 
 
@@ -59,6 +59,72 @@ class CellQuery(RowQuery):
     """One value."""
 
     column: str
+
+
+class ProfileQuery(Selection):
+    """What a column holds."""
+
+    column: str
+    buckets: Annotated[int, Field(ge=1, le=200)] = 20
+    top: Annotated[int, Field(ge=1, le=200)] = 20
+
+
+class TrendQuery(Selection):
+    """Rows over time."""
+
+    column: str | None = Field(None, description="Without it: all rows.")
+    bucket: Literal["minute", "hour", "day", "month"] = "hour"
+    top: Annotated[int, Field(ge=1, le=50)] = 5
+
+
+class CrossQuery(Selection):
+    """One column against another."""
+
+    a: str
+    b: str
+    top: Annotated[int, Field(ge=1, le=50)] = 12
+
+
+class ActivityQuery(Query):
+    """Rows written over time."""
+
+    bucket: Literal["minute", "hour", "day"] = "hour"
+    since: str | None = Field(None, alias="from", description="ISO 8601.", max_length=100)
+    to: str | None = Field(None, description="ISO 8601.", max_length=100)
+    dataset: list[str] = Field(default_factory=list, description="Only these.", max_length=1_000)
+
+
+class RejectionsQuery(Query):
+    """What could not be used."""
+
+    reason: str | None = None
+    batch: str | None = None
+    cursor: str | None = Field(None, max_length=10_000)
+    limit: Annotated[int, Field(ge=1, le=200)] = 20
+
+
+class FailuresQuery(Query):
+    """Annotations that failed."""
+
+    annotator: str | None = None
+    kind: str | None = None
+    cursor: str | None = Field(None, max_length=10_000)
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class ExportQuery(Selection):
+    """What is on the screen, as a file."""
+
+    format: Literal["jsonl", "csv", "parquet"] = "jsonl"
+    columns: list[str] = Field(default_factory=list, description="Default: all.", max_length=2_000)
+    sort: str | None = None
+    order: Literal["asc", "desc"] = "desc"
+
+
+class EventsQuery(Query):
+    """What is listened to."""
+
+    dataset: str | None = Field(None, description="Listen to it closely.")
 
 
 Parameters = Mapping[str, Sequence[str]]

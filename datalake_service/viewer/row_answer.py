@@ -45,7 +45,7 @@ def row_entry(asking: Asking, snapshot: Snapshot, query: RowQuery) -> dict[str, 
             _annotation(name, dict(zip(annotators[name], cells, strict=True)), shown)
             for name, cells in annotations.items()
         ],
-        "truncated": shown.cut,
+        "truncated": [[name, length] for name, length in shown.cut.items()],
         "big": shown.big,
         "source": _source(fields),
         "neighbours": _neighbours(asking, snapshot, found.place),
@@ -110,7 +110,7 @@ def _annotation(name: str, cells: dict[str, Cell], shown: _Shown) -> dict[str, A
         "cost": system["_cost"],
         "seconds": system["_seconds"],
         "attempts": system["_attempts"],
-        "tokens": {"input": system["_input_tokens"], "output": system["_output_tokens"]},
+        "tokens": _tokens(system["_input_tokens"], system["_output_tokens"]),
         "at": system["_annotated_at"],
         "error": system["_error"],
         "kind": system["_kind"],
@@ -121,6 +121,10 @@ def _annotation(name: str, cells: dict[str, Cell], shown: _Shown) -> dict[str, A
             if column != "id" and not column.startswith("_")
         },
     }
+
+
+def _tokens(read: int | None, written: int | None) -> dict[str, int] | None:
+    return None if read is None and written is None else {"input": read or 0, "output": written or 0}
 
 
 def _source(fields: dict[str, Any]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ _HIDDEN = frozenset({"id"})
 """Columns of an annotation that say nothing of their own."""
 
 
-def filter_of(query: Selection) -> FilterNode | None:
+def filter_of(query: Selection, schema: ViewSchema) -> FilterNode | None:
     """All conditions of a selection as one filter.
 
     Raises:
@@ -28,7 +28,7 @@ def filter_of(query: Selection) -> FilterNode | None:
     if query.where is not None and query.where.strip():
         parts.append(RawDuckFilter(sql=query.where))
     if query.search is not None and query.search:
-        column, found = _search(query.search)
+        column, found = _search(query.search, schema)
         if found:
             parts.append(ContainsFilter(field=column, value=found, case_sensitive=False))
     if not parts:
@@ -36,17 +36,13 @@ def filter_of(query: Selection) -> FilterNode | None:
     return parts[0] if len(parts) == 1 else AllFilter(filters=parts)
 
 
-def _search(text: str) -> tuple[str, str]:
-    """Take ``column:text`` apart."""
-    column, at = "", 0
-    while at < len(text):
-        if text[at] == ":":
-            if text[at + 1 : at + 2] != ":":
-                return column, text[at + 1 :]
-            at += 1
-        column += text[at]
-        at += 1
-    raise QueryError("search is COLUMN:text, such as text:hello", "search")
+def _search(text: str, schema: ViewSchema) -> tuple[str, str]:
+    """Take ``column:text`` apart; a column that is there may have colons in its name."""
+    labels = [label for label in schema.labels() if text.startswith(f"{label}:")]
+    column = max(labels, key=len) if labels else text.partition(":")[0]
+    if column == text:
+        raise QueryError("search is COLUMN:text, such as text:hello", "search")
+    return column, text[len(column) + 1 :]
 
 
 def reference_of(schema: ViewSchema, label: str) -> Reference:

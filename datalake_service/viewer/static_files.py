@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 STATIC: Final = Path(__file__).parent / "static"
 
