@@ -1,4 +1,4 @@
-"""``calls``: attempts, limits and the budget of an annotator."""
+"""``calls``: attempts, limits and the budget of an annotator. If it is shared, they hold for all workers together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,30 @@ from typing import Annotated
 
 from pydantic import Field
 
+from datalake_service.config.choice import Choice
 from datalake_service.config.section import PositiveInt, Section
 
 PositiveNumber = Annotated[float, Field(gt=0)]
 
 
+class Per(Choice):
+    """What a budget is for."""
+
+    RUN = "run"
+    """A run, which goes on when it is started again after it was killed or ended early."""
+    DAY = "day"
+    """A day, in UTC."""
+    MONTH = "month"
+    """A month, in UTC."""
+    TOTAL = "total"
+    """All that is ever done."""
+
+
 class BudgetConfig(Section):
-    """What a run may spend. Once anything of it is used up, no call begins, and the run ends with an error."""
+    """What may be spent. Once anything of it is used up, no call begins, and the run ends with an error.
+
+    It is counted in the lake, for all workers and all starts of the command together.
+    """
 
     cost: PositiveNumber | None = None
     """Money, in the currency of the prices."""
@@ -21,7 +38,9 @@ class BudgetConfig(Section):
     calls: PositiveInt | None = None
     """Calls, repetitions included."""
     hours: PositiveNumber | None = None
-    """Time since the first call."""
+    """Time of each worker since its first call, added up."""
+    per: Per = Per.RUN
+    """What it is for."""
 
 
 class CallsConfig(Section):
@@ -30,10 +49,12 @@ class CallsConfig(Section):
     max_attempts: PositiveInt = 5
     """Calls for one row, at most: those that fail with what passes by itself are repeated."""
     requests_per_minute: PositiveInt | None = None
-    """Calls that begin in any minute, at most."""
+    """Calls that begin in any minute, at most; of all workers that share the annotator."""
     tokens_per_minute: PositiveInt | None = None
-    """Tokens of the calls that begin in any minute, at most."""
+    """Tokens of the calls that begin in any minute, at most; of all workers that share the annotator."""
+    calls_at_once: PositiveInt | None = None
+    """Calls that are under way, at most; of all workers that share the annotator. `maxConcurrency` is for each."""
     adaptive: bool = True
     """Whether fewer calls are made at once, as long as the service is overloaded or slow."""
     budget: BudgetConfig | None = None
-    """What each run may spend; default: any amount."""
+    """What may be spent; default: any amount."""

@@ -16,6 +16,7 @@ from datalake_service.catalog.datasets import DatasetState, load_dataset
 from datalake_service.catalog.deletions import find_deletion
 from datalake_service.catalog.generations import Generations
 from datalake_service.catalog.leases import LeaseRecord, time_key
+from datalake_service.catalog.ledger_record import Ledger
 from datalake_service.catalog.manifests import format_time
 from datalake_service.catalog.stops import load_stops
 from datalake_service.catalog.tallies import Whole, WorkerTally
@@ -244,8 +245,11 @@ class _Check:
         rejected = layout.annotator_rejected_prefix(self._dataset, annotator)
         lease = layout.annotator_lease_key(self._dataset, annotator)
         listed = {meta.key: meta for meta in self._store.list(prefix)}
+        ledger = layout.ledger_key(self._dataset, annotator)
         self._readable(listed.pop(lease, None), LeaseRecord.from_json)
-        listed.pop(time_key(lease), None)
+        self._readable(listed.pop(ledger, None), Ledger.from_json)
+        for key in (lease, ledger):
+            listed.pop(time_key(key), None)
         self._readable(listed.pop(layout.generations_key(self._dataset, annotator), None), Generations.from_json)
         merged = False
         for batch in sorted({key.removeprefix(prefix).split("/")[0] for key in listed if not key.startswith(temp)}):

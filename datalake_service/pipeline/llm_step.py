@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from datalake_service.annotating.limits import Limit
 from datalake_service.annotating.llm_annotator import LlmAnnotator
 from datalake_service.annotating.policy import CallPolicy
-from datalake_service.annotating.usage import Budget
+from datalake_service.annotating.usage import Budget, Per
 from datalake_service.config.annotator import AnnotatorConfig
 from datalake_service.config.calls import BudgetConfig, CallsConfig
 from datalake_service.config.llm import LlmConfig
@@ -62,6 +62,7 @@ def call_policy(annotator: AnnotatorConfig) -> CallPolicy | None:
         max_attempts=calls.max_attempts,
         requests=None if calls.requests_per_minute is None else Limit(calls.requests_per_minute),
         tokens=None if calls.tokens_per_minute is None else Limit(calls.tokens_per_minute),
+        at_once=calls.calls_at_once,
         adaptive=calls.adaptive,
         budget=None if calls.budget is None else _budget(calls.budget),
     )
@@ -69,4 +70,5 @@ def call_policy(annotator: AnnotatorConfig) -> CallPolicy | None:
 
 def _budget(budget: BudgetConfig) -> Budget:
     seconds = None if budget.hours is None else budget.hours * _SECONDS_AN_HOUR
-    return Budget(cost=budget.cost, tokens=budget.tokens, calls=budget.calls, seconds=seconds)
+    per = cast("Per", budget.per.value)  # the same words
+    return Budget(cost=budget.cost, tokens=budget.tokens, calls=budget.calls, seconds=seconds, per=per)

@@ -260,7 +260,6 @@ async def shared_limits(
     *,
     in_thread: InThread,
     clock: Clock,
-    label: str = "",
 ) -> AsyncGenerator[Callable[[], None], None]:
     """Take a part of the limits and of the budget, and keep it; given back whatever happens.
 
@@ -275,12 +274,12 @@ async def shared_limits(
         attempts: The calls; made of ``policy``.
         in_thread: Runs what asks the store.
         clock: Time source.
-        label: Of the annotator's version, which a budget is for.
 
     Raises:
         UsageError: Others work with other limits or another budget.
         StoreError: The store failed.
     """
+    label = "" if job.maker is None else job.maker.version or ""
     shared = isinstance(lease, WorkerLease)
     worker = lease.worker if isinstance(lease, WorkerLease) else random_hex(_WORKER_DIGITS)
     terms = terms_of(policy, limits_too=shared)
