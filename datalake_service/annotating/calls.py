@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Protocol
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.annotating.deadlines import Slot
 from datalake_service.annotating.results import Failure
 from datalake_service.errors import LimitExceededError
 
@@ -24,6 +25,25 @@ _SPARE_THREADS = 64
 """How many calls that were given up may hang in threads before the run ends, at the least."""
 
 
+class ElsewhereError(Exception):
+    """What an exception of user code in another process was, where it could not come along itself."""
+
+    def __init__(self, failure: Failure, status: int | None = None, after_seconds: float | None = None) -> None:
+        """Say what it was, and by an HTTP status, as client libraries do, what it is worth."""
+        super().__init__(failure, status, after_seconds)
+        self.failure = failure
+        self.status_code = status
+        self.headers = {} if after_seconds is None else {"retry-after": str(after_seconds)}
+
+    def __str__(self) -> str:
+        """What it said."""
+        return self.failure.in_words()
+
+    def __repr__(self) -> str:
+        """The same, as an exception."""
+        return f"{type(self).__name__}({str(self)!r})"
+
+
 def is_async(function: AnnotateFunction) -> bool:
     """Whether a call of ``function`` only makes a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - how, not whether
@@ -31,6 +51,8 @@ def is_async(function: AnnotateFunction) -> bool:
 
 def failure_of(error: BaseException) -> Failure:
     """An exception of user code as a value."""
+    if isinstance(error, ElsewhereError):
+        return error.failure
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - user code as well: the exception's own __str__
@@ -61,8 +83,9 @@ class Threads:
         self.error: LimitExceededError | None = None
         """Why the run has to end, once too many calls hang."""
 
-    def caller(self) -> ThreadCaller:
+    def caller(self, slot: Slot) -> ThreadCaller:
         """A caller for one more worker."""
+        del slot
         return ThreadCaller(self._function, self)
 
     def give_up(self, thread: Thread) -> None:
@@ -80,10 +103,23 @@ class Threads:
 _Job = tuple[DataItem, "asyncio.Future[tuple[object, BaseException | None]]"]
 
 
+def threads_for(function: AnnotateFunction, *, workers: int) -> Threads | None:
+    """Threads for a plain function; an async one needs none."""
+    return None if is_async(function) else Threads(function, workers=workers)
+
+
+class Deserted(Protocol):
+    """Told of threads that nobody waits for any more."""
+
+    def give_up(self, thread: Thread) -> None:
+        """Note that ``thread`` may hang."""
+        ...
+
+
 class ThreadCaller:
     """Calls a plain function in one thread after the other."""
 
-    def __init__(self, function: AnnotateFunction, threads: Threads) -> None:
+    def __init__(self, function: AnnotateFunction, threads: Deserted) -> None:
         """Start no thread yet."""
         self._function = function
         self._threads = threads

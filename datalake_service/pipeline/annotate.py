@@ -23,6 +23,7 @@ from datalake_interfaces.annotators import Annotator, BatchAnnotator, DataItem
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
+from datalake_service.annotating.processes import Processes
 from datalake_service.annotating.source import AHEAD, BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
@@ -39,6 +40,7 @@ from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOp
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.annotation_making import Making
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
+from datalake_service.pipeline.annotation_processes import in_processes
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
 from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
 from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turn, Turns, Worker
@@ -66,7 +68,7 @@ _DOUBLINGS = 10
 """After so many it takes no longer."""
 
 
-async def annotate(
+async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
     store: ObjectStore,
     job: AnnotationJob,
     *,
@@ -74,6 +76,7 @@ async def annotate(
     function: AnnotateFunction | Annotator,
     options: AnnotationOptions | None = None,
     context: HandlerContext | None = None,
+    make: Callable[[], object] | None = None,
     progress: Callable[[AnnotationReport], None] | None = None,
     clock: Clock | None = None,
 ) -> AnnotationReport:
@@ -90,6 +93,7 @@ async def annotate(
         function: Plain or async function of a ``DataItem``, or an ``Annotator``. A plain one runs in threads.
         options: How.
         context: Given to the ``open`` of an ``Annotator``.
+        make: Makes ``function`` in another process; picklable. ``None``: it is pickled itself, if it has to go there.
         progress: Called a few times a second, and in the end.
         clock: Time source.
 
@@ -131,7 +135,7 @@ async def annotate(
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
             stack.callback(session.ending.set)
             if await source.has_rows():
-                call = await stack.enter_async_context(session.opened(function, context))
+                call = await stack.enter_async_context(session.opened(function, context, make))
                 failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
                 watch = Watch(keeper=keeper, failed=failures.note, tick=tick)
                 run = session.run(function, call, source, watch)
@@ -213,7 +217,11 @@ class _Session:
         return self._attempts
 
     def run(
-        self, function: AnnotateFunction | Annotator, call: AnnotateFunction, source: BlockSource, watch: Watch
+        self,
+        function: AnnotateFunction | Annotator,
+        call: AnnotateFunction | Processes,
+        source: BlockSource,
+        watch: Watch,
     ) -> AnnotationRun:
         """The workers: of single rows, or of batches."""
         options = self.options
@@ -223,7 +231,7 @@ class _Session:
         return make(
             call,
             source,
-            workers=options.max_concurrency,
+            workers=call.workers if isinstance(call, Processes) else options.max_concurrency,
             timeout=options.timeout_seconds,
             watch=watch,
             clock=self.clock,
@@ -245,7 +253,8 @@ class _Session:
         if not self.options.shared:
             return AnnotatorLease(store, dataset, annotator, ttl=ttl, clock=self.clock)
         limited = not terms_of(self.options.calls, limits_too=True).empty
-        return WorkerLease(store, dataset, annotator, ttl=ttl, clock=self.clock, limited=limited)
+        by = self.making.maker.in_words()
+        return WorkerLease(store, dataset, annotator, ttl=ttl, clock=self.clock, limited=limited, maker=by)
 
     def blocks(
         self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper
@@ -298,9 +307,23 @@ class _Session:
 
     @asynccontextmanager
     async def opened(
-        self, function: AnnotateFunction | Annotator, context: HandlerContext | None
-    ) -> AsyncGenerator[AnnotateFunction, None]:
+        self,
+        function: AnnotateFunction | Annotator,
+        context: HandlerContext | None,
+        make: Callable[[], object] | None,
+    ) -> AsyncGenerator[AnnotateFunction | Processes, None]:
         """The function to call; an ``Annotator`` is opened, and closed whatever happens."""
+        if self.options.executor == "processes":
+            async with in_processes(
+                function,
+                context or HandlerContext(dataset=self._job.dataset),
+                make=make,
+                workers=self.options.max_concurrency,
+                monotonic=self.clock.monotonic,
+                in_thread=self._in_thread,
+            ) as processes:
+                yield processes
+            return
         if not isinstance(function, Annotator):
             yield function
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.policy import CallPolicy
@@ -20,6 +20,10 @@ Retry = Literal["failed", "skipped", "all"]
 Reuse = Literal["label", "code"]
 RETRIES: Final = ("failed", "skipped", "all")
 REUSES: Final = ("label", "code")
+
+
+Executor = Literal["threads", "processes"]
+"""Where the calls of plain functions run; async ones are always on the event loop."""
 
 
 class RowReader(Protocol):
@@ -94,6 +98,8 @@ class AnnotationOptions:
     """How long the annotator, or the batches that this worker claimed, stay locked after this process was killed."""
     calls: CallPolicy | None = None
     """Attempts, limits and budget; ``None``: one attempt for each row, and no limits."""
+    executor: Executor = "threads"
+    """Where plain functions run: in threads, or in a process for each call at once, as many as there are processors."""
     shared: bool = False
     """Share the annotator with other workers that do the same: each batch is worked on by one of them."""
     retry: Retry | None = None
@@ -111,6 +117,8 @@ class AnnotationOptions:
             UsageError: One of them.
         """
         self._check_again()
+        if self.executor not in get_args(Executor):
+            raise UsageError(f"executor must be {' or '.join(map(repr, get_args(Executor)))}, not {self.executor!r}")
         for name in ("max_concurrency", "chunk_size", "max_chunk_bytes", "lock_ttl_ms", "max_batches"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):

@@ -14,8 +14,9 @@ from operator import length_hint
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.annotating.attempts import Attempts
-from datalake_service.annotating.calls import AnnotateFunction, Caller, Threads, failure_of, is_async
+from datalake_service.annotating.calls import AnnotateFunction, Caller, failure_of, threads_for
 from datalake_service.annotating.deadlines import Deadlines, Slot
+from datalake_service.annotating.processes import Processes
 from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows, keep_usage, note_usage
 from datalake_service.annotating.source import BlockSource
 from datalake_service.catalog.lease_keeper import LeaseKeeper
@@ -49,7 +50,7 @@ class AnnotationRun:
 
     def __init__(
         self,
-        function: AnnotateFunction,
+        function: AnnotateFunction | Processes,
         source: BlockSource,
         *,
         workers: int,
@@ -66,7 +67,7 @@ class AnnotationRun:
         self._attempts = attempts
         self._timeout = timeout
         self._deadlines = None if timeout is None else Deadlines(timeout, monotonic=clock.monotonic)
-        self._threads = None if is_async(function) else Threads(function, workers=workers)
+        self._threads = function if isinstance(function, Processes) else threads_for(function, workers=workers)
         self._slots = [Slot() for _ in range(workers)]
         self._rows = ResultRows()
         self._items: Iterator[DataItem] | None = iter(())
@@ -119,12 +120,12 @@ class AnnotationRun:
             finally:
                 ticker.cancel()
 
-    def _caller(self) -> Caller:
+    def _caller(self, slot: Slot) -> Caller:
         """What makes the calls of one more worker."""
-        return self._function if self._threads is None else self._threads.caller()  # type: ignore[return-value]  # async
+        return self._function if self._threads is None else self._threads.caller(slot)  # type: ignore[return-value]  # async
 
     def _start(self, slot: Slot) -> None:
-        caller = self._caller()
+        caller = self._caller(slot)
         if self._attempts is not None:
             caller = self._attempts.around(caller, slot)
         self._working += 1

@@ -17,6 +17,7 @@ from datalake_service.annotating.calls import AnnotateFunction, Caller, failure_
 from datalake_service.annotating.deadlines import Slot
 from datalake_service.annotating.failures import Worth, judge
 from datalake_service.annotating.policy import CallPolicy
+from datalake_service.annotating.processes import Processes
 from datalake_service.annotating.results import TIMEOUT, Failure, note_usage
 from datalake_service.annotating.source import BlockSource
 from datalake_service.pipeline.annotation_output import AnnotationOutput, Row
@@ -32,7 +33,7 @@ class BatchRun(AnnotationRun):
 
     def __init__(  # noqa: PLR0913 - what every run needs, and what says when batches are full
         self,
-        function: AnnotateFunction,
+        function: AnnotateFunction | Processes,
         source: BlockSource,
         *,
         annotator: BatchAnnotator,
@@ -65,8 +66,8 @@ class BatchRun(AnnotationRun):
         finally:
             await self._gathering.close()
 
-    def _caller(self) -> Caller:
-        call = super()._caller()
+    def _caller(self, slot: Slot) -> Caller:
+        call = super()._caller(slot)
 
         async def noted(batch: DataItem) -> object:
             assert isinstance(batch, RowBatch)  # noqa: S101 - see ``_worker``
