@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -37,12 +39,43 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--budgetCost", "--budget-cost", "cost", type=_POSITIVE, metavar="X", help="What may be spent, in money.")
 @click.option(
-    "--budgetTokens", "--budget-tokens", "tokens", type=click.IntRange(min=1), metavar="N", help="What may be spent, in tokens."
+    "--budgetTokens",
+    "--budget-tokens",
+    "tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="What may be spent, in tokens.",
 )
 @click.option(
-    "--budgetCalls", "--budget-calls", "calls", type=click.IntRange(min=1), metavar="N", help="What may be spent, in calls."
+    "--budgetCalls",
+    "--budget-calls",
+    "calls",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="What may be spent, in calls.",
 )
-@click.option("--budgetHours", "--budget-hours", "hours", type=_POSITIVE, metavar="X", help="How long calls may be made.")
+@click.option(
+    "--budgetHours", "--budget-hours", "hours", type=_POSITIVE, metavar="X", help="How long calls may be made."
+)
+@click.option(
+    "--retry",
+    type=click.Choice(["failed", "skipped", "all"]),
+    help="failed: only rows that failed; skipped: also rows that the annotator skipped; all: every row anew.",
+)
+@click.option(
+    "--reuse",
+    type=click.Choice(["label", "code"]),
+    help="Only annotations with the same version label, or by the same code, count as done.",
+)
+@click.option(
+    "--campaign", metavar="NAME", help="With --retry skipped|all: runs and workers of one name ask each row once."
+)
+@click.option(
+    "--estimate",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask N rows, keep their answers, and say what the rest will take.",
+)
 @common_options
 def annotate_command(  # noqa: PLR0913 - the options of the command
     session: Session,
@@ -56,8 +89,13 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     tokens: int | None,
     calls: int | None,
     hours: float | None,
+    retry: str | None,
+    reuse: str | None,
+    campaign: str | None,
+    estimate: int | None,
 ) -> None:
     """Annotate the merged rows of a dataset as its file says. No source is read; rows that are done are not asked."""
+    from datalake_service.config.annotator import Retry, Reuse
     from datalake_service.config.load import load_dataset_file
     from datalake_service.pipeline.annotate_dataset import Changes, annotate_dataset
 
@@ -69,10 +107,16 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
         shared=shared,
         max_concurrency=max_concurrency,
         budget={name: most for name, most in budget.items() if most is not None},
+        retry=None if retry is None else Retry(retry),
+        reuse=None if reuse is None else Reuse(reuse),
+        campaign=campaign,
+        estimate=estimate,
     )
     store = session.open_lake(file_uri=lake_of(config), region=config.region)
     with RunLine(shown=session.output.errors_to_terminal) as line:
         report = annotate_dataset(config, store, changes=changes, observer=line.show)
+    if estimate is not None:
+        report = replace(report, again=f"datalake annotate --configFile {shlex.quote(config_file)}")
     session.output.show(report.to_dict(), report.lines)
     if not report.succeeded:
         click.get_current_context().exit(1)

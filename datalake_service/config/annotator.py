@@ -17,8 +17,10 @@ from pydantic import (
 )
 
 from datalake_service.config.calls import CallsConfig
+from datalake_service.config.choice import Choice
 from datalake_service.config.faults import Location, absent, both, untagged, wrong, wrong_at
 from datalake_service.config.filters import FilterNode
+from datalake_service.config.flush import FlushConfig
 from datalake_service.config.llm import LlmConfig
 from datalake_service.config.section import (
     AsTuple,
@@ -41,6 +43,26 @@ def _filter(value: object, handler: ValidatorFunctionWrapHandler) -> object:
         return handler(value)
     except ValidationError as error:
         raise untagged(error, key="type", tags=("all", "any", "boolean", "raw_duck")) from None
+
+
+class Reuse(Choice):
+    """Whose annotations make a row done."""
+
+    LABEL = "label"
+    """Those with the same version label."""
+    CODE = "code"
+    """Those of the same code and parameters."""
+
+
+class Retry(Choice):
+    """What is asked although, or because, it was asked before."""
+
+    FAILED = "failed"
+    """Only rows that failed; no new ones."""
+    SKIPPED = "skipped"
+    """Also rows that the annotator had skipped."""
+    ALL = "all"
+    """Every row."""
 
 
 class AnnotatorConfig(Section):
@@ -77,11 +99,21 @@ class AnnotatorConfig(Section):
     """How long one row may take; default: as long as it likes."""
     calls: CallsConfig | None = None
     """Attempts, limits and budget; default: one attempt for each row, five of an `llm`, and no limits."""
+    flush: FlushConfig = FlushConfig()
+    """When answers are stored: what a kill can lose."""
     shared: bool = False
     """Whether runs of this file on many machines share the annotator, each working on batches of its own. If not, one
     of them annotates at a time, and another one waits a minute for it."""
     version: Text | None = None
     """A label of yours for this version of the annotator, kept with what it made."""
+    reuse: Reuse | None = None
+    """Whose annotations make a row done: those with the same `version`, or of the same code and parameters; others
+    are made anew, and can be read until then. Default: anybody's."""
+    retry: Retry | None = None
+    """What is asked besides new rows: default, those that failed. A run that was killed goes on where it was."""
+    campaign: LakeName | None = None
+    """A name for what `retry` asks again: runs with the same name take part in the same, and it is never begun anew.
+    Needed if it is shared."""
 
     @field_validator("annotator_implementation_class_name")
     @classmethod
@@ -94,6 +126,22 @@ class AnnotatorConfig(Section):
         if len(given) > 1:
             raise wrong("vectors and llm are two ways to annotate; keep one of them")
         return value
+
+    @field_validator("reuse")
+    @classmethod
+    def _has_a_label(cls, value: Reuse | None, info: ValidationInfo) -> Reuse | None:
+        if value is Reuse.LABEL and info.data.get("version", ...) is None:
+            raise wrong("needs a version")
+        return value
+
+    @model_validator(mode="after")
+    def _campaign_fits(self) -> AnnotatorConfig:
+        again = self.retry in {Retry.SKIPPED, Retry.ALL}
+        if self.campaign is not None and not again:
+            raise wrong_at("", [(("campaign",), self.campaign, "is for retry: skipped and retry: all")])
+        if again and self.shared and self.campaign is None:
+            raise wrong_at("", [(("campaign",), None, f"retry: {self.retry} of a shared annotator needs a name here")])
+        return self
 
     @field_validator("calls")
     @classmethod

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datalake_service.catalog.deletions import require_not_deleted
-from datalake_service.config.annotator import AnnotatorConfig
+from datalake_service.config.annotator import AnnotatorConfig, Retry, Reuse
 from datalake_service.config.calls import BudgetConfig, CallsConfig
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.run_annotators import Manner, Rows, check_annotator, run_annotator
+from datalake_service.pipeline.estimating import choose_sample, predict_rest
+from datalake_service.pipeline.run_annotators import Manner, Rows, annotation_options, check_annotator, run_annotator
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep
 from datalake_service.pipeline.run_report import AnnotatedDataset, AnnotatorOutcome
 from datalake_service.pipeline.view_plan import ViewRequest
@@ -35,6 +36,28 @@ class Changes:
     max_concurrency: int | None = None
     budget: Mapping[str, float | int] = field(default_factory=dict)
     """Fields of ``BudgetConfig`` that are given anew."""
+    retry: Retry | None = None
+    """What is asked besides rows without an annotation, or instead of them."""
+    reuse: Reuse | None = None
+    """Whose annotations count as done."""
+    campaign: str | None = None
+    """A name for what ``retry`` asks again."""
+    estimate: int | None = None
+    """Ask no more than so many rows, and predict what the rest will take."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work together.
+
+        Raises:
+            UsageError: A sample of what is asked again.
+        """
+        if self.estimate is not None and (self.retry is not None or self.reuse is not None):
+            raise UsageError("an estimate is about rows that have no annotation yet: it goes without retry and reuse")
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that are asked."""
+        return Rows(batches=self.batches)
 
     def chosen(self, config: DatasetConfig) -> tuple[AnnotatorConfig, ...]:
         """The annotators to run, as changed.
@@ -59,6 +82,9 @@ class Changes:
             changed["shared"] = True
         if self.max_concurrency is not None:
             changed["max_concurrency"] = self.max_concurrency
+        for name in ("retry", "reuse", "campaign"):
+            if getattr(self, name) is not None:
+                changed[name] = getattr(self, name)
         if self.budget:
             if "cost" in self.budget and annotator.llm is not None and annotator.llm.price is None:
                 raise UsageError(
@@ -111,7 +137,10 @@ def annotate_dataset(
                 seconds = clock.monotonic() - step
                 observer(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
 
-        rows = Rows(batches=changes.batches)
+        rows, sample = changes.rows, None
+        if changes.estimate is not None:
+            sample = choose_sample(store, config, annotator, rows, count=changes.estimate)
+            rows = sample.rows
         outcome = run_annotator(
             store,
             config,
@@ -119,8 +148,12 @@ def annotate_dataset(
             told=told,
             clock=clock,
             rows=rows,
-            manner=Manner(strict=not outcomes, needed=annotator is not annotators[-1]),
+            manner=Manner(strict=not outcomes, needed=sample is not None or annotator is not annotators[-1]),
         )
+        if sample is not None:
+            options = annotation_options(config, annotator)
+            prediction = predict_rest(store, config, annotator, sample, options)
+            outcome = replace(outcome, prediction=prediction)
         outcomes.append(outcome)
     report = AnnotatedDataset(
         dataset=config.dataset_name, uri=store.uri, started_at=started, seconds=0.0, annotators=tuple(outcomes)

@@ -28,7 +28,8 @@ from datalake_service.errors import (
 )
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotation_job import AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotator_maker import annotation_job, retry_of, reuse_of
 from datalake_service.pipeline.llm_step import call_policy, check_columns, columns_to_read, make_llm_annotator
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.run_elsewhere import vector_step
@@ -246,10 +247,10 @@ def annotate_here(
         check_columns(annotator, view)
         run = annotate(
             store,
-            AnnotationJob(config.dataset_name, annotator.annotator_name, view.batches),
+            annotation_job(config, annotator, view),
             rows=view,
             function=instance,
-            options=_options(config, annotator),
+            options=annotation_options(config, annotator),
             context=HandlerContext(dataset=config.dataset_name, parameters=annotator.parameters),
             progress=tell,
             clock=clock,
@@ -292,8 +293,8 @@ def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: 
     )
 
 
-def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOptions:
-    """The limits of the dataset file hold for each annotator by itself."""
+def annotation_options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOptions:
+    """How an annotator of a dataset file is run. The limits of the file hold for each annotator by itself."""
     on_error, vectors = config.on_error, annotator.vectors
     # As many rows as fit into the calls that may be under way.
     shared = 0 if vectors is None else vectors.batch_size * vectors.max_concurrency
@@ -305,4 +306,10 @@ def _options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOpt
         lock_ttl_ms=_LOCK_SECONDS * 1_000,
         calls=call_policy(annotator),
         shared=annotator.shared,
+        chunk_size=annotator.flush.rows,
+        max_chunk_bytes=annotator.flush.bytes,
+        max_chunk_seconds=annotator.flush.seconds,
+        retry=retry_of(annotator),
+        reuse=reuse_of(annotator),
+        campaign=annotator.campaign,
     )

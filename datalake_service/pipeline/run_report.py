@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from datalake_service.annotating.estimate import LEAST_ROWS, Estimate, Prediction
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.manifests import format_time
 from datalake_service.catalog.tasks import TaskCounts
@@ -96,6 +97,8 @@ class AnnotatorOutcome:
     report: AnnotationReport
     error: str | None = None
     """Why it ended early, or could not begin."""
+    prediction: Prediction | None = None
+    """What the rest will take, if that was asked."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -108,6 +111,7 @@ class AnnotatorOutcome:
             "remaining": self.report.remaining,
             **({} if self.report.spent is None else {"spent": self.report.spent.to_dict()}),
             **({} if self.report.whole is None else {"allWorkers": self.report.whole.to_dict()}),
+            **({} if self.prediction is None else {"estimate": self.prediction.to_dict()}),
             "error": self.error,
         }
 
@@ -123,6 +127,8 @@ class AnnotatedDataset:
     seconds: float
     annotators: tuple[AnnotatorOutcome, ...]
     """In the order in which they ran."""
+    again: str | None = None
+    """The command that asks the rest, if this was an estimate."""
 
     @property
     def succeeded(self) -> bool:
@@ -134,6 +140,7 @@ class AnnotatedDataset:
         where = f"--datasetName {self.dataset}{_uri_option(self.uri)}"
         failed = any(outcome.report.failed for outcome in self.annotators)
         return [
+            *([] if self.again is None else [self.again]),
             f"datalake datasets view {where}",
             *([f"datalake errors list {where}"] if failed else []),
             f"datalake export {where} --output {self.dataset}.jsonl",
@@ -325,6 +332,42 @@ def annotator_lines(outcome: AnnotatorOutcome) -> Iterator[str]:
     yield f"  {outcome.name:<12} {told if outcome.error is None else f'{told}; {outcome.error}'}"
     if report.whole is not None:
         yield f"  {'all workers':<12} {report.whole.in_words()}"
+    if outcome.prediction is not None:
+        yield from _prediction_lines(outcome.prediction)
+
+
+def _prediction_lines(told: Prediction) -> Iterator[str]:
+    if not told.rows:
+        yield f"  {'estimate':<12} no rows are left"
+        return
+    time = _range(told.seconds, format_duration)
+    yield f"  {'estimate':<12} {told.rows:,} rows are left: about {time} for one worker, limited by {told.limited_by}"
+    if told.cost.expected:
+        yield f"  {'':<12} cost {_range(told.cost, _money)}"
+    if told.tokens.expected:
+        yield f"  {'':<12} {_range(told.tokens, _count)} tokens"
+    yield f"  {'':<12} {_range(told.calls, _count)} calls"
+    if told.failed_share.expected:
+        yield f"  {'':<12} {_range(told.failed_share, _percent)} of them fail"
+
+
+def _range(told: Estimate, words: Callable[[float], str]) -> str:
+    """An expected value, and between what it lies."""
+    if told.low is None or told.high is None:
+        return f"{words(told.expected)} (from {LEAST_ROWS} rows on, a range is told)"
+    return f"{words(told.expected)} ({words(told.low)} to {words(told.high)})"
+
+
+def _money(value: float) -> str:
+    return f"{value:,.{2 if value >= 1 else 4}f}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
 
 
 def _some(word: str, lines: tuple[str, ...] | list[str]) -> Iterator[str]:

@@ -278,3 +278,70 @@ def test_a_schema_that_the_model_never_meets_fails_rows_with_a_reason(place: Pla
         done = place.annotate()
     assert done.status == 1
     assert "rows failed in the annotator posts/judge" in outcomes(done)["judge"]["error"]
+
+
+# Estimates -------------------------------------------------------------------------------------------------
+
+
+def test_an_estimate_asks_a_sample_and_predicts_the_rest(place: Place, good: ScriptedModel) -> None:
+    """Rows, tokens, cost and time, each with an interval; the rest is as predicted, and no row is paid twice."""
+    place.write(judge(good, maxConcurrency=4, calls={"requestsPerMinute": 6000}))
+    place.rows(200, batch="b3")
+    done = place.annotate("--estimate", "40")
+    assert done.status == 0, done.err
+    outcome = outcomes(done)["judge"]
+    told = outcome["estimate"]
+    assert (outcome["annotated"], told["sampled"], told["rows"]) == (40, 40, 190) == (len(good.asked), 40, 190)
+    assert told["cost"] == pytest.approx({"expected": 1_900, "low": 1_900, "high": 1_900})
+    assert told["tokens"] == {"expected": 2_850, "low": 2_850, "high": 2_850}
+    assert told["calls"]["expected"] == 190
+    assert 0 < told["seconds"]["low"] <= told["seconds"]["expected"] <= told["seconds"]["high"]
+    assert told["seconds"]["expected"] >= 1.9 - 1e-9
+    assert told["failedShare"]["expected"] == 0
+    assert told["failedShare"]["high"] > 0
+    rest = outcomes(place.annotate())["judge"]
+    assert (rest["annotated"], rest["alreadyDone"], rest["spent"]["cost"]) == (190, 40, 1_900)
+    assert set(Counter(asked.prompt for asked in good.asked).values()) <= {1, 2, 3}
+    assert len(good.asked) == 230
+    nothing = outcomes(place.annotate("--estimate", "5"))["judge"]
+    assert (nothing["annotated"], nothing.get("estimate")) == (0, None)
+    assert len(good.asked) == 230
+
+
+def test_an_estimate_says_what_failed_and_is_for_people_too(place: Place) -> None:
+    """A second sample takes other rows; those that failed are asked again, as by any run."""
+    with scripted_model(lambda asked: Reply({"label": "good" if asked.number % 3 else "??"})) as model:
+        place.write(judge(model, llm={"repairs": 0}))
+        done = datalake_on_terminal("annotate", "--configFile", str(place.file), "--estimate", "12", cwd=place.folder)
+        assert done.status == 0, done.out
+        assert len(model.asked) == 12
+    assert "18 rows are left: about " in done.out
+    assert "limited by concurrency" in done.out
+    assert "cost 180.00 (180.00 to 180.00)" in done.out
+    assert "of them fail" in done.out
+    assert "datalake annotate --configFile" in done.out
+
+
+def test_an_estimate_is_not_about_what_is_asked_again(place: Place) -> None:
+    """It is refused, in one line."""
+    assert "goes without retry and reuse" in refused(place.annotate("--estimate", "5", "--retry", "all"))
+
+
+def test_rows_can_be_asked_again(place: Place, good: ScriptedModel) -> None:
+    """All of them, in a campaign of a name that is not begun anew."""
+    place.write(judge(good))
+    place.annotate()
+    assert outcomes(place.annotate("--retry", "failed"))["judge"]["annotated"] == 0
+    done = place.annotate("--retry", "all", "--campaign", "second", "--shared")
+    assert (done.status, outcomes(done)["judge"]["annotated"]) == (0, 30), done.err
+    done = place.annotate("--retry", "all", "--campaign", "second", "--shared")
+    assert (done.status, outcomes(done)["judge"]["annotated"]) == (0, 0), done.err
+    assert "campaign" in refused(place.annotate("--retry", "all", "--shared"))
+
+
+def test_the_last_of_many_reports_the_whole(place: Place, good: ScriptedModel) -> None:
+    """Also if it was the only one."""
+    place.write(judge(good))
+    done = place.annotate("--shared")
+    whole = outcomes(done)["judge"]["allWorkers"]
+    assert (whole["workers"], whole["annotated"], whole["cost"], whole["lost"]) == (1, 30, 300, 0)
