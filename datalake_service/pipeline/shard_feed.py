@@ -34,6 +34,8 @@ from datalake_utils.clock import Clock
 
 BUSY_SECONDS: Final = 0.2
 """Between two requests that found nothing although there is more: a shard allows five a second."""
+HELD_SECONDS: Final = 5.0
+"""While a shard has nothing new, so long records wait for others before there is a checkpoint for them alone."""
 _POLL: Final = Backoff(first=1.0, longest=60.0)
 """Between two requests while there is nothing new: exponential, a minute at most."""
 _NEVER_SHORTER: Final = 23 * 3600.0
@@ -64,6 +66,7 @@ class ShardRecords(RecordFeed):
         self._since = source.begin.since
         self._until: float | None = None
         self._from_oldest = False  # wherever the dataset file says that reading begins
+        self._held_since: float | None = None  # when the first record was handled that has no checkpoint
         self._quiet = 0  # requests in a row that found nothing and nothing newer
 
     def open(self, *, checkpoint: object, version: Mapping[str, Any] | None) -> None:  # noqa: ARG002 - there is none
@@ -99,6 +102,7 @@ class ShardRecords(RecordFeed):
                 if iterator is None:
                     return
                 if not page.records:
+                    self.pressing = self._held_for() >= HELD_SECONDS
                     yield Idle(self._pause(page))
         except RecordsTrimmedError as error:
             raise self._lost("older than the stream keeps them") from error
@@ -112,7 +116,12 @@ class ShardRecords(RecordFeed):
             return Place(since=self._since)
         return self._source.begin
 
+    def _held_for(self) -> float:
+        return 0.0 if self._held_since is None else self._clock.monotonic() - self._held_since
+
     def _handled(self, page: Page) -> Iterator[Outcome]:
+        if page.records and self._held_since is None:
+            self._held_since = self._clock.monotonic()
         kind = self._kind
         for raw in page.records:
             sequence, seconds = kind.sequence(raw), kind.seconds(raw)
@@ -142,6 +151,11 @@ class ShardRecords(RecordFeed):
         if self._from_oldest:
             place["oldest"] = True
         return place
+
+    def kept(self) -> None:
+        """Nothing waits for a checkpoint any more."""
+        super().kept()
+        self._held_since = None
 
     def let_go(self) -> None:
         """The attempt is over: a page that was read ahead is forgotten, and comes again."""

@@ -11,9 +11,17 @@ import pytest
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.errors import ObjectNotFoundError
-from datalake_utils.clock import SystemClock
-from tests.support.stream_server import StreamServer, stream_server
-from tests.support.streaming import Streaming
+from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, TaskJob
+from datalake_service.pipeline.feed import Idle
+from datalake_service.pipeline.feeds import make_feed
+from datalake_service.pipeline.shard_feed import HELD_SECONDS
+from datalake_service.pipeline.stream_inputs import ShardInput, StreamService
+from datalake_service.readers.shards import Place
+from datalake_service.storage import FolderStore
+from datalake_utils.clock import ManualClock, SystemClock
+from tests.support.stream_server import ARN, StreamServer, stream_server
+from tests.support.streaming import READER, Streaming
+from tests.support.tasks import write_module
 
 FIRST, SECOND = "shardId-000000000000", "shardId-000000000001"
 NAMES = [f"text {number}" for number in range(60)]
@@ -134,6 +142,34 @@ def test_iterators_that_expire_are_replaced(streaming: Streaming) -> None:
     streaming.stream.errors = ["", "", "", "", "ExpiredIteratorException"]
     streaming.run()
     assert streaming.texts() == sorted(NAMES)
+
+
+def test_what_a_quiet_shard_has_given_is_kept_soon(tmp_path: Path, stream: StreamServer) -> None:
+    """Not only when a chunk is full: after some seconds without anything new, a checkpoint is asked for, once."""
+    stream.put(FIRST, "one", "two")
+    clock = ManualClock(datetime.fromtimestamp(stream.now, UTC))
+    source = ShardInput(clients=stream.clients(), service=StreamService.KINESIS, stream=ARN, shard=FIRST, begin=Place())
+    store = FolderStore(tmp_path / "lake", durable=False)
+    folder = write_module(tmp_path / "project", READER)
+    output, handler = LakeOutput(chunk_size=1000), HandlerSpec("handler.Texts", folder)
+    job = TaskJob(
+        task="t", source="s", input=source, output=output, handler=handler, store=store, dataset="d", batch="b"
+    )
+    feed = make_feed(job, clock=clock)
+    feed.open(checkpoint=None, version=None)
+    found = feed.outcomes()
+    rows = [next(found) for _ in range(2)]
+    assert [row["text"] for row in rows if isinstance(row, dict)] == ["one", "two"]
+    assert isinstance(next(found), Idle)
+    assert not feed.pressing
+    clock.sleep(HELD_SECONDS)
+    assert isinstance(next(found), Idle)
+    assert feed.pressing
+    feed.kept()
+    clock.sleep(HELD_SECONDS)
+    assert isinstance(next(found), Idle)
+    assert not feed.pressing
+    feed.let_go()
 
 
 def test_a_stream_that_is_throttled_is_waited_for(streaming: Streaming) -> None:
