@@ -9,7 +9,15 @@ from datetime import datetime
 from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.problems import redacted
-from datalake_service.config.read import FileReaderType, FilesSection, GeneratorReadConnector, SqsReadConnector
+from datalake_service.config.read import (
+    DynamoDBReadConnector,
+    DynamoDBStreamsReadConnector,
+    FileReaderType,
+    FilesSection,
+    GeneratorReadConnector,
+    KinesisReadConnector,
+    SqsReadConnector,
+)
 from datalake_service.errors import ConfigError
 from datalake_service.pipeline.machine_items import file_handler
 from datalake_service.pipeline.run_elsewhere import rejections_uri
@@ -121,11 +129,21 @@ def reading_of(config: DatasetConfig) -> dict[str, str]:
         reading["queueMessageReaderImplementationClassName"] = (
             connector.queue_message_reader_implementation_class_name or ""
         )
+    elif isinstance(connector, KinesisReadConnector):
+        handler = connector.kinesis_record_reader_implementation_class_name
+        reading["kinesisRecordReaderImplementationClassName"] = handler or ""
+    elif isinstance(connector, DynamoDBStreamsReadConnector):
+        handler = connector.dynamo_db_streams_record_reader_implementation_class_name
+        reading["dynamoDBStreamsRecordReaderImplementationClassName"] = handler or ""
+    elif isinstance(connector, DynamoDBReadConnector):
+        handler = connector.dynamo_db_table_item_reader_implementation_class_name
+        reading["dynamoDBTableItemReaderImplementationClassName"] = handler or ""
     return reading
 
 
 def _check_reading(dataset: str, batch: str, old: Mapping[str, str] | None, new: Mapping[str, str]) -> None:
-    if old is None or old == new:
+    # What an older version has not noted, nobody can compare; the connector and the kind of reader always were.
+    if old is None or all(new.get(key) == value for key, value in old.items()):
         return
     problems = [
         f"readConnector.{key}: was {_told(old.get(key))}, is {_told(new.get(key))}"

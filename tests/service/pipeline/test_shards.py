@@ -10,7 +10,7 @@ import pytest
 
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.errors import ObjectNotFoundError
+from datalake_service.errors import ConfigError, ObjectNotFoundError
 from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, TaskJob
 from datalake_service.pipeline.feed import Idle
 from datalake_service.pipeline.feeds import make_feed
@@ -249,6 +249,19 @@ def test_under_the_policy_fail_the_record_is_met_again(streaming: Streaming) -> 
     streaming.run()
     assert streaming.texts() == sorted(NAMES[:9])
     assert len(streaming.rejected()) == 1
+
+
+def test_another_handler_for_a_batch_that_has_tasks_is_refused(streaming: Streaming) -> None:
+    """One batch holds one reading, as with every other source."""
+    streaming.stream.put(FIRST, "one")
+    streaming.run()
+    connector = streaming.document["readConnector"]
+    write_module(streaming.folder, READER.replace("class Texts", "class Others"), name="others")
+    streaming.document["readConnector"] = connector | {"kinesisRecordReaderImplementationClassName": "others.Others"}
+    with pytest.raises(ConfigError, match=r'was "handler\.Texts", is "others\.Others"'):
+        streaming.run()
+    streaming.document["readConnector"] = connector
+    assert streaming.run().tasks.counts.records == 0
 
 
 def test_batches_are_those_of_the_records_time(streaming: Streaming) -> None:
