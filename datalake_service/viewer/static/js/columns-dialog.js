@@ -27,7 +27,7 @@ export function ColumnsDialog({ all, view, change, close }) {
       <button onClick=${() => set(all.map((column) => column.name))}>Show all</button>
       <span class="space"></span><button class="main" onClick=${close}>Done</button>`}>
     <label class="field">Find a column
-      <input type="search" value=${wanted} onInput=${(/** @type {any} */ event) => setWanted(event.target.value)} autocomplete="off" spellcheck="false" />
+      <input type="search" value=${wanted} onInput=${(/** @type {any} */ event) => setWanted(event.target.value)} autocomplete="off" spellcheck=${false} />
     </label>
     <h3>Shown, in this order</h3>
     <ul class="pick" aria-label="Columns that are shown">

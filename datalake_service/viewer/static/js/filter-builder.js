@@ -56,7 +56,7 @@ const Remove = ({ remove }) => html`<button class="quiet square" aria-label="Rem
 /** @param {any} props */
 function Expression({ node, change, remove }) {
   return html`<div class="condition">
-    <textarea class="code" rows="2" aria-label="DuckDB expression" placeholder="length(text) > 20 AND lang.label = 'en'" spellcheck="false" value=${node.sql} onInput=${(/** @type {any} */ event) => change({ ...node, sql: event.target.value })}></textarea>
+    <textarea class="code" rows="2" aria-label="DuckDB expression" placeholder="length(text) > 20 AND lang.label = 'en'" spellcheck=${false} value=${node.sql} onInput=${(/** @type {any} */ event) => change({ ...node, sql: event.target.value })}></textarea>
     <${Remove} remove=${remove} />
   </div>`;
 }
@@ -103,9 +103,9 @@ function Value({ input, type, value, set }) {
   const numeric = type === "int" || type === "float";
   if (input === "none") return html`<span class="grow"></span>`;
   if (input === "list")
-    return html`<textarea class="grow" rows="3" aria-label="Values, one on each line" placeholder="one on each line" spellcheck="false" value=${(value ?? []).join("\n")}
+    return html`<textarea class="grow" rows="3" aria-label="Values, one on each line" placeholder="one on each line" spellcheck=${false} value=${(value ?? []).join("\n")}
       onInput=${(/** @type {any} */ event) => set(event.target.value === "" ? [] : event.target.value.split("\n").map((/** @type {string} */ line) => typed(line, type)))}></textarea>`;
-  const field = (/** @type {any} */ current, /** @type {(value: any) => void} */ take, /** @type {string} */ label) => html`<input class="grow" type="text" inputmode=${numeric ? "decimal" : "text"} aria-label=${label} spellcheck="false" autocomplete="off" value=${current ?? ""}
+  const field = (/** @type {any} */ current, /** @type {(value: any) => void} */ take, /** @type {string} */ label) => html`<input class="grow" type="text" inputmode=${numeric ? "decimal" : "text"} aria-label=${label} spellcheck=${false} autocomplete="off" value=${current ?? ""}
       placeholder=${type === "time" ? "2026-11-20T13:00:00Z" : numeric ? "a number" : input === "pattern" ? "regular expression" : ""}
       onInput=${(/** @type {any} */ event) => take(input === "value" || input === "range" ? typed(event.target.value, type) : event.target.value)} />`;
   if (input !== "range") return field(value, set, "Value");

@@ -31,7 +31,7 @@ const asFilter = (draft, columns) => (draft.type === "all" && draft.filters.leng
 export function FilterDialog({ dataset, columns, view, first, change, close }) {
   const [draft, setDraft] = useState(() => begun(asGroup(view.filter), columns, first));
   const [form, setForm] = useState("build");
-  const settled = useSettled(draft, 350);
+  const settled = useSettled(draft, 250);
   const wanted = { ...emptyView(), search: view.search, batch: view.batch, filter: asFilter(settled, columns) };
   const matches = useAnswer(JSON.stringify(wanted), (signal) => getCount(dataset, wanted, signal));
   const apply = () => {
@@ -106,7 +106,7 @@ function Written({ what, of, ask, draft, setDraft }) {
     }
   };
   return html`<label class="field">Filter as ${what}
-      <textarea class="code" rows="12" spellcheck="false" autocomplete="off" value=${shown} onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>
+      <textarea class="code" rows="12" spellcheck=${false} autocomplete="off" value=${shown} onInput=${(/** @type {any} */ event) => setText(event.target.value)}></textarea>
     </label>
     <div class="row-of"><${CopyButton} text=${shown} label=${`Copy ${what}`} /><button disabled=${text === null} onClick=${take}>Use this ${what}</button></div>
     ${problems.map((problem) => html`<div class="notice bad" role="alert"><div class="notice-text"><${Text} text=${problem.path ? `${problem.path}: ${problem.message}` : problem.message} /></div></div>`)}

@@ -72,7 +72,7 @@ function Search({ view, info, change }) {
   };
   return html`<div class="search" role="search">
     <${Icon} name="search" />
-    <input id="search" type="search" placeholder="Search" aria-label="Search" value=${text} onInput=${type} onKeyDown=${key} spellcheck="false" autocomplete="off" />
+    <input id="search" type="search" placeholder="Search" aria-label="Search" value=${text} onInput=${type} onKeyDown=${key} spellcheck=${false} autocomplete="off" />
     <select aria-label="Column to search" value=${where} onChange=${choose}>
       ${!texts.some((/** @type {any} */ other) => other.name === where) && html`<option value=${where}>${plain(where)}</option>`}
       ${texts.map((/** @type {any} */ other) => html`<option key=${other.name} value=${other.name}>${plain(other.name)}</option>`)}
