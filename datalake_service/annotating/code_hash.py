@@ -80,15 +80,21 @@ def _unwrapped(function: object) -> tuple[Any, list[Any]] | None:
 
 
 def _texts(target: Any) -> list[str] | None:  # noqa: ANN401 - a class or a function of the user's
-    module = sys.modules.get(target.__module__) if isinstance(target.__module__, str) else None
-    file = None if module is None else _file_of(module)
-    local = "<locals>" in target.__qualname__
-    if module is not None and file is not None and not local and module.__name__ not in _NOT_A_MODULE:
-        return list(_module_texts(module, file.parent))
-    if target.__qualname__.endswith("<lambda>"):
+    name = target.__qualname__
+    if name.endswith("<lambda>"):
         return None
+    module = sys.modules.get(target.__module__) if isinstance(target.__module__, str) else None
+    file = None if module is None or module.__name__ in _NOT_A_MODULE else _file_of(module)
+    if module is not None and file is not None and "<locals>" not in name and _is_from(target, file):
+        return [name, *_module_texts(module, file.parent)]
     own = _own_text(target)
     return None if own is None else [own]
+
+
+def _is_from(target: Any, file: Path) -> bool:  # noqa: ANN401 - as above
+    """Whether a function was written in a file, rather than made from text by something in it."""
+    code = getattr(target, "__code__", None)
+    return code is None or Path(code.co_filename).resolve() == file
 
 
 def _own_text(target: Any) -> str | None:  # noqa: ANN401 - as above

@@ -32,6 +32,8 @@ _ANY = timedelta(hours=1)
 _WORKER_DIGITS = 32
 UNLIMITED = ", no limits"
 """How the lease of a shared worker says whose it is, if that has neither limits nor a budget: others look for it."""
+_BY = ", by "
+"""Behind it, in the lease of a shared worker, stands who makes its annotations."""
 
 
 class HeldLease(ABC):
@@ -180,17 +182,21 @@ class WorkerLease(HeldLease):
         clock: Clock | None = None,
         draw: Callable[[], str] | None = None,
         limited: bool = False,
+        maker: str | None = None,
     ) -> None:
         """Prepare; nothing is asked of the store. ``draw`` returns 32 random hexadecimal digits.
 
-        ``limited`` says whether this worker has limits or a budget, which all who share the annotator have together.
+        ``limited`` says whether this worker has limits or a budget, which all who share the annotator have together;
+        ``maker`` who makes its annotations: those who share it must all be the same.
         """
         self.worker = draw() if draw is not None else random_hex(_WORKER_DIGITS)
         """The name of the worker, used once."""
         self._key = layout.worker_lease_key(dataset, annotator, self.worker)
         self._asked = False
         self._clock = clock or SystemClock()
-        owner = f"annotate {dataset}/{annotator}, shared{'' if limited else UNLIMITED}"
+        self._maker = maker
+        made_by = "" if maker is None else f"{_BY}{maker}"
+        owner = f"annotate {dataset}/{annotator}, shared{made_by}{'' if limited else UNLIMITED}"
         super().__init__(
             store, dataset, annotator, Lease(store, self._key, ttl=ttl, owner=owner, clock=self._clock, draw=draw)
         )
@@ -211,6 +217,19 @@ class WorkerLease(HeldLease):
         holder = find_live(self._store, layout.annotator_lease_key(self._dataset, self._annotator), clock=self._clock)
         if holder is not None:
             raise self._refused(holder)
+        if self._maker is not None:
+            workers = Workers(self._store, self._dataset, self._annotator, clock=self._clock)
+            self._refuse_others(workers.live(but=self.worker, look_only=True))
+
+    def _refuse_others(self, live: dict[str, LeaseRecord]) -> None:
+        """Who makes which row would be chance. Both look after their leases can be seen, so both may be refused."""
+        for record in live.values():
+            made_by = record.owner.removesuffix(UNLIMITED).partition(_BY)[2]
+            if made_by and made_by != self._maker:
+                raise AnnotationLockError(
+                    f"the annotator {self._name} is shared by workers with other code: they have {made_by}, this one "
+                    f"has {self._maker}; wait for them to end, or use another annotator name ({record.in_words()})"
+                )
 
     def give_back(self) -> None:
         """Remove it: nobody else ever writes under its name, and all claims that name it are free then."""

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, Retry, Reuse
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, WorkerLease
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
@@ -61,6 +62,7 @@ class AnnotationView:
         self._options = AnnotationOptions(lock_ttl_ms=lock_ttl_ms, shared=shared)
         (WorkerLease if shared else AnnotatorLease)(store, request.dataset, annotator).refuse_if_held()
         self._store = store
+        self._request = request
         self._view = DatasetView(store, request, limits=limits)
         self.annotator = annotator
         """The name of the annotator."""
@@ -102,6 +104,10 @@ class AnnotationView:
         """The selected rows of one batch, in blocks; see ``DatasetView.read``."""
         return self._view.read(batch, leave_out=leave_out, part=part, left_out=left_out)
 
+    def size(self, batch: str) -> int:
+        """About how many rows of one batch are selected; see ``DatasetView.size``."""
+        return self._view.size(batch)
+
     def parts(self, batch: str) -> Sequence[Part]:
         """The parts of one batch; see ``DatasetView.parts``."""
         return self._view.parts(batch)
@@ -127,6 +133,10 @@ class AnnotationView:
         max_errors: int | None = None,
         max_error_share: float | None = None,
         calls: CallPolicy | None = None,
+        version: str | None = None,
+        retry: Retry | None = None,
+        reuse: Reuse | None = None,
+        campaign: str | None = None,
         progress: Callable[[AnnotationReport], None] | None = None,
     ) -> AnnotationReport:
         """Ask about every selected row that is not annotated yet, and store the answers.
@@ -146,6 +156,12 @@ class AnnotationView:
             max_errors: Failed rows that are tolerated; default: any number.
             max_error_share: The same as a share of the rows asked.
             calls: Attempts, limits and budget; default: one attempt for each row, and no limits.
+            version: A label of yours for this version of the annotator, kept with what it makes.
+            retry: ``"failed"``: ask only rows that failed; ``"skipped"``: also those that were skipped; ``"all"``:
+                every row anew. Default: new rows and those that failed.
+            reuse: Whose annotations count as done: ``"label"``, those with this ``version``; ``"code"``, those of
+                this code. Default: anybody's.
+            campaign: A name for what ``retry`` asks again; needed if the annotator is shared.
             progress: Called a few times a second.
 
         Raises:
@@ -163,10 +179,31 @@ class AnnotationView:
             max_errors=max_errors,
             max_error_share=max_error_share,
             calls=calls,
+            retry=retry,
+            reuse=reuse,
+            campaign=campaign,
             chunk_size=self._options.chunk_size if streaming_configs is None else streaming_configs.chunk_size,
         )
-        job = AnnotationJob(self.dataset, self.annotator, self._chosen(batch, batches))
+        job = AnnotationJob(
+            self.dataset,
+            self.annotator,
+            self._chosen(batch, batches),
+            maker=self._maker(version),
+            bases=self._view.bases,
+        )
         return await annotate(self._store, job, rows=self, function=annotate_fn, options=options, progress=progress)
+
+    def _maker(self, version: str | None) -> Maker:
+        """Who annotates, as far as the view knows; the function says the rest."""
+        request = self._request
+        filters = {
+            "filter": request.filter,
+            "base_filter": request.base_filter,
+            **{f"annotator_filters.{name}": one for name, one in (request.annotator_filters or {}).items()},
+        }
+        said = {name: one.model_dump(mode="json") for name, one in filters.items() if one is not None}
+        one = said.get("filter") if list(said) == ["filter"] else said
+        return Maker(version=version, filter=one or None, fraction=request.fraction, columns=self.columns)
 
     def _chosen(self, batch: str | None, batches: Sequence[str] | None) -> Sequence[str]:
         if batch is not None and batches is not None:
