@@ -72,6 +72,8 @@ class Framer:
             ValueError: With these hints, every record would be empty.
         """
         self._needles: dict[bytes, Needle] = {}
+        self._start: Needle | None = None
+        self._end: Needle | None = None
         self._start_hint: RecordParseHint | None = None
         self._end_hint: RecordParseHint | None = None
         self._overlaps = end_is_next_start
