@@ -73,6 +73,7 @@ TRANSITIONS: Mapping[tuple[TaskStatus, TaskEvent], TaskStatus] = MappingProxyTyp
         (TaskStatus.RUNNING, TaskEvent.STOP): TaskStatus.STOPPED,
         (TaskStatus.RUNNING, TaskEvent.RESET): TaskStatus.CREATED,
         (TaskStatus.STOPPED, TaskEvent.START): TaskStatus.RUNNING,
+        (TaskStatus.STOPPED, TaskEvent.FAIL): TaskStatus.FAILED,
         (TaskStatus.STOPPED, TaskEvent.RESET): TaskStatus.CREATED,
         (TaskStatus.FAILED, TaskEvent.START): TaskStatus.RUNNING,
         (TaskStatus.FAILED, TaskEvent.RESET): TaskStatus.CREATED,

@@ -8,7 +8,6 @@ from datalake_service.config.compute import (
     Engine,
     LambdaAndSagemakerEngine,
     LambdaEngine,
-    LambdaSettings,
     RayEngine,
     SparkEngine,
     SparkRun,
@@ -91,6 +90,7 @@ def check_available(config: DatasetConfig, *, name: str = "dataset") -> None:
         *_write_problems(config),
         *_engine_problems(config),
         *_function_problems(config),
+        *_vectors_problems(config),
     ]
     if problems:
         raise ConfigError(f"{name}: not possible with this version", tuple(problems))
@@ -176,12 +176,15 @@ def _write_problems(config: DatasetConfig) -> list[str]:
 def _function_problems(config: DatasetConfig) -> list[str]:
     """The original's service makes a function; here it has to exist."""
     engine = config.compute_engine
-    path, found = ("computeEngine", "functionName"), engine
-    if isinstance(engine, LambdaAndSagemakerEngine):
-        path, found = ("computeEngine", "lambda", "functionName"), engine.lambda_settings
-    if isinstance(found, LambdaEngine | LambdaSettings) and found.function_name is None:
-        return [f"{json_path(path)}: missing; the name or ARN of the function that runs tasks, which has to exist"]
-    return []
+    if isinstance(engine, LambdaEngine):
+        place: tuple[str, ...] = ("functionName",)
+        name = engine.function_name
+    elif isinstance(engine, LambdaAndSagemakerEngine):
+        place, name = ("lambda", "functionName"), engine.lambda_settings.function_name
+    else:
+        return []
+    path = json_path(("computeEngine", *place))
+    return [] if name else [f"{path}: missing; the name or ARN of the function that runs tasks, which has to exist"]
 
 
 def _engine_problems(config: DatasetConfig) -> list[str]:
@@ -195,6 +198,21 @@ def _engine_problems(config: DatasetConfig) -> list[str]:
         f"{json_path(('computeEngine', 'annotatorResources', name))}: no annotator has this name; there are: {names}"
         for name in unknown
     ]
+
+
+def _vectors_problems(config: DatasetConfig) -> list[str]:
+    """Somebody has to name the model: the vectors, or the engine."""
+    vectors, engine = config.vectors, config.compute_engine
+    if vectors is None:
+        return []
+    endpoint, path = vectors.sagemaker_endpoint_name, json_path(("vectors", "sagemakerEndpointName"))
+    if endpoint is None and vectors.model_implementation_class_name is None:
+        return [f"{path}: missing; the endpoint, or modelImplementationClassName: the VectorModel, as module.Class"]
+    if isinstance(engine, LambdaAndSagemakerEngine) and engine.endpoint is not None:
+        other = engine.endpoint.sagemaker_endpoint_name
+        if endpoint is not None and other not in {None, endpoint}:
+            return [f'{path}: "{endpoint}", and computeEngine.endpoint names "{other}"; keep one of them']
+    return []
 
 
 def _unavailable(path: tuple[str, ...], value: str, available: tuple[str, ...]) -> list[str]:

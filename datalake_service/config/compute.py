@@ -80,10 +80,12 @@ class LocalEngine(Section):
 
 
 class LambdaEngine(Section):
-    """AWS Lambda functions."""
+    """An AWS Lambda function, invoked for each task."""
 
     compute_engine_type: Annotated[Engine, Only((Engine.LAMBDA,))]
     """The kind of engine."""
+    function_name: Text | None = Field(None, validation_alias=spelled("functionName", "lambdaFunctionName"))
+    """Name or ARN of the function. It has to exist; the original's service makes one."""
     concurrency: PositiveInt = Field(validation_alias=spelled("concurrency", "lambdaConcurrency"))
     """How many tasks run at once."""
     timeout_in_seconds: _LambdaSeconds = Field(
@@ -101,6 +103,8 @@ class LambdaEngine(Section):
 class LambdaSettings(Section):
     """The Lambda half of LAMBDA_AND_SAGEMAKER."""
 
+    function_name: Text | None = Field(None, validation_alias=spelled("functionName", "lambdaFunctionName"))
+    """Name or ARN of the function. It has to exist; the original's service makes one."""
     lambda_concurrency: PositiveInt = Field(validation_alias=spelled("lambdaConcurrency", "concurrency"))
     """How many tasks run at once."""
     lambda_timeout_in_seconds: _LambdaSeconds = Field(

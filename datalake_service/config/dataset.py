@@ -17,7 +17,7 @@ from pydantic import (
 
 from datalake_service.config import manifest as manifests
 from datalake_service.config.annotator import AnnotatorConfig, read_in_order
-from datalake_service.config.compute import ComputeEngine, LocalEngine
+from datalake_service.config.compute import ComputeEngine, LambdaAndSagemakerEngine, LocalEngine
 from datalake_service.config.faults import absent, wrong, wrong_at
 from datalake_service.config.manifest import ManifestFile
 from datalake_service.config.on_error import OnError
@@ -32,7 +32,7 @@ from datalake_service.config.section import (
     Section,
     Text,
 )
-from datalake_service.config.vectors import VectorsConfig
+from datalake_service.config.vectors import DatasetVectorsConfig
 from datalake_service.config.write import DatalakeErrorConnector, DatalakeWriteConnector, ErrorConnector, WriteConnector
 
 _MANIFEST_OF: Mapping[Source, type[Section]] = {
@@ -89,7 +89,7 @@ class DatasetConfig(Section):
     """Where records come from."""
     write_connector: WriteConnector = DatalakeWriteConnector()
     """Where documents go; default: the lake."""
-    vectors: VectorsConfig | None = None
+    vectors: DatasetVectorsConfig | None = None
     """Vectors for documents, before they are written."""
     error_connector: ErrorConnector = DatalakeErrorConnector()
     """Where records go that could not become a document; default: beside the batch."""
@@ -125,6 +125,14 @@ class DatasetConfig(Section):
         """
         document = dict(document)
         return cls.model_validate(document, context={"folder": folder, "document": document})
+
+    @model_validator(mode="after")
+    def _name_the_endpoint(self) -> Self:
+        """The engine may name the endpoint of the vectors."""
+        engine = self.compute_engine
+        if self.vectors is None or not isinstance(engine, LambdaAndSagemakerEngine) or engine.endpoint is None:
+            return self
+        return self.model_copy(update={"vectors": self.vectors.with_endpoint(engine.endpoint.sagemaker_endpoint_name)})
 
     @model_validator(mode="after")
     def _remember_origin(self, info: ValidationInfo) -> Self:

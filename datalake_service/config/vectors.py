@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -19,6 +19,9 @@ DEFAULT_SECONDS = 70.0
 
 class VectorsConfig(Section):
     """Vectors by a SageMaker endpoint, or by a model of yours."""
+
+    needs_model: ClassVar[bool] = True
+    """Whether one of both has to be named here."""
 
     sagemaker_vectors_interface_implementation_class_name: ClassName = Field(
         validation_alias=spelled(
@@ -45,8 +48,20 @@ class VectorsConfig(Section):
     @classmethod
     def _one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
         endpoint = info.data.get("sagemaker_endpoint_name")
-        if value is None and endpoint is None:
+        if value is None and endpoint is None and cls.needs_model:
             raise absent("needed without sagemakerEndpointName: the VectorModel, as module.Class")
         if value is not None and endpoint is not None:
             raise wrong("sagemakerEndpointName names another model; keep one of them")
         return value
+
+
+class DatasetVectorsConfig(VectorsConfig):
+    """Those of a dataset, whose endpoint may be named by a `computeEngine` of the type LAMBDA_AND_SAGEMAKER."""
+
+    needs_model: ClassVar[bool] = False
+
+    def with_endpoint(self, name: str | None) -> Self:
+        """These, with an endpoint if they name none, and no model of yours."""
+        if name is None or self.sagemaker_endpoint_name is not None or self.model_implementation_class_name is not None:
+            return self
+        return self.model_copy(update={"sagemaker_endpoint_name": name})

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from datalake_service.config import compute
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.errors import ConfigError
 from datalake_service.pipeline.engine import Engine
 
 
 def engine_of(config: DatasetConfig) -> Engine:
-    """Return the engine that a dataset file names. Nothing is started yet.
-
-    Raises:
-        ConfigError: There is none of this kind; ``check_available`` tells it before.
-    """
+    """Return the engine that a dataset file names. Nothing is started yet."""
     settings = config.compute_engine
     if isinstance(settings, compute.RayEngine):
         from datalake_service.engines.ray import RayEngine
@@ -23,8 +18,10 @@ def engine_of(config: DatasetConfig) -> Engine:
         from datalake_service.engines.spark import SparkEngine
 
         return SparkEngine(settings)
-    if isinstance(settings, compute.LocalEngine):
-        from datalake_service.engines.local import LocalEngine
+    if isinstance(settings, compute.LambdaEngine | compute.LambdaAndSagemakerEngine):
+        from datalake_service.engines.aws_lambda import FunctionSettings, LambdaEngine
 
-        return LocalEngine(concurrency=settings.concurrency)
-    raise ConfigError(f"computeEngine: there is no engine {settings.compute_engine_type} yet")
+        return LambdaEngine(FunctionSettings.of(settings), region=config.region)
+    from datalake_service.engines.local import LocalEngine
+
+    return LocalEngine(concurrency=settings.concurrency)

@@ -1,12 +1,14 @@
 """The Lambda function: ``datalake_service.runtime.lambda_entry.handler``. Only here the environment is read.
 
-Importing this has to be fast: it is most of a cold start.
+It answers requests of the bridge, and runs tasks for the LAMBDA engine. Importing it has to be fast: it is most of a
+cold start. What tasks need is loaded by the first task.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +23,44 @@ FOLDER: Final = "DATALAKE_HANDLER_FOLDER"
 """The variable that says where their modules are."""
 
 
-def handler(event: object, context: object) -> dict[str, object]:  # noqa: ARG001 - what Lambda passes
-    """Answer one request; see ``docs/design/016-bridge.md``."""
+TASK: Final = "datalakeTask"
+"""The key of an event that is a task; see ``docs/design/021-lambda.md``."""
+
+
+def handler(event: object, context: Any) -> dict[str, object]:  # noqa: ANN401 - what Lambda passes
+    """Answer one request of the bridge (``docs/design/016-bridge.md``), or run a task until its time is up."""
+    if isinstance(event, dict) and TASK in event:
+        return run_task(event, seconds_left=context.get_remaining_time_in_millis() / 1_000)
     return bridge().answer(event)
+
+
+def run_task(event: dict[str, Any], *, seconds_left: float) -> dict[str, object]:
+    """Run the task of an event."""
+    from datalake_service.config.settings import Settings
+    from datalake_service.engines.lambda_task import run_request
+    from datalake_service.storage.open import open_store
+    from datalake_utils.clock import SystemClock
+
+    options = Settings.load().store_options()
+    return run_request(
+        event,
+        seconds_left=seconds_left,
+        folder=_folder(),
+        open_store=lambda region: lambda uri: open_store(uri, region=region, **options),
+        tell=print_line,
+        clock=SystemClock(),
+    )
+
+
+def print_line(line: str) -> None:
+    """Write a line where CloudWatch finds it."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _folder() -> Path:
+    """Where the user's modules are."""
+    return Path(os.environ.get(FOLDER) or os.environ.get("LAMBDA_TASK_ROOT") or ".")
 
 
 @cache
@@ -33,8 +70,7 @@ def bridge() -> Bridge:
     Raises:
         ConfigError: ``DATALAKE_HANDLERS`` is wrong.
     """
-    folder = os.environ.get(FOLDER) or os.environ.get("LAMBDA_TASK_ROOT") or "."
-    return Bridge(handler_classes(os.environ.get(HANDLERS) or "{}"), folder=Path(folder))
+    return Bridge(handler_classes(os.environ.get(HANDLERS) or "{}"), folder=_folder())
 
 
 def handler_classes(text: str) -> dict[str, HandlerClass]:

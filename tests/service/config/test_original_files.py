@@ -8,6 +8,7 @@ import pytest
 
 from datalake_service.config.available import check_available
 from datalake_service.config.compute import Engine, LambdaAndSagemakerEngine, LambdaEngine
+from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.load import load_dataset, load_dataset_file
 from datalake_service.config.manifest import (
     DynamoDBManifest,
@@ -107,26 +108,65 @@ def test_writer_options_of_spark_are_read() -> None:
 
 @pytest.mark.parametrize("name", ORIGINAL_FILES)
 def test_what_this_version_cannot_run_is_named_with_what_it_can(name: str) -> None:
-    """Not one of these files runs here as it is; each ends in lines that name the fields."""
+    """Not one of these files runs here as it is: the original finds classes by itself, and makes what is not named."""
     with pytest.raises(ConfigError) as caught:
         check_available(load_dataset(ORIGINAL_FILES[name], folder=FOLDER), name="dataset.json")
-    unnamed = (", as module.Class", ", which has to exist")  # the original finds classes and makes what is not named
+    unnamed = (", as module.Class", ", which has to exist")
     told = [line for line in caught.value.problems if not line.endswith(unnamed)]
-    assert told
     assert all(" is not available in version 0.1; available: " in line for line in told)
 
 
-def test_an_engine_without_an_adapter_is_one_clear_line() -> None:
-    """The line says which field, what it is, and what would do."""
+@pytest.mark.parametrize(
+    ("engine", "path"),
+    [
+        ({"computeEngineType": "lambda", "concurrency": 2}, "computeEngine.functionName"),
+        (
+            {"computeEngineType": "Lambda and Sagemaker", "lambda": {"concurrency": 2}},
+            "computeEngine.lambda.functionName",
+        ),
+    ],
+)
+def test_a_function_has_to_be_named(engine: dict[str, Any], path: str) -> None:
+    """The original makes one; here a line says which field is missing."""
     document = {
         "datasetName": "rows",
         "readConnector": {"connectorDestination": "GENERATOR", "generatorImplementationClassName": "a.B"},
-        "computeEngine": {"computeEngineType": "lambda", "concurrency": 2},
+        "computeEngine": engine,
     }
     with pytest.raises(ConfigError) as caught:
         check_available(load_dataset(document, folder=FOLDER))
     assert caught.value.problems == (
-        'computeEngine.computeEngineType: "LAMBDA" is not available in version 0.1; available: LOCAL, RAY, SPARK',
+        f"{path}: missing; the name or ARN of the function that runs tasks, which has to exist",
+    )
+
+
+def with_endpoint(vectors: dict[str, Any], endpoint: str) -> DatasetConfig:
+    """A dataset with vectors, on an engine that names an endpoint."""
+    engine = {
+        "computeEngineType": "LAMBDA_AND_SAGEMAKER",
+        "lambda": {"concurrency": 2, "functionName": "f"},
+        "endpoint": {"sagemakerEndpointName": endpoint},
+    }
+    connector = {"connectorDestination": "GENERATOR", "generatorImplementationClassName": "a.B"}
+    vectors = {"sagemakerVectorsInterfaceImplementationClassName": "a.V", **vectors}
+    document = {"datasetName": "d", "readConnector": connector, "computeEngine": engine, "vectors": vectors}
+    return load_dataset(document, folder=FOLDER)
+
+
+def test_the_engine_may_name_the_endpoint_of_the_vectors() -> None:
+    """Once is enough; twice has to be the same; a model of one's own needs none."""
+    found = with_endpoint({}, "texts")
+    check_available(found)
+    assert found.vectors is not None
+    assert found.vectors.sagemaker_endpoint_name == "texts"
+    check_available(with_endpoint({"sagemakerEndpointName": "texts"}, "texts"))
+    own = with_endpoint({"modelImplementationClassName": "a.M"}, "texts")
+    assert own.vectors is not None
+    assert own.vectors.sagemaker_endpoint_name is None
+    with pytest.raises(ConfigError) as caught:
+        check_available(with_endpoint({"sagemakerEndpointName": "images"}, "texts"))
+    assert caught.value.problems == (
+        'vectors.sagemakerEndpointName: "images", and computeEngine.endpoint names "texts"; keep one of them',
     )
 
 
