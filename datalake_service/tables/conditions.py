@@ -45,6 +45,8 @@ class Condition:
     """By annotator, a part of the condition that no row passes without an annotation: it can be asked before a join."""
     user_sql: bool = False
     """Whether part of it was written by the user: SQL, or a regular expression."""
+    raw: bool = False
+    """Whether part of it is SQL that a user wrote."""
     notes: tuple[str, ...] = ()
     """What the user should know, one line each: names that stand for nothing."""
     conjuncts: tuple[Conjunct, ...] = ()
@@ -122,6 +124,11 @@ class Filters:
             if leaf.node.type == "raw_duck"
         }
 
+    @property
+    def raw(self) -> bool:
+        """Whether there is SQL that a user wrote."""
+        return bool(self._parsed)
+
     def _leaves(self) -> Iterator[_Leaf]:
         return (piece for pieces in self._conjuncts for piece in pieces if isinstance(piece, _Leaf))
 
@@ -163,6 +170,7 @@ class Filters:
             " AND ".join(written),
             names.columns,
             user_sql=bool(self._parsed),
+            raw=bool(self._parsed),
             notes=tuple(names.notes),
             conjuncts=tuple(parts),
         )
