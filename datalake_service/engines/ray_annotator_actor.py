@@ -116,7 +116,7 @@ class AnnotatorActor:
         annotate = self._have().annotate
         if is_async(annotate):
             return await annotate(item)  # type: ignore[misc]  # a coroutine, as was just found
-        caller = self._idle.pop() if self._idle else self._threads.caller()
+        caller = self._idle.pop() if self._idle else ThreadCaller(annotate, self._threads)
         answer = await caller(item)
         self._idle.append(caller)
         return answer

@@ -14,11 +14,12 @@ from typing import Final
 from datalake_service.catalog.stops import load_stops, request_stop
 from datalake_service.engines.code import Code, code_here, collect_code
 from datalake_service.engines.parcels import check_origin, check_visible, origin
+from datalake_service.engines.scheduler import MAX_DEATHS
 from datalake_service.engines.spark_session import SparkConnection, SparkFailedError
 from datalake_service.engines.spark_tasks import STOP_SECONDS
-from datalake_service.errors import DatalakeError, LimitExceededError, StoreError
+from datalake_service.errors import DatalakeError, StoreError
 from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here
+from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here, release_if_dead
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 
@@ -52,13 +53,11 @@ def annotate_on_spark(
     parcel = pickle.dumps((origin(), pickle.dumps(shared)))
     call = partial(_share, run=run, code=collect_code([work.config.folder]))
     try:
-        packed = spark.run([[parcel]] * spark.slots(), call, tag=run)
-    except SparkFailedError as error:
-        raise LimitExceededError(f"the annotator's job failed: {error}") from error
+        packed = _run(spark, work, [[parcel]] * spark.slots(), call, run)
     except KeyboardInterrupt:
         request_stop(work.store, work.config.dataset_name, task=run, now=clock.now())
         clock.sleep(STOP_SECONDS + 1)
-        spark.cancel(run)
+        spark.cancel_all()
         raise
     parts: list[_Part] = [pickle.loads(part) for part in packed]  # noqa: S301 - our own workers packed them
     report = together([part.report for part in parts])
@@ -67,6 +66,28 @@ def annotate_on_spark(
         if part.error is not None:
             raise part.error
     return report
+
+
+def _run(
+    spark: SparkConnection,
+    work: AnnotatorWork,
+    parts: Sequence[Sequence[bytes]],
+    call: Callable[[Sequence[bytes]], list[bytes]],
+    run: str,
+) -> list[bytes]:
+    """Run the workers; again, if Spark gave the job up because some of them died."""
+    failures = 0
+    while True:
+        try:
+            return spark.run(parts, call, tag=f"{run}-{failures}")
+        except SparkFailedError as error:
+            failures += 1
+            if failures == MAX_DEATHS:
+                raise DatalakeError(
+                    f"the workers of the annotator die: {error}; that happened {failures} times"
+                ) from error
+            # Theirs that ran on this machine; those of others run out in a minute.
+            release_if_dead(work.store, work.config.dataset_name, work.annotator.annotator_name)
 
 
 def together(reports: Sequence[AnnotationReport]) -> AnnotationReport:

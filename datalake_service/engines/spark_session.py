@@ -136,6 +136,7 @@ class SparkConnection:
         from pyspark.sql import SparkSession
 
         settings, seconds = self._settings, self._settings.connect_timeout_in_seconds
+        jars = jar_files(settings.jars)
         existing = SparkSession.getActiveSession()
         if existing is not None and settings.remote is None and settings.master is None:
             return existing
@@ -151,7 +152,7 @@ class SparkConnection:
                 if master.startswith("spark://"):
                     require_answer(master, engine="Spark", key="master", default_port=7_077, seconds=seconds)
                 builder = builder.master(master)
-            options = self._options(master or "")
+            options = self._options(master or "", jars)
         for name, value in options.items():
             builder = builder.config(name, value)
         try:
@@ -163,7 +164,7 @@ class SparkConnection:
             _prepare(session)
         return session
 
-    def _options(self, master: str) -> dict[str, str]:
+    def _options(self, master: str, jars: Sequence[str]) -> dict[str, str]:
         """What is set before Spark starts; the dataset file's own settings win."""
         memory = self._settings.driver_memory_in_megabytes or driver_megabytes()
         options = {
@@ -177,9 +178,10 @@ class SparkConnection:
                 "spark.driver.bindAddress": _HERE,
                 "spark.driver.host": _HERE,
                 "spark.ui.enabled": "false",
+                "spark.sql.shuffle.partitions": str(2 * cores()),
                 "spark.executorEnv.PYTHONPATH": str(_PACKAGE_ROOT),
             }
-        if jars := jar_files(self._settings.jars):
+        if jars:
             options["spark.jars"] = ",".join(jars)
         return options | dict(self._settings.spark_conf)
 

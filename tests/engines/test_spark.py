@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datalake_service.engines.spark import SparkEngine
+from datalake_service.errors import UsageError
+from tests.engines import behaviour
+from tests.engines.conftest import require_spark, spark_settings
+from tests.engines.lakes import EXAMPLES, Lakes, project, run
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_give_the_same_rows(spark_engine: SparkEngine, name: str, tmp_path: Path, local_rows: Lakes) -> None:
+    """Byte for byte those of the LOCAL engine."""
+    behaviour.makes_the_same_rows(spark_engine, name, tmp_path, local_rows)
+
+
+def test_workers_that_die_are_replaced(spark_engine: SparkEngine, tmp_path: Path, local_rows: Lakes) -> None:
+    """Twice in one task; Spark gives the job up at the first."""
+    behaviour.survives_its_workers(spark_engine, tmp_path, local_rows)
+
+
+def test_a_task_that_kills_every_worker_is_given_up(spark_engine: SparkEngine, tmp_path: Path) -> None:
+    """After the third."""
+    behaviour.gives_up_what_kills_everybody(spark_engine, tmp_path)
+
+
+def test_a_stop_is_in_order(spark_engine: SparkEngine, tmp_path: Path, local_rows: Lakes) -> None:
+    """And another engine goes on."""
+    behaviour.stops_in_order(spark_engine, tmp_path, local_rows)
+
+
+def test_logs_come_back(spark_engine: SparkEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """To whoever started the run."""
+    behaviour.tells_what_handlers_log(spark_engine, tmp_path, caplog)
+
+
+def test_a_handler_that_cannot_be_constructed(spark_engine: SparkEngine, tmp_path: Path) -> None:
+    """Ends the run before anything is read."""
+    behaviour.says_what_cannot_be_loaded(spark_engine, tmp_path)
+
+
+def test_an_annotator_that_dies_goes_on(spark_engine: SparkEngine, tmp_path: Path, local_rows: Lakes) -> None:
+    """Its batch is free when the lease of its worker has run out, or is known to be dead."""
+    behaviour.annotates_the_same(spark_engine, tmp_path, local_rows)
+
+
+def test_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
+    """One line, in time; Spark itself would try for minutes."""
+    require_spark()
+    engine = SparkEngine(spark_settings(remote="sc://127.0.0.1:9", connectTimeoutInSeconds=1))
+    with pytest.raises(UsageError, match=r"computeEngine.remote: no Spark answers at sc://127.0.0.1:9 within 1 s"):
+        run(project(tmp_path / "code"), tmp_path / "lake", engine)
+
+
+def test_a_jar_that_is_not_there(tmp_path: Path) -> None:
+    """Told before Spark starts."""
+    require_spark()
+    engine = SparkEngine(spark_settings(jars=["nowhere/*.jar"]))
+    with pytest.raises(UsageError, match=r"computeEngine.jars: there is no file nowhere/\*.jar"):
+        run(project(tmp_path / "code"), tmp_path / "lake", engine)
