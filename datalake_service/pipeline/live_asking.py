@@ -13,7 +13,7 @@ from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
 from datalake_service.pipeline.live_dataset import RowFile, Snapshot, needed_files, sources_of
 from datalake_service.pipeline.live_lake import LiveLake
 from datalake_service.tables.conditions import Condition, Filters
-from datalake_service.tables.engine import Engine
+from datalake_service.tables.fence import Fence
 from datalake_service.tables.live import RowSource
 from datalake_service.tables.live_files import LiveFile, OpenFiles
 from datalake_service.tables.paging import count_rows
@@ -51,6 +51,7 @@ class Asking:
         """
         self.lake = lake
         self._turns = threading.BoundedSemaphore(at_once)
+        self._fence = Fence()
         self._seconds = seconds
         self._lock = threading.Lock()
         self._conditions: OrderedDict[tuple[str, str, str], Condition] = OrderedDict()
@@ -88,27 +89,32 @@ class Asking:
             if key in self._conditions:
                 self._conditions.move_to_end(key)
                 return self._conditions[key]
-        engine = Engine(self.lake.limits)
-        try:
-            engine.lock()
-            with self._deadline(engine):
-                made = Filters(engine.connection, over_all=node).compile(engine.connection, snapshot.schema)
-        finally:
-            engine.close()
+        with self.opened([]) as files:
+            files.lock()
+            filters = Filters(files.connection, over_all=node)
+            if filters.raw:
+                files.put_behind(self._fence)
+            made = filters.compile(files.connection, snapshot.schema)
         with self._lock:
             self._conditions[key] = made
             while len(self._conditions) > _CONDITIONS:
                 self._conditions.popitem(last=False)
         return made
 
+    def close(self) -> None:
+        """End the processes that are kept."""
+        self._fence.close()
+
     @contextmanager
     def sources(
-        self, snapshot: Snapshot, rows: Sequence[RowFile], references: Collection[Reference]
+        self, snapshot: Snapshot, rows: Sequence[RowFile], references: Collection[Reference], *, fenced: bool
     ) -> Iterator[tuple[OpenFiles, list[RowSource], list[dict[str, RowFile]]]]:
-        """Rows as sources of one query, which may take so long and not longer."""
+        """Rows as sources of one query, which may take so long and not longer; ``fenced``: in another process."""
         with self.opened(needed_files(snapshot, rows, references)) as files:
             sources, members = sources_of(snapshot, rows, references, files)
             files.lock()
+            if fenced:
+                files.put_behind(self._fence)
             yield files, sources, members
 
     def count(self, snapshot: Snapshot, condition: Condition, batches: Collection[str] | None = None) -> int:
@@ -124,18 +130,19 @@ class Asking:
         references = list(condition.columns.values())
         types, total = types_of(snapshot, references), 0
         for start in range(0, len(rows), MOST_FILES):
-            with self.sources(snapshot, rows[start : start + MOST_FILES], references) as (opened, sources, _):
-                total += count_rows(opened.engine.connection, sources, condition, types)
+            some = rows[start : start + MOST_FILES]
+            with self.sources(snapshot, some, references, fenced=condition.raw) as (opened, sources, _):
+                total += count_rows(opened.connection, sources, condition, types)
         return total
 
     @contextmanager
     def opened(self, files: Sequence[LiveFile]) -> Iterator[OpenFiles]:
         """Files at hand, for as long as a question may take."""
-        with OpenFiles(self.lake.store, files, self.lake.limits) as opened, self._deadline(opened.engine):
+        with OpenFiles(self.lake.store, files, self.lake.limits) as opened, self._deadline(opened):
             yield opened
 
     @contextmanager
-    def _deadline(self, engine: Engine) -> Iterator[None]:
+    def _deadline(self, files: OpenFiles) -> Iterator[None]:
         done, late = threading.Event(), threading.Event()
 
         def watch() -> None:
@@ -144,7 +151,7 @@ class Asking:
             late.set()
             # An interrupt that comes between two statements is forgotten, so it is sent until it is heard.
             while not done.wait(_BEAT):
-                engine.interrupt()
+                files.interrupt()
 
         watcher = threading.Thread(target=watch, name="deadline", daemon=True)
         watcher.start()

@@ -74,9 +74,9 @@ def find_page(asking: Asking, snapshot: Snapshot, request: PageRequest) -> list[
     candidates = [row for row in snapshot.rows if request.batches is None or row.batch in request.batches]
     found: list[tuple[FoundRow, RowFile]] = []
     for rows, next_bound in _slices(asking, snapshot, candidates, request):
-        with asking.sources(snapshot, rows, references) as (opened, sources, members):
+        with asking.sources(snapshot, rows, references, fenced=request.condition.raw) as (opened, sources, members):
             some = find_rows(
-                opened.engine.connection,
+                opened.connection,
                 sources,
                 order=order,
                 after=request.after,

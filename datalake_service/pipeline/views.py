@@ -141,12 +141,15 @@ class DatasetView:
             yield [DataItem(row, row["id"], batch) for row in rows]
 
     def size(self, batch: str) -> int:
-        """How many rows a batch of the view has, selected or not."""
+        """About how many rows of a batch are selected: all of the sample, whether filters hold for them or not."""
+        return round(self._rows_in(batch) * self._plan.fraction)
+
+    def _rows_in(self, batch: str) -> int:
         return sum(planned.base.footer.rows for planned in self._plan.batches if planned.name == batch)
 
     def parts(self, batch: str) -> list[Part]:
         """The parts in which workers that share an annotator read a batch."""
-        return parts_of(batch, self.size(batch))
+        return parts_of(batch, self._rows_in(batch), share=self._plan.fraction)
 
     def selection(self, batch: str) -> str:
         """What names the selected rows of one batch: views that say the same select the same rows."""

@@ -9,13 +9,17 @@ from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.tables.engine import Engine, EngineLimits
+from datalake_service.tables.fence import Fence, FencedConnection
 from datalake_service.tables.footers import Footer, GroupBounds, column_bounds, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.reading import Version, in_parallel
+
+if TYPE_CHECKING:
+    import duckdb
 
 _OPEN_FILES = 64
 """Files open at once while footers are read."""
@@ -60,6 +64,7 @@ class OpenFiles:
         self._store = store
         self._files: dict[LiveFile, LocalFile] = {}
         self._limits = limits
+        self._fenced: FencedConnection | None = None
         try:
             self.engine = Engine(limits)
             self._stack.callback(self.engine.close)
@@ -104,6 +109,22 @@ class OpenFiles:
     def lock(self) -> None:
         """From now on the database can do nothing but read these files."""
         self.engine.lock(list(self._paths.values()))
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """What is asked: this process's database, or the one behind the fence."""
+        return self.engine.connection if self._fenced is None else cast("duckdb.DuckDBPyConnection", self._fenced)
+
+    def put_behind(self, fence: Fence) -> None:
+        """From now on questions are put to a database in a process of its own, which reads the same files."""
+        self._fenced = fence.open(list(self._paths.values()), self._limits)
+        self._stack.callback(self._fenced.close)
+
+    def interrupt(self) -> None:
+        """End the question that is being answered, from any thread."""
+        if self._fenced is not None:
+            self._fenced.interrupt()
+        self.engine.interrupt()
 
     def close(self) -> None:
         """Forget the files and the database."""

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import uvicorn
 
 from datalake_service.errors import UsageError
+from datalake_service.pipeline.live_asking import Asking
 from datalake_service.pipeline.live_lake import LiveLake
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
@@ -59,7 +60,8 @@ def serve(store: ObjectStore, listening: Listening, *, ready: Callable[[str], No
         access = Access.of(
             listening.host, names=[*listening.names, socket.gethostname(), socket.getfqdn()], token=token
         )
-        app = make_app(Answers(lake, needs_token=token is not None), watcher, access)
+        asking = Asking(lake)
+        app = make_app(Answers(lake, asking=asking, needs_token=token is not None), watcher, access)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -72,7 +74,10 @@ def serve(store: ObjectStore, listening: Listening, *, ready: Callable[[str], No
         )
         server = _Server(config, watcher)
         ready(_address(listening.host, sock.getsockname()[1], token))
-        server.run(sockets=[sock])
+        try:
+            server.run(sockets=[sock])
+        finally:
+            asking.close()
 
 
 class _Server(uvicorn.Server):
