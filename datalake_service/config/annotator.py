@@ -22,6 +22,7 @@ from datalake_service.config.faults import Location, absent, both, untagged, wro
 from datalake_service.config.filters import FilterNode
 from datalake_service.config.flush import FlushConfig
 from datalake_service.config.llm import LlmConfig
+from datalake_service.config.local_models import ClassifierConfig, EmbeddingConfig
 from datalake_service.config.section import (
     AsTuple,
     ClassName,
@@ -65,12 +66,25 @@ class Retry(Choice):
     """Every row."""
 
 
+class Executor(Choice):
+    """Where the calls of plain functions run."""
+
+    THREADS = "threads"
+    """In threads of one process."""
+    PROCESSES = "processes"
+    """In a process for each call at once, as many as there are processors."""
+
+
+_WITHOUT_CODE = ("vectors", "llm", "embedding", "classifier")
+"""What may stand in the place of an `Annotator`."""
+
+
 class AnnotatorConfig(Section):
     """One annotator."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
-            "anyOf": [{"required": [name]} for name in ("annotatorImplementationClassName", "vectors", "llm")]
+            "anyOf": [{"required": [name]} for name in ("annotatorImplementationClassName", *_WITHOUT_CODE)]
         }
     )
 
@@ -80,6 +94,10 @@ class AnnotatorConfig(Section):
     """Vectors of texts in the place of an `Annotator`: what `construct_vector_doc` makes of a row are its columns."""
     llm: LlmConfig | None = None
     """A language model in the place of an `Annotator`: a prompt over columns, and the columns of its answer."""
+    embedding: EmbeddingConfig | None = None
+    """Vectors of a column of texts, in the place of an `Annotator`, by a model in this process."""
+    classifier: ClassifierConfig | None = None
+    """Labels for a column of texts, in the place of an `Annotator`, by a model in this process."""
     annotator_implementation_class_name: ClassName | None = Field(None, validate_default=True)
     """The `Annotator`."""
     parameters: JsonObject = Field(default_factory=dict)
@@ -94,7 +112,9 @@ class AnnotatorConfig(Section):
     fraction: Share = 1.0
     """The share of rows to annotate; a larger share contains the rows of a smaller one."""
     max_concurrency: PositiveInt = DEFAULT_CONCURRENCY
-    """How many rows it works on at once."""
+    """How many rows it works on at once; of a `BatchAnnotator`: how many batches."""
+    executor: Executor = Executor.THREADS
+    """Where it runs, if it is not async: threads, or processes, for code that computes a lot or may crash."""
     timeout_in_seconds: Annotated[float, Field(gt=0)] | None = None
     """How long one row may take; default: as long as it likes."""
     calls: CallsConfig | None = None
@@ -118,14 +138,31 @@ class AnnotatorConfig(Section):
     @field_validator("annotator_implementation_class_name")
     @classmethod
     def _one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("vectors", ...) is None and info.data.get("llm", ...) is None:
+        given = [name for name in _WITHOUT_CODE if info.data.get(name, ...) is not None]
+        if value is None and not given:
             raise absent("the `Annotator`")
-        given = [name for name in ("vectors", "llm") if info.data.get(name) is not None]
+        given = [name for name in given if name in info.data]  # the others are wrong
         if value is not None and given:
             raise wrong(f"{given[0]} says another way to annotate; keep one of them")
         if len(given) > 1:
-            raise wrong("vectors and llm are two ways to annotate; keep one of them")
+            raise wrong(f"{given[0]} and {given[1]} are two ways to annotate; keep one of them")
         return value
+
+    @field_validator("executor")
+    @classmethod
+    def _of_plain_code(cls, value: Executor, info: ValidationInfo) -> Executor:
+        given = [name for name in ("llm", "vectors") if info.data.get(name) is not None]
+        if value is Executor.PROCESSES and given:
+            raise wrong(f"{given[0]} is async; allowed: threads")
+        return value
+
+    @property
+    def columns_asked(self) -> tuple[str, ...] | None:
+        """The columns that it is about, where the file says so; ``None``: it sees what it sees."""
+        if self.llm is not None:
+            return self.llm.columns
+        model = self.embedding or self.classifier
+        return None if model is None else (model.column,)
 
     @field_validator("reuse")
     @classmethod
@@ -155,21 +192,19 @@ class AnnotatorConfig(Section):
 
     @model_validator(mode="after")
     def _sees_what_it_asks(self) -> AnnotatorConfig:
-        if self.llm is None or self.base_columns is None:
+        asked = self.columns_asked
+        if asked is None or self.base_columns is None:
             return self
         seen = {
             *self.base_columns,
             *(f"{name}.{column}" for name, all_ in self.annotator_columns.items() for column in all_),
         }
-        missing = [column for column in self.llm.columns if column not in seen]
+        missing = [column for column in asked if column not in seen]
         if missing:
-            raise wrong_at(
-                "llm",
-                [
-                    (("llm", "prompt"), column, "a column that is neither in baseColumns nor in annotatorColumns")
-                    for column in missing
-                ],
-            )
+            section = next(name for name in _WITHOUT_CODE if getattr(self, name) is not None)
+            where = (section, "prompt" if section == "llm" else "column")
+            fault = "a column that is neither in baseColumns nor in annotatorColumns"
+            raise wrong_at(section, [(where, column, fault) for column in missing])
         return self
 
     @field_validator("annotator_columns")

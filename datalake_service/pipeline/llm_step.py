@@ -31,22 +31,26 @@ def make_llm_annotator(config: LlmConfig) -> LlmAnnotator:
 
 def columns_to_read(annotator: AnnotatorConfig) -> Sequence[str] | None:
     """The base columns that an annotator sees: a model only those that it is asked about. ``None``: all."""
-    if annotator.llm is None or annotator.base_columns is not None:
+    asked = annotator.columns_asked
+    if asked is None or annotator.base_columns is not None:
         return annotator.base_columns
     others = {f"{name}.{column}" for name, columns in annotator.annotator_columns.items() for column in columns}
-    return tuple(column for column in annotator.llm.columns if column not in others)
+    return tuple(column for column in asked if column not in others)
 
 
 def check_columns(annotator: AnnotatorConfig, view: DatasetView) -> None:
     """Refuse a prompt about nothing before anything is paid.
 
     Raises:
-        ConfigError: A column of the prompt exists nowhere.
+        ConfigError: A column of the prompt, or the text of a model, exists nowhere.
     """
-    missing = [] if annotator.llm is None else [name for name in annotator.llm.columns if name in view.unknown_columns]
+    missing = [name for name in annotator.columns_asked or () if name in view.unknown_columns]
     if missing:
+        what = (
+            "prompt" if annotator.llm is not None else "embedding" if annotator.embedding is not None else "classifier"
+        )
         raise ConfigError(
-            f"annotator {annotator.annotator_name}: the prompt names {', '.join(map(repr, missing))}, "
+            f"annotator {annotator.annotator_name}: the {what} names {', '.join(map(repr, missing))}, "
             f"which dataset {view.dataset} has not; columns of other annotators are listed in annotatorColumns"
         )
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import partial
+from typing import Protocol, cast, runtime_checkable
 
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.catalog import layout
@@ -28,7 +29,7 @@ from datalake_service.errors import (
 )
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotation_job import AnnotationOptions, AnnotationReport, Executor
 from datalake_service.pipeline.annotator_maker import annotation_job, retry_of, reuse_of
 from datalake_service.pipeline.llm_step import call_policy, check_columns, columns_to_read, make_llm_annotator
 from datalake_service.pipeline.merge import merge_annotator
@@ -73,6 +74,11 @@ def check_annotator(config: DatasetConfig, annotator: AnnotatorConfig) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         if annotator.llm is not None:
             make_llm_annotator(annotator.llm)
+        model = annotator.embedding or annotator.classifier
+        if model is not None:
+            from datalake_service.pipeline.text_models import check_text_model
+
+            check_text_model(model, folder=config.folder)
         name = annotator.annotator_implementation_class_name
         if name is not None:
             load_class(name, folder=config.folder, interface=Annotator)
@@ -252,6 +258,7 @@ def annotate_here(
             function=instance,
             options=annotation_options(config, annotator),
             context=HandlerContext(dataset=config.dataset_name, parameters=annotator.parameters),
+            make=partial(make_annotator, config, annotator, clock=clock),
             progress=tell,
             clock=clock,
         )
@@ -284,7 +291,12 @@ def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: 
         step = vector_step(annotator.vectors, folder=config.folder, region=config.region)
         vectorizer = make_vectorizer(step, clock=clock)
         return VectorAnnotator(vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
-    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of the three
+    model = annotator.embedding or annotator.classifier
+    if model is not None:
+        from datalake_service.pipeline.text_models import make_text_annotator
+
+        return make_text_annotator(model, folder=config.folder)
+    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of them
     return load_handler(
         annotator.annotator_implementation_class_name,
         folder=config.folder,
@@ -306,6 +318,7 @@ def annotation_options(config: DatasetConfig, annotator: AnnotatorConfig) -> Ann
         lock_ttl_ms=_LOCK_SECONDS * 1_000,
         calls=call_policy(annotator),
         shared=annotator.shared,
+        executor=cast("Executor", annotator.executor.value),  # the same words
         chunk_size=annotator.flush.rows,
         max_chunk_bytes=annotator.flush.bytes,
         max_chunk_seconds=annotator.flush.seconds,
