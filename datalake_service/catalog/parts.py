@@ -7,7 +7,7 @@ them as long as merges add rows behind those that are there: see ``docs/design/0
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 _FIRST: Final = 1_000
@@ -24,6 +24,8 @@ class Part:
     """The first row, counted from 0 in the order of the merged object."""
     end: int | None = None
     """Behind the last one; ``None``: everything behind ``first``."""
+    rows: int = field(default=0, compare=False)
+    """How many there are, as far as its maker knows."""
 
     @property
     def name(self) -> str:
@@ -35,15 +37,19 @@ class Part:
         return self.first == 0 and (self.end is None or self.end >= rows)
 
 
-def parts_of(batch: str, rows: int) -> list[Part]:
+def parts_of(batch: str, rows: int, *, share: float = 1.0) -> list[Part]:
     """The parts of a batch with so many rows: the n-th ends behind ``1000 * n ** 1.5`` rows.
+
+    Only a ``share`` of the rows may be wanted; that changes how many there are in each part, not where it begins.
 
     So few rows make one part, 100,000 make 22, the largest 7 % of them, and a million 100 of at most 1.5 %.
     """
-    found = [Part(batch, 0, 0, _end(0))]
-    while (end := found[-1].end or 0) < rows:
-        number = len(found)
-        found.append(Part(batch, number, end, _end(number)))
+    found: list[Part] = []
+    first = 0
+    while not found or first < rows:
+        end = _end(len(found))
+        found.append(Part(batch, len(found), first, end, rows=round((min(end, rows) - first) * share)))
+        first = end
     return found
 
 

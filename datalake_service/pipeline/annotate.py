@@ -11,15 +11,14 @@ import asyncio
 import dataclasses
 import inspect
 import logging
-import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from datalake_interfaces.annotators import Annotator, BatchAnnotator, DataItem
+from datalake_interfaces.annotators import Annotator, BatchAnnotator
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
@@ -27,7 +26,7 @@ from datalake_service.annotating.processes import Processes
 from datalake_service.annotating.source import AHEAD, BlockSource
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
-from datalake_service.catalog.annotations import ANY_DONE, DONE, FAILED, SKIPPED
+from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.encoder import RowEncoder
@@ -43,11 +42,9 @@ from datalake_service.pipeline.annotation_output import AnnotationOutput, Replac
 from datalake_service.pipeline.annotation_processes import in_processes
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
 from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
-from datalake_service.pipeline.batch_turns import InOrder, OpenTurns, Shared, Turn, Turns, Worker
 from datalake_service.pipeline.failed_rows import FailedRows
-from datalake_service.pipeline.finished_batches import FinishedBatches
-from datalake_service.pipeline.finished_rows import FinishedRows, LeftOut
 from datalake_service.pipeline.loop_warning import watch_loop
+from datalake_service.pipeline.rows_to_ask import RowsToAsk
 from datalake_service.pipeline.shared_limits import shared_limits, terms_of
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, SystemClock
@@ -60,12 +57,6 @@ _THREADS = 4
 """For requests, ``open`` and ``close``; never more than a few at once. Not the loop's own, which user code may fill."""
 _READER_PATIENCE = 10.0
 """Seconds that a query which cannot be interrupted may take to end, when the run ends before it."""
-_LOOK_AGAIN_SECONDS = 5.0
-"""How often a shared worker that finds nothing to take looks again; more often at first, and for short time limits."""
-_FIRST_LOOK_SECONDS = 0.25
-"""How soon it looks again the first time; each time it takes twice as long."""
-_DOUBLINGS = 10
-"""After so many it takes no longer."""
 
 
 async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
@@ -131,9 +122,11 @@ async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
             stack.push_async_exit(session.complete)
             finish = await stack.enter_async_context(session.shared_limits(function, lease))
             # What waits here is claimed: others could do it.
-            source = BlockSource(session.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD)
+            source = BlockSource(
+                session.to_ask.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD
+            )
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
-            stack.callback(session.ending.set)
+            stack.callback(session.to_ask.ending.set)
             if await source.has_rows():
                 call = await stack.enter_async_context(session.opened(function, context, make))
                 failures = FailedRows(job.dataset, job.annotator, session.options, session.counts)
@@ -168,30 +161,26 @@ class _Session:
         self.counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
         self._store = store
         self._job = job
-        self.ending = threading.Event()
-        """Set when nobody wants another row."""
-        self.rule = ANY_DONE
-        """Which annotations count."""
-        self._already_done = self._selected = self._batches = 0  # written by the reader's thread
+        self.to_ask = RowsToAsk(store, job, options, self.making)
         self.all_workers = AllWorkers(store, job, report=self.report, in_thread=self._in_thread, clock=clock)
-        self._turns: Turns | None = None
-        self._open: OpenTurns | None = None
         self._run: str | None = None
         self._attempts: Attempts | None = None
 
     def report(self) -> AnnotationReport:
         """The state of the run."""
         annotated, skipped, failed = (self.counts[status] for status in (DONE, SKIPPED, FAILED))
-        turns = self._turns
-        finished, remaining = (0, 0) if turns is None else turns.elsewhere
+        to_ask = self.to_ask
+        finished, remaining = to_ask.elsewhere
+        answered = annotated + skipped + failed
         return AnnotationReport(
             annotated=annotated,
             skipped=skipped,
             failed=failed,
-            already_done=self._already_done + finished,
-            remaining=self._selected - annotated - skipped + remaining,
-            batches=self._batches,
-            batches_left=0 if turns is None else turns.left,
+            already_done=to_ask.already_done + finished,
+            remaining=to_ask.handed_out - annotated - skipped + remaining,
+            batches=to_ask.batches,
+            batches_left=to_ask.left,
+            expected=None if to_ask.ahead is None else max(0, to_ask.handed_out - answered) + to_ask.ahead,
             spent=None if self._attempts is None else self._attempts.spent(),
             run=self._run,
             whole=self.all_workers.whole,
@@ -255,55 +244,6 @@ class _Session:
         limited = not terms_of(self.options.calls, limits_too=True).empty
         by = self.making.maker.in_words()
         return WorkerLease(store, dataset, annotator, ttl=ttl, clock=self.clock, limited=limited, maker=by)
-
-    def blocks(
-        self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper
-    ) -> Generator[Sequence[DataItem], None, None]:
-        """Everything that has to be asked, batch by batch; runs in the reader's thread."""
-        self.rule = self.making.begin()
-        turns = self._turns = self._take_turns(rows, lease, keeper)
-        job, only_failed = self._job, self.making.only_failed
-        finished = FinishedBatches(
-            FinishedRows(self._store, job.dataset, job.annotator, rule=self.rule, only_failed=only_failed)
-        )
-        while self._batches != self.options.max_batches and (turn := turns.next()) is not None:
-            ids = finished.of(turn)
-            before = self._selected
-            with closing(_generator(self._read(rows, turn, ids))) as blocks:
-                for block in blocks:
-                    self._batches += self._selected == before and len(block) > 0
-                    self._selected += len(block)
-                    if self._open is not None:
-                        self._open.hand_out(turn, block)
-                    yield block
-            turns.end_reading(turn)
-
-    def _read(self, rows: RowReader, turn: Turn, ids: LeftOut) -> Iterable[Sequence[DataItem]]:
-        def left_out(count: int) -> None:
-            turn.known = count
-            self._already_done += count
-
-        if self._open is None:
-            left_out(len(ids))
-            return rows.read(turn.batch, leave_out=ids)
-        self._open.begin(turn)
-        return rows.read(turn.batch, leave_out=ids, part=turn.part, left_out=left_out)
-
-    def _take_turns(self, rows: RowReader, lease: HeldLease, keeper: LeaseKeeper) -> Turns:
-        job = self._job
-        if not isinstance(lease, WorkerLease):
-            return InOrder(job.batches)
-        most = min(_LOOK_AGAIN_SECONDS, self.options.lock_ttl_ms / 4_000)
-
-        def pause(waits: int) -> bool:
-            return self.ending.wait(min(most, _FIRST_LOOK_SECONDS * 2 ** min(waits, _DOUBLINGS)))
-
-        worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
-        parts = [part for batch in job.batches for part in rows.parts(batch)]
-        rule = f"{self.rule.name}{self.making.only_failed}"
-        shared = Shared(self._store, worker, parts, selection=lambda batch: f"{rows.selection(batch)} {rule}")
-        self._open = OpenTurns(shared.give_back)
-        return shared
 
     @asynccontextmanager
     async def opened(
@@ -372,7 +312,7 @@ class _Session:
             max_age=self.options.max_chunk_seconds,
             threads=self.threads,
             clock=self.clock,
-            turns=self._open,
+            turns=self.to_ask.open,
         )
         try:
             yield output
@@ -391,7 +331,7 @@ class _Session:
 
     async def complete(self, kind: type[BaseException] | None, *_: object) -> None:
         """When everything is stored, and the lease still held: note that what is asked again was asked."""
-        if kind is None and self._turns is not None and not self._turns.left:
+        if kind is None and self.to_ask.gone_through:
             await self._in_thread(self.making.complete)
 
     async def _call(self, function: Callable[..., object], *arguments: object) -> None:
@@ -405,10 +345,3 @@ class _Session:
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await uninterrupted(asyncio.get_running_loop().run_in_executor(self.threads, function))
-
-
-def _generator(blocks: Iterable[Sequence[DataItem]]) -> Generator[Sequence[DataItem], None, None]:
-    """Any iterable as something that can be closed; what it iterates over is closed with it."""
-    if isinstance(blocks, Generator):
-        return blocks
-    return (block for block in blocks)

@@ -50,6 +50,10 @@ class RowReader(Protocol):
         """
         ...
 
+    def size(self, batch: str) -> int:
+        """About how many rows of ``batch`` are selected, rather too many than too few. Asks nothing of the store."""
+        ...
+
     def parts(self, batch: str) -> Sequence[Part]:
         """The parts in which workers that share an annotator read ``batch``. Asks nothing of the store."""
         ...
@@ -173,6 +177,8 @@ class AnnotationReport:
     """Batches in which rows were asked, by this worker."""
     batches_left: int = 0
     """Batches that were not looked at because of ``max_batches``."""
+    expected: int | None = None
+    """About how many rows are still to be asked, by all workers; ``None``: not known yet."""
     spent: Spent | None = None
     """What the calls have cost; ``None``: nobody counted."""
     run: str | None = None

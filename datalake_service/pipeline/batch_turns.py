@@ -38,8 +38,10 @@ class Turn:
     """Whether others may have stored rows of it that no look at the beginning could see."""
     known: int = 0
     """Finished rows before this worker asked any."""
+    given: int = 0
+    """Rows that the reader has found to be asked."""
     handed_out: int = 0
-    """Rows that are to be asked."""
+    """The same, as those know who follow the answers."""
     all_read: bool = False
     """Whether that is the last word."""
     answered: int = 0
@@ -75,6 +77,11 @@ class Turns(Protocol):
         """Finished and remaining rows of the batches that others went through meanwhile."""
         ...
 
+    @property
+    def rows_ahead(self) -> int:
+        """Rows of what neither this worker has begun nor another one went through, finished or not."""
+        ...
+
     def next(self) -> Turn | None:
         """The next batch or part; ``None``: that was all. Waits, if it has to."""
         ...
@@ -89,10 +96,12 @@ class InOrder:
 
     elsewhere = (0, 0)
 
-    def __init__(self, batches: Iterable[str]) -> None:
+    def __init__(self, batches: Iterable[Part]) -> None:
         """Begin with the first."""
         self._batches = list(batches)
         self._next = 0
+        self.rows_ahead = sum(part.rows for part in self._batches)
+        """Rows of those that were not begun."""
 
     @property
     def left(self) -> int:
@@ -104,7 +113,9 @@ class InOrder:
         if not self.left:
             return None
         self._next += 1
-        return Turn(Part(self._batches[self._next - 1]))
+        part = self._batches[self._next - 1]
+        self.rows_ahead -= part.rows
+        return Turn(part)
 
     def end_reading(self, turn: Turn) -> None:
         """Do nothing: nobody waits for it."""
@@ -156,6 +167,8 @@ class Shared:
         self._known: dict[str, Claim | None] = {name: None for name in self._parts if name not in self._began}
         """Claims as they were read last; ``None``: there was none."""
         self._open = set(self._parts)
+        self.rows_ahead = sum(part.rows for part in parts)
+        """Rows of what neither this worker has begun nor another one went through."""
         self._round = sorted(self._parts, key=self._place, reverse=True)  # the next one is taken from the end
         self._later: list[str] = []
         self._live: Collection[str] | None = None
@@ -244,6 +257,7 @@ class Shared:
             self._tell(ANNOTATION_BATCH_TAKEN_OVER, logging.WARNING, batch=batch, worker=claim.record.worker)
         changed = claim is not None and not (claim.record.released and claim.etag == self._began.get(batch))
         part = self._parts[batch]
+        self.rows_ahead -= part.rows
         in_parts = self._sizes[part.batch] > 1
         return Turn(part, in_parts, self._selection(part.batch), taken, changed)
 
@@ -266,6 +280,7 @@ class Shared:
         if seen.selection != self._selection(self._parts[claim.batch].batch):
             return False
         self._open.discard(claim.batch)
+        self.rows_ahead -= self._parts[claim.batch].rows
         self._elsewhere[0] += seen.finished
         self._elsewhere[1] += seen.remaining
         return True

@@ -19,7 +19,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.claims import ClaimRecord
 from datalake_service.chunks import writer
 from datalake_service.errors import StoreError
-from datalake_service.pipeline import annotate, annotation_output, annotation_run
+from datalake_service.pipeline import annotation_output, annotation_run, rows_to_ask
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.base import ObjectMeta, PutMode
@@ -34,7 +34,7 @@ CONCURRENCY = 2
 def _impatient() -> Iterator[None]:
     """Workers that wait look again soon, and give back soon what is complete."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotate, "_LOOK_AGAIN_SECONDS", 0.005)
+        patch.setattr(rows_to_ask, "_LOOK_AGAIN_SECONDS", 0.005)
         patch.setattr(annotation_output, "_GIVE_BACK_SECONDS", 0.01)
         patch.setattr(annotation_run, "TICK", 0.005)
         yield

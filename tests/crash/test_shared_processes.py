@@ -28,10 +28,10 @@ ROWS = 20
 WORKER = """
 import asyncio, json, sys
 from datalake_service import S3DataTool
-from datalake_service.pipeline import annotate
+from datalake_service.pipeline import rows_to_ask
 
 folder, name, hangs_after = sys.argv[1], sys.argv[2], int(sys.argv[3])
-annotate._LOOK_AGAIN_SECONDS = 0.1
+rows_to_ask._LOOK_AGAIN_SECONDS = 0.1
 
 async def main():
     with open(f"{folder}/asked-{name}", "a", buffering=1) as asked:

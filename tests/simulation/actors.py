@@ -275,7 +275,7 @@ class _Asking:
 
     def _turns(self, planned: Mapping[str, tuple[str, int]]) -> Turns:
         if not isinstance(self._lease, WorkerLease):
-            return InOrder(BATCHES)
+            return InOrder([Part(batch) for batch in BATCHES])
         worker = Worker(DATASET, ANNOTATOR, self._lease.worker, self._keeper.must_stop, self._pause)
         parts = [
             Part(batch, number, number * PART_ROWS, (number + 1) * PART_ROWS)

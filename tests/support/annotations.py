@@ -55,11 +55,14 @@ class ListRows:
     def selection(self, batch: str) -> str:
         return ",".join(self.batches[batch])
 
+    def size(self, batch: str) -> int:
+        return len(self.batches[batch])
+
     def parts(self, batch: str) -> list[Part]:
         if self.part_rows is None:
-            return [Part(batch)]
+            return [Part(batch, rows=self.size(batch))]
         count = max(1, -(-len(self.batches[batch]) // self.part_rows))
-        return [Part(batch, n, n * self.part_rows, (n + 1) * self.part_rows) for n in range(count)]
+        return [Part(batch, n, n * self.part_rows, (n + 1) * self.part_rows, self.part_rows) for n in range(count)]
 
     def read(
         self,

@@ -14,8 +14,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.tallies import Tallies, Tally, Whole, WorkerTally
 from datalake_service.errors import LimitExceededError
 from datalake_service.events import ANNOTATION_TALLY_NOT_STORED
-from datalake_service.pipeline import annotate as annotate_module
-from datalake_service.pipeline import annotation_output
+from datalake_service.pipeline import annotation_output, rows_to_ask
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.storage.base import ObjectStore
@@ -30,7 +29,7 @@ TALLIES = layout.tallies_prefix(DATASET, ANNOTATOR)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that wait look again soon."""
-    monkeypatch.setattr(annotate_module, "_LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(rows_to_ask, "_LOOK_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(annotation_output, "_GIVE_BACK_SECONDS", 0.05)
 
 

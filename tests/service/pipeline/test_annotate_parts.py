@@ -18,8 +18,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.claims import Claims
 from datalake_service.catalog.parts import Part
 from datalake_service.config.filters import BooleanFilter
-from datalake_service.pipeline import annotate as annotate_module
-from datalake_service.pipeline import annotation_output
+from datalake_service.pipeline import annotation_output, rows_to_ask
 from datalake_service.pipeline.annotate import annotate
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.pipeline.annotation_lease import WorkerLease
@@ -36,7 +35,7 @@ from tests.support.remote import RemoteStore
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that wait look again soon."""
-    monkeypatch.setattr(annotate_module, "_LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(rows_to_ask, "_LOOK_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(annotation_output, "_GIVE_BACK_SECONDS", 0.05)
 
 

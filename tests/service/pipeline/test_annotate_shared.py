@@ -16,8 +16,7 @@ from datalake_service.catalog.claims import Claim, Claims
 from datalake_service.catalog.leases import Lease, LeaseRecord
 from datalake_service.errors import AnnotationLockError, LeaseLostError, StoreUnavailableError
 from datalake_service.events import ANNOTATION_BATCH_TAKEN_OVER, ANNOTATION_CLAIM_NOT_RELEASED, ANNOTATION_WAITING
-from datalake_service.pipeline import annotate as annotate_module
-from datalake_service.pipeline import annotation_output
+from datalake_service.pipeline import annotation_output, rows_to_ask
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, WorkerLease
 from datalake_service.pipeline.merge import merge_annotator
@@ -46,7 +45,7 @@ CLAIMS = layout.claims_prefix(DATASET, ANNOTATOR)
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that wait look again soon."""
-    monkeypatch.setattr(annotate_module, "_LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(rows_to_ask, "_LOOK_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(annotation_output, "_GIVE_BACK_SECONDS", 0.05)
 
 
