@@ -11,7 +11,14 @@ from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, Retry, Reuse
+from datalake_service.pipeline.annotation_job import (
+    AnnotationJob,
+    AnnotationOptions,
+    AnnotationReport,
+    Executor,
+    Retry,
+    Reuse,
+)
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, WorkerLease
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
@@ -133,6 +140,7 @@ class AnnotationView:
         max_errors: int | None = None,
         max_error_share: float | None = None,
         calls: CallPolicy | None = None,
+        executor: Executor = "threads",
         version: str | None = None,
         retry: Retry | None = None,
         reuse: Reuse | None = None,
@@ -147,7 +155,7 @@ class AnnotationView:
 
         Args:
             annotate_fn: Async or plain function from a ``DataItem`` to an ``Annotation``, or an ``Annotator``.
-            max_concurrency: Calls at once, at most.
+            max_concurrency: Calls at once, at most; of a ``BatchAnnotator``, each is for many rows.
             batch: Only this batch.
             batches: Only these batches.
             max_batches: Stop after so many batches in which there was something to do for this worker.
@@ -156,6 +164,8 @@ class AnnotationView:
             max_errors: Failed rows that are tolerated; default: any number.
             max_error_share: The same as a share of the rows asked.
             calls: Attempts, limits and budget; default: one attempt for each row, and no limits.
+            executor: Where a plain function runs: ``"threads"``, or ``"processes"``, as many as there are processors;
+                then it has to be found by its name in a module, and a script needs ``if __name__ == "__main__":``.
             version: A label of yours for this version of the annotator, kept with what it makes.
             retry: ``"failed"``: ask only rows that failed; ``"skipped"``: also those that were skipped; ``"all"``:
                 every row anew. Default: new rows and those that failed.
@@ -179,6 +189,7 @@ class AnnotationView:
             max_errors=max_errors,
             max_error_share=max_error_share,
             calls=calls,
+            executor=executor,
             retry=retry,
             reuse=reuse,
             campaign=campaign,
