@@ -10,6 +10,7 @@ usage: ./build.sh COMMAND [arguments]
 
   quickstart            run the example in example_configs/quickstart on a folder, then export it
   test [arguments]      run the tests; arguments go to pytest
+  test --engines [...]  with Ray and Spark (770 MB more, and Java 17 or newer); ENGINES=1 does the same for any command
   soak [seconds [seed]] simulate writers, merges, annotators and readers under faults for so long (default: 600)
   soak --processes [seconds [seed]]   kill real processes at work on a folder, then on S3 (default: 120 each)
   soak --crashes [examples [seed]]    let everything die anywhere, so often for each property (default: 2000)
@@ -100,8 +101,10 @@ pip_install() {
 }
 
 dev() {
-    BIN=${VENV:-$ROOT/.venv-dev}/bin
-    environment "${VENV:-$ROOT/.venv-dev}" "$ROOT/requirements-dev.lock"
+    local name=dev
+    [ -z "${ENGINES:-}" ] || name=engines
+    BIN=${VENV:-$ROOT/.venv-$name}/bin
+    environment "${VENV:-$ROOT/.venv-$name}" "$ROOT/requirements-$name.lock"
 }
 
 # ------------------------------------------------------------------------------------------------ commands
@@ -260,6 +263,10 @@ command=${1:-}
 case $command in
     quickstart | check | fix | bench | image | smoke | push | lock) "$command" "$@" ;;
     test)
+        if [ "${1:-}" = --engines ]; then
+            ENGINES=1
+            shift
+        fi
         dev
         # As many workers as there are processors, four at most: each starts the servers that it needs. -n 0: none.
         exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"
