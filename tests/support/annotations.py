@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog import layout
+from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.events import FIELDS
@@ -171,7 +172,8 @@ async def start(
     store: ObjectStore, rows: ListRows, function: Any, *, annotator: str = ANNOTATOR, **options: Any
 ) -> AnnotationReport:
     """The same, on an event loop that runs already."""
-    job = AnnotationJob(DATASET, annotator, list(rows.batches))
+    # Workers that share an annotator have the same code; here functions differ in what they do to the test.
+    job = AnnotationJob(DATASET, annotator, list(rows.batches), maker=Maker(code="0" * 12))
     return await annotate(store, job, rows=rows, function=function, options=AnnotationOptions(**options))
 
 
