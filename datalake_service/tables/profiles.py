@@ -14,7 +14,7 @@ from datalake_service.catalog.columns import ColumnType
 from datalake_service.tables.conditions import Condition
 from datalake_service.tables.engine import in_our_words
 from datalake_service.tables.live import RowSource, select, union
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.sql import Reference, sql_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,6 +69,9 @@ class RowSet:
 
     def sql(self, columns: Mapping[str, Reference]) -> str:
         """The rows as a table with ``columns``."""
+        if not self.sources:
+            nulls = [f"CAST(NULL AS {sql_type(self.types[one])}) AS {alias}" for alias, one in columns.items()]
+            return f"SELECT {', '.join(nulls)} LIMIT 0"
         return union([select(source, columns, self.condition, self.types) for source in self.sources])
 
     def ask(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:

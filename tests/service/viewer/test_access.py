@@ -192,7 +192,6 @@ GARBAGE = [
     "/api/datasets/posts/export?format=xlsx",
     "/api/lake?x=1",
     "/api/datasets/posts/profile",
-    "/static/../app.py",
     "/static/%2e%2e/app.py",
     "/api",
     "/api/",
