@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tqdm import tqdm
 
     from datalake_service.pipeline.run_progress import RunProgress
+
+
+_HOUR: Final = 3_600
 
 
 class ProgressBar:
@@ -73,11 +78,13 @@ class RunLine:
 
 
 def run_line(progress: RunProgress) -> str:
-    """One moment of a run in words: ``tasks 3/12: 45,000 records, 9,000/s, 25%, about 15s left``."""
+    """One moment of a run in words: ``tasks 3/12: 45,000 records, 9,000/s, 25%, about 15s left``.
+
+    Of an annotator: ``judge: 1,200 rows, 8,800 to go, 3 failed, 45 tokens, cost 1.23 of 5.00, 40/s, about 4m left``.
+    """
     from datalake_service.pipeline.run_progress import RunStep
     from datalake_utils.units import format_duration
 
-    report = progress.annotation
     if progress.step is RunStep.PLAN:
         return "planning"
     if progress.step is RunStep.MERGE:
@@ -85,10 +92,7 @@ def run_line(progress: RunProgress) -> str:
     if progress.step is RunStep.TASKS:
         words = [f"tasks {progress.tasks_done:,}/{progress.tasks_total:,}: {progress.counts.records:,} records"]
     else:
-        done = 0 if report is None else report.annotated + report.skipped + report.failed
-        words = [f"{progress.name}: {done:,} rows"]
-    if report is not None and report.spent is not None and (spent := report.spent.in_words()):
-        words.append(spent)
+        words = _annotation_words(progress)
     if progress.rate is not None:
         words.append(f"{progress.rate:,.0f}/s")
     if progress.share is not None:
@@ -96,3 +100,31 @@ def run_line(progress: RunProgress) -> str:
     if progress.remaining_seconds is not None:
         words.append(f"about {format_duration(progress.remaining_seconds)} left")
     return ", ".join(words)
+
+
+def _annotation_words(progress: RunProgress) -> list[str]:
+    report, budget = progress.annotation, progress.budget
+    if report is None:
+        return [f"{progress.name}: 0 rows"]
+    words = [f"{progress.name}: {report.annotated + report.skipped + report.failed:,} rows"]
+    if report.expected is not None:
+        words.append(f"{report.expected:,} to go")
+    if report.failed:
+        words.append(f"{report.failed:,} failed")
+    spent = report.spent
+    if spent is None:
+        return words
+    tokens, cost = spent.usage.tokens, spent.usage.cost
+    if tokens or "tokens" in budget:
+        words.append(f"{tokens:,}{_of(budget, 'tokens', ',.0f')} tokens")
+    if cost or "cost" in budget:
+        words.append(f"cost {cost:.{2 if cost >= 1 else 4}f}{_of(budget, 'cost', ',.2f')}")
+    if "calls" in budget:
+        words.append(f"{spent.calls:,}{_of(budget, 'calls', ',.0f')} calls")
+    if "hours" in budget:
+        words.append(f"{spent.seconds / _HOUR:.1f}{_of(budget, 'hours', 'g')} hours")
+    return words
+
+
+def _of(budget: Mapping[str, float], kind: str, form: str) -> str:
+    return f" of {budget[kind]:{form}}" if kind in budget else ""

@@ -11,10 +11,16 @@ from datalake_service.config.annotator import AnnotatorConfig, Retry, Reuse
 from datalake_service.config.calls import BudgetConfig, CallsConfig
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.estimating import choose_sample, predict_rest
-from datalake_service.pipeline.run_annotators import Manner, Rows, annotation_options, check_annotator, run_annotator
-from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep
+from datalake_service.pipeline.run_annotators import (
+    Manner,
+    Rows,
+    annotation_options,
+    annotator_watch,
+    check_annotator,
+    run_annotator,
+)
+from datalake_service.pipeline.run_progress import Observer
 from datalake_service.pipeline.run_report import AnnotatedDataset, AnnotatorOutcome
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
@@ -130,13 +136,7 @@ def annotate_dataset(
     started, began = clock.now(), clock.monotonic()
     outcomes: list[AnnotatorOutcome] = []
     for annotator in annotators:
-        step = clock.monotonic()
-
-        def told(name: str, report: AnnotationReport, step: float = step) -> None:
-            if observer is not None:
-                seconds = clock.monotonic() - step
-                observer(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
-
+        told = annotator_watch(annotator, observer, clock=clock)
         rows, sample = changes.rows, None
         if changes.estimate is not None:
             sample = choose_sample(store, config, annotator, rows, count=changes.estimate)

@@ -21,10 +21,9 @@ from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.settings import Settings
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import DatalakeError
-from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import Engine, TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
-from datalake_service.pipeline.run_annotators import check_annotators, run_annotator
+from datalake_service.pipeline.run_annotators import annotator_watch, check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_elsewhere import destination_notes, destination_told, rejections_uri
 from datalake_service.pipeline.run_items import OpenStore
@@ -296,12 +295,7 @@ class _Run:
         if not any(record.rows.values()):
             return  # no row to annotate, perhaps no merged object to look at
         for annotator in self._config.annotators:
-            began = self._clock.monotonic()
-
-            def told(name: str, report: AnnotationReport, began: float = began) -> None:
-                seconds = self._clock.monotonic() - began
-                self._tell(RunProgress(step=RunStep.ANNOTATE, name=name, seconds=seconds, annotation=report))
-
+            told = annotator_watch(annotator, self._observer, clock=self._clock)
             engine = self._engine
             yield run_annotator(self._store, self._config, annotator, told=told, clock=self._clock, engine=engine)
 

@@ -34,6 +34,7 @@ from datalake_service.pipeline.annotator_maker import annotation_job, retry_of, 
 from datalake_service.pipeline.llm_step import call_policy, check_columns, columns_to_read, make_llm_annotator
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.run_elsewhere import vector_step
+from datalake_service.pipeline.run_progress import AnnotatorWatch, Observer
 from datalake_service.pipeline.run_report import AnnotatorOutcome
 from datalake_service.pipeline.vectorizing import check_vectors, make_vectorizer
 from datalake_service.pipeline.view_plan import ViewRequest
@@ -303,6 +304,14 @@ def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: 
         interface=Annotator,
         parameters=annotator.parameters,
     )
+
+
+def annotator_watch(annotator: AnnotatorConfig, observer: Observer | None, *, clock: Clock) -> AnnotatorWatch:
+    """What hears how far an annotator is, for ``run_annotator``."""
+    budget = None if annotator.calls is None else annotator.calls.budget
+    amounts = {} if budget is None else {name: getattr(budget, name) for name in ("cost", "tokens", "calls", "hours")}
+    given = {name: float(most) for name, most in amounts.items() if most is not None}
+    return AnnotatorWatch(observer, shared=annotator.shared, budget=given, clock=clock)
 
 
 def annotation_options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOptions:

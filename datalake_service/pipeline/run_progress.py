@@ -11,6 +11,7 @@ from datalake_service.catalog.tasks import TaskCounts, TaskState, TaskStatus
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import TaskProgress, TaskResult
+from datalake_service.pipeline.speed import Speed
 from datalake_utils.clock import Clock
 
 _FIRST_ESTIMATE = 0.02
@@ -42,19 +43,25 @@ class RunProgress:
     share: float | None = None
     """Of the step, 0 to 1; ``None``: not known."""
     annotation: AnnotationReport | None = None
+    speed: float | None = None
+    """Rows that an annotator does each second now; ``None``: too early to say."""
+    left_seconds: float | None = None
+    """How long it will take, by that."""
+    budget: Mapping[str, float] = field(default_factory=dict)
+    """What it may spend, as in ``config.calls.BudgetConfig``."""
 
     @property
     def rate(self) -> float | None:
         """Records (or rows) each second; ``None``: too early to say."""
-        if self.seconds <= 0:
-            return None
-        report = self.annotation
-        done = self.counts.records if report is None else report.annotated + report.skipped + report.failed
-        return done / self.seconds
+        if self.annotation is not None:
+            return self.speed
+        return self.counts.records / self.seconds if self.seconds > 0 else None
 
     @property
     def remaining_seconds(self) -> float | None:
         """How long the step will take from now on; ``None``: too early to say."""
+        if self.annotation is not None:
+            return self.left_seconds
         if self.share is None or self.share < _FIRST_ESTIMATE:
             return None
         return self.seconds * (1 - self.share) / self.share
@@ -75,6 +82,45 @@ def gained(before: TaskCounts, after: TaskCounts) -> TaskCounts:
         after.rejections - before.rejections,
         after.size - before.size,
     )
+
+
+class AnnotatorWatch:
+    """Hears how far an annotator is, and tells an observer how fast it goes and how long it will take."""
+
+    def __init__(
+        self, observer: Observer | None, *, shared: bool, budget: Mapping[str, float] | None, clock: Clock
+    ) -> None:
+        """Begin now. ``shared``: whether others do a part of it."""
+        self._observer = observer
+        self._shared = shared
+        self._budget = budget or {}
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._speed = Speed(self._began)
+        self._most = 0
+
+    def __call__(self, name: str, report: AnnotationReport) -> None:
+        """Hear one moment."""
+        if self._observer is None:
+            return
+        now = self._clock.monotonic()
+        left = report.expected
+        done = report.annotated + report.skipped + report.failed
+        if self._shared and left is not None:  # by all workers: what there was at most, less what is left
+            self._most = max(self._most, left + done)
+            done = self._most - left
+        self._speed.note(now, done)
+        self._observer(
+            RunProgress(
+                step=RunStep.ANNOTATE,
+                name=name,
+                seconds=now - self._began,
+                annotation=report,
+                speed=self._speed.per_second,
+                left_seconds=None if left is None else self._speed.seconds_for(left),
+                budget=self._budget,
+            )
+        )
 
 
 class TaskWatch:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datalake_interfaces.attempts import Usage
+from datalake_service.annotating.usage import Spent
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.cli.output import Output, print_line, printable, table
 from datalake_service.cli.progress import run_line
@@ -59,6 +61,10 @@ def test_a_terminal_without_the_characters_gets_escapes(monkeypatch: pytest.Monk
     assert raw.getvalue() == b"\\xe9\\ud800\n"
 
 
+SPENT = Spent(calls=3, usage=Usage(9_000, 345, 1.234), seconds=90)
+BUDGET = {"cost": 5.0, "tokens": 10_000.0}
+
+
 @pytest.mark.parametrize(
     ("progress", "line"),
     [
@@ -76,7 +82,14 @@ def test_a_terminal_without_the_characters_gets_escapes(monkeypatch: pytest.Monk
             RunProgress(
                 step=RunStep.ANNOTATE, name="lang", seconds=2, annotation=AnnotationReport(annotated=7, failed=1)
             ),
-            "lang: 8 rows, 4/s",
+            "lang: 8 rows, 1 failed",
+        ),
+        (
+            RunProgress(
+                step=RunStep.ANNOTATE, name="lang", seconds=20, speed=40.0, left_seconds=220.0, budget=BUDGET,
+                annotation=AnnotationReport(annotated=1_200, expected=8_800, spent=SPENT),
+            ),
+            "lang: 1,200 rows, 8,800 to go, 9,345 of 10,000 tokens, cost 1.23 of 5.00, 40/s, about 3m40s left",
         ),
     ],
 )  # fmt: skip

@@ -99,7 +99,7 @@ def test_the_rest_is_estimated_from_what_is_done() -> None:
     assert (progress.rate, progress.remaining_seconds) == (50.0, 30.0)
     early = RunProgress(step=RunStep.TASKS, share=0.01)
     assert (early.rate, early.remaining_seconds) == (None, None)
-    annotating = RunProgress(step=RunStep.ANNOTATE, seconds=2.0, annotation=AnnotationReport(annotated=3, skipped=1))
+    annotating = RunProgress(step=RunStep.ANNOTATE, seconds=2.0, annotation=AnnotationReport(), speed=2.0)
     assert annotating.rate == 2.0
 
 
