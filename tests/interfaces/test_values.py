@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import pickle
 import inspect
+import pickle
 import subprocess
 import sys
 from typing import Any
