@@ -97,6 +97,7 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     """Annotate the merged rows of a dataset as its file says. No source is read; rows that are done are not asked."""
     from datalake_service.config.annotator import Retry, Reuse
     from datalake_service.config.load import load_dataset_file
+    from datalake_service.engines.choose import engine_of
     from datalake_service.pipeline.annotate_dataset import Changes, annotate_dataset
 
     config = load_dataset_file(Path(config_file))
@@ -114,7 +115,7 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     )
     store = session.open_lake(file_uri=lake_of(config), region=config.region)
     with RunLine(shown=session.output.errors_to_terminal) as line:
-        report = annotate_dataset(config, store, changes=changes, observer=line.show)
+        report = annotate_dataset(config, store, changes=changes, observer=line.show, engine=engine_of(config))
     if estimate is not None:
         report = replace(report, again=f"datalake annotate --configFile {shlex.quote(config_file)}")
     session.output.show(report.to_dict(), report.lines)

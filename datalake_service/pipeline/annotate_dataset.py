@@ -108,6 +108,7 @@ def annotate_dataset(
     *,
     changes: Changes | None = None,
     observer: Observer | None = None,
+    engine: object = None,
     clock: Clock | None = None,
 ) -> AnnotatedDataset:
     """Let the annotators of a dataset file annotate what they have not annotated yet, one after the other.
@@ -120,6 +121,7 @@ def annotate_dataset(
         store: The lake.
         changes: What is done otherwise than the file says.
         observer: Told a few times a second how far it is, by the calling thread.
+        engine: Where calls are made, if it is one that ``AnnotatesElsewhere``.
         clock: Time source.
 
     Raises:
@@ -148,6 +150,7 @@ def annotate_dataset(
             told=told,
             clock=clock,
             rows=rows,
+            engine=engine,
             manner=Manner(strict=not outcomes, needed=sample is not None or annotator is not annotators[-1]),
         )
         if sample is not None:

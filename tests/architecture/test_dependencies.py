@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECLARED = {canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["dependencies"]}
 OPTIONAL = {
     canonicalize_name(Requirement(line).name)
-    for extra in ("llm", "pandas", "polars", "vectors")
+    for extra in ("llm", "pandas", "polars", "ray", "spark", "vectors")
     for line in PROJECT["optional-dependencies"][extra]
 }
 COMPANIONS = {"botocore": "boto3", "urllib3": "boto3", "pydantic-core": "pydantic"}

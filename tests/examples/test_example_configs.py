@@ -27,7 +27,11 @@ from tests.support.repository import ROOT
 
 AWS = {"dynamodb_streams", "dynamodb_table", "kinesis_vectors_sqs", "s3_to_kinesis", "sqs_to_kinesis"}
 """Examples that need AWS: ``test_aws_examples.py`` runs them."""
-FILES = [path for path in sorted((ROOT / "example_configs").glob("*/dataset.json")) if path.parent.name not in AWS]
+ENGINES = {"spark_words"}
+"""Examples that need Spark: ``tests/engines`` runs them."""
+FILES = [
+    path for path in sorted((ROOT / "example_configs").glob("*/dataset.json")) if path.parent.name not in AWS | ENGINES
+]
 NAMES = [path.parent.name for path in FILES]
 
 
@@ -62,10 +66,17 @@ def web_archive(report: dict[str, Any]) -> None:
     assert report["annotators"][0]["annotated"] == 28
 
 
+def slurm(report: dict[str, Any]) -> None:
+    """The rows that ``test_slurm.py`` annotates."""
+    assert report["rows"] == 12_000
+    assert report["annotators"] == []
+
+
 EXPECTED: dict[str, Callable[[dict[str, Any]], None]] = {
     "quickstart": quickstart,
     "tracebacks": tracebacks,
     "characters": characters,
+    "slurm": slurm,
     "web_archive": web_archive,
 }
 
