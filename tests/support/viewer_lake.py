@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from datalake_service import Annotation, DataItem, S3DataTool
+from tests.support.repository import ROOT
 
 MERGED: Final = 260
 UNMERGED: Final = 12
@@ -101,8 +107,39 @@ async def annotate(tool: S3DataTool) -> None:
         await view.annotate(questions, max_concurrency=8)
 
 
+def write_posts(tool: S3DataTool, numbers: Iterable[int], *, merge: bool = False) -> None:
+    """Write posts from a thread that may have an event loop already."""
+
+    async def work() -> None:
+        await write(tool, map(post, numbers), SECOND_BATCH)
+        if merge:
+            await tool.clean_up()
+
+    _in_a_thread(work())
+
+
+def annotate_once(tool: S3DataTool) -> None:
+    """Let an annotator work, from such a thread."""
+    _in_a_thread(annotate(tool))
+
+
+def _in_a_thread(work: Coroutine[Any, Any, None]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
+def run_dataset_file(lake: Path) -> None:
+    """Run an example that has tasks and rejections: ``tracebacks``."""
+    command = [
+        sys.executable, "-m", "datalake_service", "datasets", "create",
+        "--configFile", str(ROOT / "example_configs" / "tracebacks" / "dataset.json"),
+    ]  # fmt: skip
+    environment = {**os.environ, "DATALAKE_URI": str(lake), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
 async def make_lake(folder: Path) -> S3DataTool:
-    """Make the lake that most tests look at. ``posts`` has merged rows and others, ``hostile`` does what it can."""
+    """Make the lake that most tests look at: ``posts`` has merged rows and others, ``hostile`` does what it can."""
     tool = S3DataTool(str(folder))
     await write(tool, map(post, range(MERGED // 2)), FIRST_BATCH)
     await write(tool, map(post, range(MERGED // 2, MERGED)), SECOND_BATCH)
@@ -112,4 +149,5 @@ async def make_lake(folder: Path) -> S3DataTool:
     await write(tool, map(post, range(MERGED, ROWS)), SECOND_BATCH, size=5)
     await write(tool, map(hostile, range(len(HOSTILE))), "b", name="hostile")
     await tool.clean_up(["hostile"])
+    await asyncio.to_thread(run_dataset_file, folder)
     return tool

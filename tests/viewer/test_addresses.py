@@ -25,15 +25,18 @@ NODES: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=6,
 )
-VIEWS = st.fixed_dictionaries({
-    "columns": st.none() | st.lists(TEXT, min_size=1, max_size=3, unique_by=lambda text: str(text)),
-    "widths": st.lists(st.tuples(TEXT, st.integers(48, 1600)), max_size=2, unique_by=lambda pair: str(pair[0])),
-    "filter": st.none() | NODES,
-    "search": st.none() | st.fixed_dictionaries({"column": TEXT, "text": TEXT.filter(lambda text: bool(text["$"]))}),
-    "sort": st.none() | st.fixed_dictionaries({"column": TEXT, "order": st.sampled_from(["asc", "desc"])}),
-    "batch": st.none() | TEXT,
-    "open": st.none() | st.fixed_dictionaries({"batch": TEXT, "id": TEXT}),
-})
+VIEWS = st.fixed_dictionaries(
+    {
+        "columns": st.none() | st.lists(TEXT, min_size=1, max_size=3, unique_by=lambda text: str(text)),
+        "widths": st.lists(st.tuples(TEXT, st.integers(48, 1600)), max_size=2, unique_by=lambda pair: str(pair[0])),
+        "filter": st.none() | NODES,
+        "search": st.none()
+        | st.fixed_dictionaries({"column": TEXT, "text": TEXT.filter(lambda text: bool(text["$"]))}),
+        "sort": st.none() | st.fixed_dictionaries({"column": TEXT, "order": st.sampled_from(["asc", "desc"])}),
+        "batch": st.none() | TEXT,
+        "open": st.none() | st.fixed_dictionaries({"batch": TEXT, "id": TEXT}),
+    }
+)
 ROUND_TRIP = """async (views) => {
   const { emptyView, formatView, parseView } = await import("/static/js/view.js");
   const text = (value) => {

@@ -97,7 +97,10 @@ def test_groups_within_groups(page: Page) -> None:
 
 def test_a_filter_goes_out_and_comes_back(page: Page) -> None:
     """As JSON and as Python, by the clipboard, into an empty dialog; what is wrong with a text is said."""
-    open_rows(page, "/d/posts?columns=n&filter=all(boolean(field=pinned,value=true),any(raw_duck(sql=~n+%3E+100~),null(field=score,value=true)))")
+    open_rows(
+        page,
+        "/d/posts?columns=n&filter=all(boolean(field=pinned,value=true),any(raw_duck(sql=~n+%3E+100~),null(field=score,value=true)))",
+    )
     expect(status(page)).to_contain_text("match")
     count = status(page).inner_text().split()[0]
     for form in ("JSON", "Python"):

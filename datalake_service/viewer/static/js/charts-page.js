@@ -67,7 +67,7 @@ function ColumnCard({ dataset, view, version, column, pick, show }) {
 /** @param {any} props */
 function Glance({ data, column, pick }) {
   if (data.rows === 0 || data.rows === data.nulls) return html`<p class="nothing">nothing but nulls</p>`;
-  const few = data.top?.length > 0 && (data.distinct?.count ?? 0) <= 1000;
+  const few = data.top?.length > 0 && ((data.distinct?.count ?? 0) <= 20 || data.top[0].rows > 0.02 * (data.rows - data.nulls));
   if (data.histogram?.length > 0 && !(few && data.distinct.count <= 8))
     return html`<${Histogram} small buckets=${data.histogram} type=${column.type} label=${`Values of ${column.name}`} pick=${(/** @type {any} */ from, /** @type {any} */ to, /** @type {boolean} */ last) => pick(isWithin(column, from, to, last))} />`;
   if (few || !data.lengths?.length) return html`<${ValueBars} items=${(data.top ?? []).slice(0, 6)} total=${data.rows} type=${column.type} label=${`Most frequent values of ${column.name}`} pick=${column.type === "json" ? null : (/** @type {any} */ value) => pick(hasValue(column, value))} />`;

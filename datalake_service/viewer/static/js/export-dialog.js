@@ -23,6 +23,7 @@ export function ExportDialog({ dataset, view, columns, rows, close }) {
     </div>
     <h3>The same on the command line</h3>
     ${command.error && html`<${Failure} error=${command.error} again=${command.again} />`}
-    ${command.data && html`<pre class="code" tabindex="0" role="region" aria-label="Command">${plain(command.data.command)}</pre><${CopyButton} text=${command.data.command} label="Copy command" />`}
+    ${command.data && html`<pre class="code" tabindex="0" role="region" aria-label="Command">${plain(command.data.command)}</pre><${CopyButton} text=${command.data.command} label="Copy command" />
+      ${(command.data.notes ?? []).map((/** @type {string} */ note) => html`<p class="hint" key=${note}>${plain(note)}</p>`)}`}
   </${Dialog}>`;
 }

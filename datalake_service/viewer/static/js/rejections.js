@@ -22,7 +22,7 @@ export function Rejections({ dataset, version, reason, choose }) {
   if (reasons.length === 0 && list.items.length === 0) return html`<${Empty} title="Nothing was rejected" />`;
   const total = reasons.reduce((sum, one) => sum + one.rows, 0);
   return html`
-    <section class="card" aria-label="Rejections by reason"><h2>${plural(total, "rejection")} by reason<span class="space"></span>${reason !== null && html`<button class="quiet" onClick=${() => choose(null)}>All reasons</button>`}</h2>
+    <section class="card" aria-label="Rejections by reason"><h2>${plural(total, "rejection")} by reason${list.first.partial && html`<span class="faint">of the newest; there are more</span>`}<span class="space"></span>${reason !== null && html`<button class="quiet" onClick=${() => choose(null)}>All reasons</button>`}</h2>
       <${ValueBars} items=${reasons.map((one) => ({ value: one.reason, rows: one.rows }))} total=${total} label="Rejections by reason" pick=${choose} /></section>
     ${list.error && html`<${Failure} error=${list.error} />`}
     ${list.items.map((item, at) => html`<section key=${at} class="card rejection" aria-label="Rejection">

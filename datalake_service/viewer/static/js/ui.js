@@ -64,7 +64,7 @@ export function CopyButton({ text, label = "Copy", title, quiet = false }) {
     return () => clearTimeout(timer);
   }, [done]);
   const copy = async () => setDone((await toClipboard(typeof text === "function" ? text() : text)) ? "Copied" : "Could not copy");
-  return html`<button class=${quiet ? "quiet" : ""} title=${title} onClick=${copy}><${Icon} name=${done === "Copied" ? "check" : "copy"} /><span role="status">${done || label}</span></button>`;
+  return html`<button class=${quiet ? "quiet" : ""} title=${title} onClick=${copy}><${Icon} name=${done === "Copied" ? "check" : "copy"} /><span aria-live="polite">${done || label}</span></button>`;
 }
 
 /** @param {string} text */
