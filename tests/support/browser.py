@@ -70,7 +70,7 @@ class BrowserThread:
 
     def close_page(self, page: Page) -> None:
         """Forget a page and what it stored."""
-        self.call(lambda: page.context.close())
+        self.call(page.context.close)
 
     def close(self) -> None:
         """End the browser."""

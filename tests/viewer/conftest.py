@@ -3,13 +3,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, Response
 
 from tests.support.browser import MISSING, BrowserThread, find_browser
 from tests.support.viewer_lake import make_lake
 from tests.support.viewer_server import ViewerServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Response
 
 IN_THREAD = pytest.StashKey[BrowserThread]()
 
@@ -45,8 +48,9 @@ def viewer(tmp_path_factory: pytest.TempPathFactory, browser_thread: BrowserThre
 
 
 class Watched:
-    """What went wrong in a page while a test ran, and what it asked for. An answer of the API that says what is wrong
-    with a question is no fault of the page; what it does about it is for tests to look at.
+    """What went wrong in a page while a test ran, and what it asked for.
+
+    An answer of the API that says what is wrong with a question is no fault; what the page does with it is for tests.
     """
 
     def __init__(self, page: Page) -> None:

@@ -27,7 +27,7 @@ NODES: st.SearchStrategy[Any] = st.recursive(
 )
 VIEWS = st.fixed_dictionaries(
     {
-        "columns": st.none() | st.lists(TEXT, min_size=1, max_size=3, unique_by=lambda text: str(text)),
+        "columns": st.none() | st.lists(TEXT, min_size=1, max_size=3, unique_by=str),
         "widths": st.lists(st.tuples(TEXT, st.integers(48, 1600)), max_size=2, unique_by=lambda pair: str(pair[0])),
         "filter": st.none() | NODES,
         "search": st.none()
@@ -48,7 +48,8 @@ ROUND_TRIP = """async (views) => {
   const same = (a, b) => {
     if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return Object.is(a, b);
     const keys = Object.keys(a);
-    return Array.isArray(a) === Array.isArray(b) && keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && same(a[key], b[key]));
+    const alike = Array.isArray(a) === Array.isArray(b) && keys.length === Object.keys(b).length;
+    return alike && keys.every((key) => Object.hasOwn(b, key) && same(a[key], b[key]));
   };
   for (const given of views) {
     const view = { ...emptyView(), ...text(given), widths: Object.fromEntries(text(given.widths)) };
@@ -79,8 +80,10 @@ def test_an_address_can_be_read(page: Page) -> None:
     address = page.evaluate(
         """async () => {
           const { emptyView, formatView } = await import("/static/js/view.js");
-          const filter = { type: "all", filters: [{ type: "equals", field: "lang.label", value: "en" }, { type: "raw_duck", sql: "length(text) = 20" }] };
-          return formatView({ ...emptyView(), filter, sort: { column: "score", order: "desc" }, columns: ["text", "lang.label"] });
+          const english = { type: "equals", field: "lang.label", value: "en" };
+          const filter = { type: "all", filters: [english, { type: "raw_duck", sql: "length(text) = 20" }] };
+          const sort = { column: "score", order: "desc" };
+          return formatView({ ...emptyView(), filter, sort, columns: ["text", "lang.label"] });
         }"""
     )
     assert address == (

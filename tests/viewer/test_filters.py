@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -28,7 +30,7 @@ def matching(page: Page, dialog: Locator) -> int:
 def test_every_operator_counts_what_it_should(page: Page) -> None:
     """Conditions over every type of column select what the same rule selects of the rows that were written."""
     rows = [post(number) for number in range(ROWS)]
-    cases = [
+    cases: list[tuple[str, str, tuple[str, ...], Callable[[dict[str, Any]], bool]]] = [
         ("n", "is", ("7",), lambda row: row["n"] == 7),
         ("n", "is not", ("7",), lambda row: row["n"] != 7),
         ("score", "<", ("4.5",), lambda row: row["score"] is not None and row["score"] < 4.5),
