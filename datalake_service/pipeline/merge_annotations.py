@@ -269,6 +269,8 @@ class AnnotatorMerge:
             deduplicate_on=(),
             columns=[(column.name, column.type) for column in metadata.columns],
             files=[(source.name, source.meta.size) for source in target.sources.values()],
+            made=metadata.made,
+            spent=metadata.spent,
         )
         self._store.put(layout.summary_key(prefix), summary_yaml(summary), mode=Overwrite())
 
