@@ -13,6 +13,7 @@ usage: ./build.sh COMMAND [arguments]
   test --engines [...]  with Ray and Spark (770 MB more, and Java 17 or newer); ENGINES=1 does the same for any command
   soak [seconds [seed]] simulate writers, merges, annotators and readers under faults for so long (default: 600)
   soak --processes [seconds [seed]]   kill real processes at work on a folder, then on S3 (default: 120 each)
+  soak --annotate [seconds [seed]]    kill workers that pay for each row, on a model service full of trouble (default: 600)
   soak --crashes [examples [seed]]    let everything die anywhere, so often for each property (default: 2000)
   conformance [store..] try real S3 servers: what each honours, as a table (default: all that can be found)
   check                 format, lint, types, import rules, spelling; changes nothing
@@ -275,6 +276,7 @@ case $command in
         dev
         case ${1:-} in
             --processes) exec "$BIN/python" -m tests.processes.soak "${@:2}" ;;
+            --annotate) exec "$BIN/python" -m tests.processes.paid_soak "${@:2}" ;;
             --crashes) exec "$BIN/python" -m tests.crash.soak "${@:2}" ;;
             *) exec "$BIN/python" -m tests.simulation.soak "$@" ;;
         esac
