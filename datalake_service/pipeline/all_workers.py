@@ -62,16 +62,25 @@ class AllWorkers:
 
     @asynccontextmanager
     async def added_up(self) -> AsyncGenerator[None, None]:
-        """Around the lease: when it is given back and nobody else holds one, everything is added up."""
+        """Around the lease: when it is given back and nobody else holds one, everything is added up.
+
+        Not by a worker that is interrupted: somebody will go on, and what it did is in the next report.
+        """
         try:
             yield
-        finally:
-            worker = self._worker
-            if worker is not None:
-                try:
-                    self.whole = await self._in_thread(lambda: self._add_up(worker))
-                except StoreError as error:
-                    self._not_stored(error)
+        except Exception:
+            await self._end()
+            raise
+        await self._end()
+
+    async def _end(self) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        try:
+            self.whole = await self._in_thread(lambda: self._add_up(worker))
+        except StoreError as error:
+            self._not_stored(error)
 
     def _add_up(self, worker: str) -> Whole | None:
         if self._workers.live(but=worker):
@@ -87,7 +96,9 @@ class AllWorkers:
         try:
             yield
         except BaseException as raised:
-            error = str(raised) if isinstance(raised, DatalakeError) else type(raised).__name__
+            error = "interrupted"
+            if isinstance(raised, Exception):
+                error = str(raised) if isinstance(raised, DatalakeError) else type(raised).__name__
             raise
         finally:
             tally = tally_of(self._report())
