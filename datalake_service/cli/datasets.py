@@ -15,6 +15,7 @@ from datalake_service.cli.session import Session, common_options, dataset_option
 from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
+    from datalake_service.pipeline.coverage import Coverage
     from datalake_service.pipeline.overview import DatasetOverview, DatasetSummary
 
 
@@ -165,12 +166,31 @@ def _view(view: DatasetOverview) -> Iterable[str]:
     )
     for annotator in view.annotators.values():
         yield ""
+        total = annotator.total
         yield from table(
-            (f"ANNOTATOR {annotator.name}", "ANNOTATIONS", "SIZE"),
-            [(part.name, part.rows, format_size(part.size)) for part in annotator.batches.values()],
+            (f"ANNOTATOR {annotator.name}", "DONE", "SKIPPED", "FAILED", "PENDING", "%", "COST", "TOKENS", "VERSIONS"),
+            [
+                *(_coverage(name, one) for name, one in annotator.coverage.items()),
+                *([_coverage("all", total)] if len(annotator.coverage) > 1 else []),
+            ],
         )
         if annotator.waiting.chunks:
-            yield f"{annotator.waiting.chunks:,} chunks wait to be merged"
+            yield f"{annotator.waiting.chunks:,} chunks wait to be merged, {annotator.waiting.rows:,} rows at least"
     for part in (batch.merged for batch in view.batches.values()):
         if part.error is not None:
             yield printable(part.error)
+
+
+def _coverage(name: str, coverage: Coverage) -> tuple[str | int | float | None, ...]:
+    spent = coverage.spent
+    return (
+        name,
+        coverage.done,
+        coverage.skipped,
+        coverage.failed,
+        coverage.pending,
+        None if coverage.share is None else f"{coverage.share:.1%}",
+        f"{spent.cost:.4f}" if spent.cost else None,
+        spent.input_tokens + spent.output_tokens or None,
+        ", ".join(f"{label or 'no label'} ({code or 'unknown code'})" for label, code in coverage.versions),
+    )

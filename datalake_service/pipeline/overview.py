@@ -16,10 +16,12 @@ from typing import Any, Final
 from datalake_service.catalog import layout
 from datalake_service.catalog.datasets import DatasetState, list_datasets, load_dataset
 from datalake_service.catalog.deletions import Deletion, DeletionStatus, find_deletion
+from datalake_service.catalog.made import Made, Spending
 from datalake_service.catalog.manifests import RunManifest, format_time
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.config.problems import redacted
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from datalake_service.pipeline.coverage import Coverage, coverage_of
 from datalake_service.pipeline.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
@@ -68,6 +70,10 @@ class Part:
     """``None``: never merged."""
     error: str | None = None
     """Why nothing can be said of it."""
+    made: tuple[Made, ...] = ()
+    """Of annotations: what each maker has made in each generation."""
+    spent: Spending = field(default_factory=Spending)
+    """Of annotations: what all that were ever merged have cost."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -116,6 +122,13 @@ class AnnotatorOverview:
     name: str
     batches: dict[str, Part] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=Waiting)
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    """Of every batch that has merged rows, or annotations."""
+
+    @property
+    def total(self) -> Coverage:
+        """Of all batches together."""
+        return sum(self.coverage.values(), Coverage())
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -123,7 +136,11 @@ class AnnotatorOverview:
             "annotatorName": self.name,
             "rows": sum(part.rows for part in self.batches.values()),
             "waiting": self.waiting.to_dict(),
-            "batches": [part.to_dict() for part in self.batches.values()],
+            "coverage": self.total.to_dict(),
+            "batches": [
+                (self.batches.get(name) or Part(name)).to_dict() | {"coverage": coverage.to_dict()}
+                for name, coverage in self.coverage.items()
+            ],
         }
 
 
@@ -241,6 +258,11 @@ def _fill(
             view.batches[folders[0]].waiting = waiting
         else:
             view.annotators.setdefault(folders[1], AnnotatorOverview(folders[1])).waiting = waiting
+    for annotator in view.annotators.values():
+        for name in sorted({*annotator.batches, *(name for name, one in view.batches.items() if one.merged.rows)}):
+            base = view.batches.get(name)
+            rows = 0 if base is None else base.merged.rows
+            annotator.coverage[name] = coverage_of(annotator.batches.get(name) or Part(name), rows)
 
 
 def _waiting(files: Sequence[ObjectMeta], manifests: Sequence[RunManifest]) -> Waiting:
@@ -281,6 +303,8 @@ def _described(store: ObjectStore, meta: ObjectMeta, name: str) -> Part:
             counts=dict(record.counts),
             columns={column.name: str(column.type) for column in record.columns},
             merged_at=record.merged_at,
+            made=record.made,
+            spent=record.spent,
         )
     finally:
         merged.close()

@@ -81,6 +81,10 @@ def test_a_dataset_is_shown_with_the_counts_of_its_records(tmp_path: Path) -> No
     assert (two["batch"], two["rows"], two["waiting"]) == ("two", 1, {"chunks": 1, "rows": 0, "bytes": 16})
     (lang,) = shown["annotators"]
     assert (lang["annotatorName"], lang["rows"]) == ("lang", 2)
+    assert {name: lang["coverage"][name] for name in ("rows", "done", "pending", "share")} == {
+        "rows": 4, "done": 1, "pending": 2, "share": 0.5,
+    }  # fmt: skip
+    assert [(one["batch"], one["coverage"]["pending"]) for one in lang["batches"]] == [("one", 1), ("two", 1)]
     text = datalake_on_terminal("datasets", "view", "--dataset-name", "posts", cwd=tmp_path).out
     assert "tasks: 1 completed" in text
     assert "ANNOTATOR lang" in text

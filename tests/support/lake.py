@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import STATUSES
 from datalake_service.catalog.columns import kind_of, merge_censuses
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite
 from datalake_service.tables.parquet import MergedWriter
@@ -65,8 +67,12 @@ def _put(
     *,
     group_rows: int = 50_000,
 ) -> ObjectMeta:
+    counts = {"rows": len(rows)}
+    if kind == "annotations":
+        statuses = Counter(row["_status"] for row in rows)
+        counts |= {status: statuses[status] for status in STATUSES}
     metadata = MergedMetadata(
-        kind=kind, attempt="0123456789ab", merged_at=MERGED_AT, columns=schema.columns, counts={"rows": len(rows)}
+        kind=kind, attempt="0123456789ab", merged_at=MERGED_AT, columns=schema.columns, counts=counts
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "merged.parquet"
