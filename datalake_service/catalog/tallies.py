@@ -230,8 +230,8 @@ class Tallies:
     def add_up(self, *, by: str, now: datetime) -> Whole | None:
         """Add up and remove the tallies of workers that have ended: all of them, since nobody lives.
 
-        ``None``: another worker did, or there are none. It is durable when this returns. Should this process die on
-        the way, the tallies that are left count once all the same.
+        ``None``: another worker did, or there are none. Unless nobody did anything, it is durable when this returns.
+        Should this process die on the way, the tallies that are left count once all the same.
 
         Raises:
             StoreError: The store failed.
@@ -251,7 +251,8 @@ class Tallies:
             tally=sum((one.tally for one in new), Tally()),
             errors=tuple(dict.fromkeys(one.error for one in new if one.error is not None)),
         )
-        if not self._commit(whole, None if before is None else before[1]):
+        did_something = whole.tally != Tally() or whole.lost
+        if did_something and not self._commit(whole, None if before is None else before[1]):
             return None
         for one in found:
             self._store.delete(layout.tally_key(self._dataset, self._annotator, one.worker))

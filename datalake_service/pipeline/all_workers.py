@@ -83,7 +83,7 @@ class AllWorkers:
             self._not_stored(error)
 
     def _add_up(self, worker: str) -> Whole | None:
-        if self._workers.live(but=worker):
+        if self._workers.live(but=worker, look_only=True):
             return None
         return self._tallies.add_up(by=worker, now=self._clock.now())
 

@@ -211,7 +211,7 @@ def test_batches_are_limited_by_those_with_work(folder_store: FolderStore) -> No
 @pytest.mark.parametrize("batches", [{}, {BATCH: []}])
 def test_nothing_to_annotate_is_no_error(folder_store: FolderStore, batches: dict[str, list[str]]) -> None:
     """No batch, or no row."""
-    assert run(folder_store, ListRows(batches), Asked()) == AnnotationReport()
+    assert run(folder_store, ListRows(batches), Asked()) == AnnotationReport(expected=0)
 
 
 def test_a_damaged_line_of_a_chunk_costs_its_row_only(folder_store: FolderStore) -> None:
