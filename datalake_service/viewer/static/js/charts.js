@@ -43,7 +43,7 @@ export function Histogram({ buckets, type, pick, label, small = false }) {
   const most = Math.max(1, ...buckets.map((bucket) => bucket.rows));
   const bound = (/** @type {any} */ value) => (type === "time" ? time(value).replace(":00 UTC", "") : number(value));
   const last = buckets.length - 1;
-  return html`<div class=${classes("histogram", small && "small")} role="group" aria-label=${label}>
+  return html`<div class=${classes("histogram", small && "small")} role="group" aria-label=${label} style=${{ maxWidth: `${Math.max(3, buckets.length) * 56}px` }}>
     <div class="columns">
       ${buckets.map((bucket, at) => {
         const title = `${bound(bucket.from)} to ${bound(bucket.to)}: ${count(bucket.rows)} rows`;
@@ -78,13 +78,14 @@ export function TimeBars({ times, series, bucket, label, pick = null }) {
   };
   const said = (/** @type {number} */ at) => [`${time(times[at])}: ${count(sums[at])} rows`, ...series.map((one) => [named(one.name), one.rows[at] ?? 0]).filter(([, rows]) => rows).map(([name, rows]) => `${name}: ${count(/** @type {number} */ (rows))}`)].join("\n");
   const marks = ticks(times.length);
+  const width = { maxWidth: `${times.length * 56}px` };
   return html`<figure class="over-time" aria-label=${label}>
-    <div class="plot"><span class="most">${compact(most)}</span>
+    <div class="plot" style=${width}><span class="most">${compact(most)}</span>
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${`${label}: ${count(sums.reduce((a, b) => a + b, 0))} rows, at most ${count(most)} in one ${bucket}`}>
         ${[0.25, 0.5, 0.75].map((share) => html`<line key=${share} class="rule" x1="0" x2=${WIDTH} y1=${HEIGHT * share} y2=${HEIGHT * share} vector-effect="non-scaling-stroke" />`)}
         ${times.map((iso, at) => html`<g key=${iso}><title>${said(at)}</title><rect class="catch" x=${at * slot} width=${slot} y="0" height=${HEIGHT} />${shape(at)}</g>`)}
       </svg></div>
-    <div class="axis">${marks.map((at) => html`<span key=${at}>${times[at] && tick(times[at], bucket)}</span>`)}</div>
+    <div class="axis" style=${width}>${marks.map((at) => html`<span key=${at}>${times[at] && tick(times[at], bucket)}</span>`)}</div>
     ${series.length > 0 && html`<ul class="legend">${series.map((one, index) => html`<li key=${index}>${pick && one.name !== undefined
           ? html`<button class="quiet" aria-label=${`${named(one.name)}. Filter by it.`} onClick=${() => pick(one.name)}><${Key} name=${one.name} index=${index} rows=${one.rows} /></button>`
           : html`<${Key} name=${one.name} index=${index} rows=${one.rows} />`}</li>`)}</ul>`}

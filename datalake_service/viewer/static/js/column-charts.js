@@ -50,7 +50,7 @@ function Distribution({ data, column, pick }) {
   return html`
     ${data.histogram?.length > 0 && html`<section class="card" aria-label="Histogram"><h3>Values</h3><${Histogram} buckets=${data.histogram} type=${column.type} label=${`Values of ${plain(column.name)}`} pick=${(/** @type {any} */ from, /** @type {any} */ to, /** @type {boolean} */ last) => pick(isWithin(column, from, to, last))} /></section>`}
     ${data.top?.length > 0 && html`<section class="card" aria-label="Most frequent values"><h3>Most frequent values</h3><${ValueBars} items=${data.top} total=${data.rows} type=${column.type} label=${`Most frequent values of ${plain(column.name)}`} pick=${column.type === "json" ? null : (/** @type {any} */ value) => pick(hasValue(column, value))} /></section>`}
-    ${data.lengths?.length > 0 && html`<section class="card" aria-label="Lengths"><h3>Lengths, in characters</h3><${Histogram} buckets=${data.lengths} label=${`Lengths of ${plain(column.name)}`} pick=${(/** @type {any} */ from, /** @type {any} */ to, /** @type {boolean} */ last) => pick(lengthWithin(column, from, to, last))} /></section>`}`;
+    ${data.lengths?.length > 1 && (data.distinct?.count ?? 99) > 20 && html`<section class="card" aria-label="Lengths"><h3>Lengths, in characters</h3><${Histogram} buckets=${data.lengths} label=${`Lengths of ${plain(column.name)}`} pick=${(/** @type {any} */ from, /** @type {any} */ to, /** @type {boolean} */ last) => pick(lengthWithin(column, from, to, last))} /></section>`}`;
 }
 
 /** @param {any} props */

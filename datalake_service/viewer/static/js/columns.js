@@ -27,16 +27,18 @@ export function shownColumns(all, chosen) {
 /**
  * @param {Column} column
  * @param {Record<string, number>} widths
- * @param {number} [fewer]  how many columns there are: few may be wide
+ * @param {number} fewer  how many columns there are: few may be wide
+ * @param {number | null} longest  characters of its longest value, as far as values are known
  */
-export function widthOf(column, widths, fewer = 10) {
+export function widthOf(column, widths, fewer, longest) {
   const given = widths[column.name];
   if (given !== undefined) return Math.min(WIDEST, Math.max(NARROWEST, given));
   const own = column.annotator === null ? column.name : column.name.slice(column.annotator.length + 1);
   if (column.name === "_created_at" || own === "_annotated_at") return 196;
   const usual = WIDTHS[column.type] ?? WIDTHS.text;
   const wide = fewer <= 3 && (column.type === "text" || column.type === "json") ? usual * 1.75 : usual;
-  return Math.max(wide, Math.min(220, own.length * 8.4 + 46));
+  const needed = longest === null ? wide : Math.min(wide, longest * 7.6 + 28);
+  return Math.max(needed, 72, Math.min(220, own.length * 8.4 + 54));
 }
 
 /**

@@ -12,6 +12,9 @@
 
 const KEPT = 12; // pages to both sides of what is looked at
 
+/** @param {any} value */
+const lengthOf = (value) => (typeof value === "string" ? value.length : value === null || value === undefined ? 4 : JSON.stringify(value).length + 2);
+
 export class RowPages {
   /**
    * @param {(cursor: string | null, signal: AbortSignal) => Promise<Answer>} ask
@@ -31,6 +34,8 @@ export class RowPages {
     this.tookMs = 0;
     /** @type {string[]} */
     this.columns = [];
+    /** Characters of the longest value of each column on the first page. @type {number[] | null} */
+    this.longest = null;
   }
 
   /** Rows that are known of. */
@@ -110,6 +115,7 @@ export class RowPages {
     for (const [row, column, length] of answer.truncated) cut[row]?.set(column, length);
     page.rows = answer.rows.map((row, at) => ({ ...row, cut: cut[at] }));
     this.columns = answer.columns;
+    this.longest ??= answer.columns.map((_, at) => Math.max(0, ...answer.rows.map((row) => lengthOf(row.cells[at]))));
     if (number < this.pages.length - 1) return; // seen before: what follows it is known
     page.size = page.rows.length;
     this.version ??= answer.version;

@@ -147,6 +147,7 @@ function arranged(pages, names) {
     length: pages.length,
     complete: pages.complete,
     loading: pages.loading,
+    longest: pages.longest === null ? null : places.map((at) => pages.longest?.[at] ?? 4),
     want: (/** @type {number} */ from, /** @type {number} */ to) => pages.want(from, to),
     row(/** @type {number} */ index) {
       const row = pages.row(index);

@@ -94,7 +94,7 @@ export function Table({ pages, columns, view, total, selected, select, opened, t
     if (box !== null) box.scrollTop = 0;
   }, [pages, box]);
 
-  const widths = columns.map((column) => dragged[column.name] ?? widthOf(column, view.widths, columns.length));
+  const widths = columns.map((column, at) => dragged[column.name] ?? widthOf(column, view.widths, columns.length, pages.longest?.[at] ?? null));
   const template = `${GUTTER}px ${widths.map((width) => `${Math.round(width)}px`).join(" ")} minmax(0, 1fr)`;
   const whole = GUTTER + widths.reduce((sum, width) => sum + Math.round(width), 0);
   const drawn = Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at);
