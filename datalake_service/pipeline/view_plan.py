@@ -6,12 +6,13 @@ Asks the store and the footers; reads no rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.annotations import CODE, VERSION
 from datalake_service.catalog.columns import SYSTEM_COLUMNS, ColumnType, merge_censuses
 from datalake_service.config.names import check_name
 from datalake_service.errors import (
@@ -26,6 +27,7 @@ from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.tables.conditions import Condition, Filters
 from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.naming import ViewSchema, nearest_names, unknown_column
+from datalake_service.tables.query import Pin
 from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, read_versions
 from datalake_service.tables.sql import Reference
 
@@ -56,6 +58,8 @@ class ViewRequest:
     fraction: float = 1.0
     batches: Sequence[str] | None = None
     """``None``: all."""
+    versions: Mapping[str, str] | None = None
+    """By annotator, the only version of it that is read: a label, or ``code:`` and a code hash."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
@@ -75,6 +79,11 @@ class ViewRequest:
         _check_names(self.batches, "batches")
         for name, columns in (self.annotator_columns or {}).items():
             _check_names(columns, f"annotator_columns[{name!r}]")
+        for name, version in (self.versions or {}).items():
+            check_name(name, what="annotator")
+            label: object = version
+            if not isinstance(label, str) or not label:
+                raise UsageError(f"versions[{name!r}] must be a label, or code: and a code hash, not {version!r}")
         fraction: object = self.fraction
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
             raise UsageError(f"fraction must be more than 0 and at most 1, not {fraction!r}")
@@ -100,6 +109,8 @@ class ViewPlan:
     """The columns of tables, in order."""
     fraction: float
     """The share of rows that is sampled."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Versions of annotators, of those that are read."""
 
     def types(self) -> dict[Reference, ColumnType]:
         """The type of every column that is shown or filtered by, over all batches."""
@@ -152,7 +163,7 @@ class ViewPlanner:
             else:
                 raise _restless(self._prefix)
             engine.lock()
-            plan = self._decide(engine, filters, batches, annotators)
+            plan = replace(self._decide(engine, filters, batches, annotators), pins=self._pins(batches, existing))
         finally:
             engine.close()
         self._tell(plan, found, annotators, existing)
@@ -255,11 +266,49 @@ class ViewPlanner:
         metas = [*merged.values(), *(meta for meta in heads if meta is not None)]
         versions = read_versions(self._store, metas, engine.connection, self._limits)
         by_key = {version.meta.key: version for version in versions}
+        self._add_older(engine, pairs, keys, by_key)
         annotations: dict[str, dict[str, Version]] = {batch: {} for batch in merged}
         for (name, batch), key in zip(pairs, keys, strict=True):
             if key in by_key:
                 annotations[batch][name] = by_key[key]
         return [PlannedBatch(batch, by_key[meta.key], annotations[batch]) for batch, meta in merged.items()]
+
+    def _add_older(
+        self, engine: Engine, pairs: Sequence[tuple[str, str]], keys: Sequence[str], by_key: dict[str, Version]
+    ) -> None:
+        """Older versions of the annotators of which one version is wanted."""
+        found = {
+            key: layout.older_key(self._request.dataset, name, batch, older)
+            for (name, batch), key in zip(pairs, keys, strict=True)
+            if name in (self._request.versions or {}) and key in by_key
+            if (older := by_key[key].footer.older) is not None
+        }
+        metas = in_parallel(self._store, self._store.head, list(found.values()))
+        read = read_versions(self._store, metas, engine.connection, self._limits)
+        for key, version in zip(found, read, strict=True):
+            by_key[key] = replace(by_key[key], older=version)
+
+    def _pins(self, batches: Sequence[PlannedBatch], existing: Collection[str]) -> dict[str, Pin]:
+        """What the versions of the request mean.
+
+        Raises:
+            UsageError: There is no such version, or no such annotator.
+        """
+        pins = {}
+        for name, version in (self._request.versions or {}).items():
+            if name not in existing:
+                raise UsageError(f"versions: there is no annotator {name!r}{_hint(name, existing)}")
+            label, _, code = version.partition("code:")
+            pins[name] = Pin(VERSION, version) if label or not code else Pin(CODE, code)
+            there = {
+                one for batch in batches if name in batch.annotations for one in batch.annotations[name].footer.versions
+            }
+            if not pins[name].is_among(there):
+                known = sorted(f"{one or 'no label'} (code:{by or 'unknown'})" for one, by in there)
+                raise UsageError(
+                    f"no annotation of {name!r} is of version {version!r}; there are: {', '.join(known) or 'none'}"
+                )
+        return pins
 
     def _annotated(self, annotator: str, merged: Mapping[str, ObjectMeta]) -> list[str]:
         if len(merged) == 1:
@@ -281,6 +330,7 @@ class ViewPlanner:
     def _wanted_annotators(self, filters: Filters, existing: set[str]) -> set[str]:
         columns = self._request.annotator_columns
         shown = existing if columns is None else set(columns)
+        shown = shown | {*(self._request.versions or {})} & existing
         return shown | set(filters.owners) | filters.named_annotators(existing)
 
     def _decide(

@@ -247,6 +247,7 @@ class BatchPass(Generic[_T]):
             types=self._plan.types(),
             typed=self._wanted.typed,
             fraction=self._plan.fraction,
+            pins=self._plan.pins,
         )
 
     def _adopt(self, plan: ViewPlan) -> None:

@@ -162,7 +162,9 @@ class DatasetView:
             for planned in self._plan.batches
             if planned.name == batch
         ]
-        return blake2b(repr((filters, self._plan.fraction, versions)).encode(), digest_size=16).hexdigest()
+        return blake2b(
+            repr((filters, self._plan.fraction, versions, request.versions)).encode(), digest_size=16
+        ).hexdigest()
 
     def count(self) -> int:
         """How many rows are selected; reads only the columns that the filters need."""

@@ -46,6 +46,10 @@ class Footer:
     """(file name, ETag) of merged files that may still be there."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Totals over all merges, by name."""
+    older: str | None = None
+    """Of annotations: the attempt that names the object with older versions, which has the same columns."""
+    versions: frozenset[tuple[str | None, str | None]] = frozenset()
+    """Of annotations: label and code hash of those that are there, older ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +187,12 @@ def _footer(key: str, found: _Found) -> Footer:
         }
         contains = frozenset((name, etag) for name, etag in document["contains"])
         counts = {str(name): int(count) for name, count in document["counts"].items()}
+        versions = frozenset((made["version"], made["code"]) for made in document.get("made", ()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{key} was not written by a merge of datalake; move it away") from error
     if len(columns) != found.width or "id" not in columns:
         raise StoreError(f"{key} does not have the columns that its record names: move it away, or restore it")
-    return Footer(found.rows, columns, contains, counts)
+    return Footer(found.rows, columns, contains, counts, document.get("older"), versions)
 
 
 def _incomplete(key: str, error: Exception) -> StoreError:

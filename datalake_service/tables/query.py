@@ -8,9 +8,10 @@ checked to lie beside its own annotations. Columns are taken by position: no nam
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from datalake_service.catalog.annotations import FAILED, GENERATION, VERSION
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.tables.conditions import Condition
 from datalake_service.tables.engine import OutOfMemoryError, in_our_words, quote_text
@@ -38,6 +39,38 @@ class LocalTable:
 
     path: str
     footer: Footer
+    older: str | None = None
+    """Of annotations: another file, with the same columns, that holds older versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One version of an annotator."""
+
+    column: str
+    """``_version`` or ``_code``."""
+    value: str
+
+    def sql(self, footer: Footer) -> str:
+        """Which annotations of a file are of it."""
+        column = footer.columns.get(self.column)
+        return "FALSE" if column is None else f"c{column.position} = {quote_text(self.value)}"
+
+    def newest(self, table: LocalTable) -> str:
+        """Which of several annotations of a row is taken, as one label may stand for several hashes."""
+        if table.older is None:
+            return ""
+        row_id, status, generation = (f"c{table.footer.columns[name].position}" for name in (ID, _STATUS, GENERATION))
+        order = f"{status} = '{FAILED}', {generation} DESC NULLS LAST"
+        return f" QUALIFY row_number() OVER (PARTITION BY {row_id} ORDER BY {order}) = 1"
+
+    def needed(self, footer: Footer) -> set[int]:
+        """The columns that it reads, by position."""
+        return {footer.columns[name].position for name in (self.column, GENERATION) if name in footer.columns}
+
+    def is_among(self, versions: Collection[tuple[str | None, str | None]]) -> bool:
+        """Whether it is one of some labels and code hashes."""
+        return any(self.value == (label if self.column == VERSION else code) for label, code in versions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +92,8 @@ class BatchQuery:
     """The rows that are left of the base; ``None``: all of them."""
     sort: bool = False
     """Whether to join everything and sort it: faster, but in memory. Otherwise base rows stream."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """By annotator: the only version of its annotations that counts."""
 
     def sql(self) -> str:
         """The query."""
@@ -126,7 +161,9 @@ class BatchQuery:
                     ),
                 ]
             )
-            found = f"(SELECT {inner} FROM {scan(table)}{_where(shown)})"
+            pin = self.pins.get(name)
+            chosen = _where(shown) if pin is None else f"{_where([*shown, pin.sql(table.footer)])}{pin.newest(table)}"
+            found = f"(SELECT {inner} FROM {scan(table)}{chosen})"
             # What the filter would drop anyway need not be joined and sorted.
             early = self.condition.early.get(name)
             joins.append((found if early is None else f"(FROM {found} WHERE {early})", row_id))
@@ -170,7 +207,8 @@ class _Wanted:
 def scan(table: LocalTable) -> str:
     """A file whose columns are called ``c0``, ``c1``, … whatever they are called in it."""
     names = ", ".join([*(f"c{number}" for number in range(len(table.footer.columns))), "row_number"])
-    return f"read_parquet({quote_text(table.path)}, file_row_number = true) AS file({names})"
+    path = quote_text(table.path) if table.older is None else f"[{quote_text(table.path)}, {quote_text(table.older)}]"
+    return f"read_parquet({path}, file_row_number = true) AS file({names})"
 
 
 def _joined(joins: Sequence[_Join], left: str) -> str:

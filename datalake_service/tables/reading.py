@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
@@ -20,7 +20,7 @@ from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.footers import Footer, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.narrowing import Narrowing, pages_left, plan_narrowing, put_cuts
-from datalake_service.tables.query import ID, BatchQuery, LocalTable, fetch_numbers, needed_columns
+from datalake_service.tables.query import ID, BatchQuery, LocalTable, Pin, fetch_numbers, needed_columns
 from datalake_service.tables.rows_left import RowsLeft, find_rows_left, rows_with
 from datalake_service.tables.sql import Reference
 
@@ -31,6 +31,9 @@ _REQUESTS = 16
 """Objects of a remote store that are looked at at once."""
 _OPEN_FILES = 48
 """Local files open at once for footers; systems allow a process a few hundred."""
+
+_OLDER = "/older"
+"""Behind the name of an annotator: its older versions. No name has a slash in it."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -44,6 +47,8 @@ class Version:
     footer: Footer
     tail: bytes | None
     """Its footer in bytes, where fetching it again would cost a request."""
+    older: Version | None = None
+    """Of annotations: the object with older versions, if they are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,8 @@ class PlannedBatch:
     @property
     def size(self) -> int:
         """Bytes of all objects."""
-        return self.base.meta.size + sum(version.meta.size for version in self.annotations.values())
+        others = [one for version in self.annotations.values() for one in (version, version.older) if one is not None]
+        return self.base.meta.size + sum(version.meta.size for version in others)
 
     def stored_type(self, reference: Reference) -> ColumnType | None:
         """How a column is stored in this batch; ``None``: it is not."""
@@ -76,6 +82,7 @@ class Question:
     types: Mapping[Reference, ColumnType]
     typed: bool
     fraction: float = 1.0
+    pins: Mapping[str, Pin] = field(default_factory=dict)
 
     @property
     def annotators(self) -> set[str]:
@@ -87,7 +94,9 @@ class Question:
 
     def needed(self, footer: Footer, annotator: str | None) -> set[int]:
         """The columns of one file that are read, by position."""
-        return needed_columns(footer, annotator, self._references())
+        needed = needed_columns(footer, annotator, self._references())
+        pin = None if annotator is None else self.pins.get(annotator)
+        return needed if pin is None else needed | pin.needed(footer)
 
 
 def is_remote(store: ObjectStore) -> bool:
@@ -160,7 +169,11 @@ class OpenBatch:
             StoreError: An object cannot be read.
         """
         versions: dict[str | None, Version] = {None: batch.base}
-        versions |= {name: batch.annotations[name] for name in question.annotators & set(batch.annotations)}
+        for name in question.annotators & set(batch.annotations):
+            versions[name] = batch.annotations[name]
+            older = batch.annotations[name].older
+            if older is not None:
+                versions[name + _OLDER] = older
         self.batch = batch
         self.question = question
         self._store = store
@@ -170,7 +183,7 @@ class OpenBatch:
         try:
             wanted = [(version.meta, version.tail) for version in versions.values()]
             self._files = dict(zip(versions, _open_all(store, wanted, self._stack, limits), strict=True))
-            self._tables = {name: LocalTable(self._files[name].path, versions[name].footer) for name in versions}
+            self._tables = {name: self._table(name, versions[name].footer) for name in versions}
             rows = batch.base.footer.rows
             first, end = (0, None) if part is None else (part.first, part.end)
             self._span = (first, rows if end is None else min(end, rows))
@@ -190,6 +203,10 @@ class OpenBatch:
         except BaseException:
             self.close()
             raise
+
+    def _table(self, name: str | None, footer: Footer) -> LocalTable:
+        older = None if name is None else self._files.get(name + _OLDER)
+        return LocalTable(self._files[name].path, footer, None if older is None else older.path)
 
     @property
     def has_rows(self) -> bool:
@@ -233,7 +250,7 @@ class OpenBatch:
             self._fetch_base(engine, needed_columns(footer, None, narrowing.first.columns.values()))
         for name, file in self._files.items():
             if name is not None and not file.is_whole:
-                wanted = self.question.needed(self._tables[name].footer, name)
+                wanted = self.question.needed(self._tables[name].footer, name.removesuffix(_OLDER))
                 file.fetch(column_ranges(engine.connection, file.path, key=file.meta.key, positions=wanted))
 
     def _fetch_base(self, engine: Engine, columns: set[int]) -> None:
@@ -305,6 +322,7 @@ class OpenBatch:
             fraction=fraction,
             left=self._left,
             sort=self._size <= self._limits.sort_bytes,
+            pins=self.question.pins,
         )
 
     def close(self) -> None:
