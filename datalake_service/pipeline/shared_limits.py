@@ -106,7 +106,7 @@ class SharedLimits:
         in_thread: InThread,
         clock: Clock,
         tell: Callable[..., None] = lambda *_, **__: None,
-        pace: Pace = PACE,
+        pace: Pace | None = None,
     ) -> None:
         """Prepare; from now on no call begins that is limited, until there is something to begin it with.
 
@@ -117,7 +117,7 @@ class SharedLimits:
             in_thread: Runs what asks the store.
             clock: Time source.
             tell: Told an event, its level and its fields.
-            pace: How often the ledger is written.
+            pace: How often the ledger is written; ``None``: as is usual.
         """
         self._book = book
         self._attempts = attempts
@@ -126,8 +126,8 @@ class SharedLimits:
         self._in_thread = in_thread
         self._clock = clock
         self._tell = tell
-        self._pace = pace
-        self._interval = pace.alone if live is None else pace.interval
+        self._pace = PACE if pace is None else pace
+        self._interval = self._pace.alone if live is None else self._pace.interval
         self._allowed: dict[str, float] = {}
         self._said: tuple[float, Mapping[str, float]] | None = None
         self._workers = 0
