@@ -14,7 +14,20 @@ from threading import Semaphore, Thread
 from datalake_interfaces.annotators import DataItem
 
 AHEAD = 2
-"""Blocks that wait while another one is being worked on."""
+"""Blocks that wait while another one is being worked on, at least."""
+_BLOCK_ROWS = 256
+"""Rows in most blocks."""
+_MOST_AHEAD = 64
+
+
+def blocks_ahead(rows_at_once: int, *, least: int = AHEAD) -> int:
+    """How many blocks wait for workers that ask about so many rows at once.
+
+    Calls that took equally long end together: then as many rows have to be there, because the reader's thread gets
+    the interpreter only every few milliseconds while the event loop is busy.
+    """
+    return min(_MOST_AHEAD, least + 2 * rows_at_once // _BLOCK_ROWS)
+
 
 Block = Sequence[DataItem]
 

@@ -23,7 +23,7 @@ from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, failure_of
 from datalake_service.annotating.processes import Processes
-from datalake_service.annotating.source import AHEAD, BlockSource
+from datalake_service.annotating.source import AHEAD, BlockSource, blocks_ahead
 from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
@@ -122,9 +122,7 @@ async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
             stack.push_async_exit(session.complete)
             finish = await stack.enter_async_context(session.shared_limits(function, lease))
             # What waits here is claimed: others could do it.
-            source = BlockSource(
-                session.to_ask.blocks(rows, lease, keeper), ahead=1 if session.options.shared else AHEAD
-            )
+            source = BlockSource(session.to_ask.blocks(rows, lease, keeper), ahead=session.ahead(function))
             stack.push_async_callback(source.stop, patience=_READER_PATIENCE)
             stack.callback(session.to_ask.ending.set)
             if await source.has_rows():
@@ -191,7 +189,14 @@ class _Session:
         job = {"dataset": self._job.dataset, "annotator": self._job.annotator}
         report = dataclasses.asdict(self.report())
         del report["whole"]  # the last worker's report says it
-        emit(event, level=level, **job, **report, **fields)
+        seconds = round(self.clock.monotonic() - self._began, 3)
+        emit(event, level=level, **job, **report, seconds=seconds, **fields)
+
+    def ahead(self, function: AnnotateFunction | Annotator) -> int:
+        """How many blocks of rows wait for the workers."""
+        size = function.max_batch_size if isinstance(function, BatchAnnotator) else 1
+        rows = self.options.max_concurrency * (size if type(size) is int else 1)  # else it is refused later
+        return blocks_ahead(rows, least=1 if self.options.shared else AHEAD)
 
     def attempts(self, function: AnnotateFunction | Annotator) -> Attempts | None:
         """What stands around each call, if the options say so."""

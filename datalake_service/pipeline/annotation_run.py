@@ -196,12 +196,13 @@ class AnnotationRun:
     async def _more(self) -> Iterator[DataItem] | None:
         """The iterator that all workers share, when it has rows; ``None``: that was all.
 
-        One worker fetches the next block, the others wait. They are woken one by one, each by the one before, as
-        long as there are rows: with a function that never waits, one worker does all, and none wakes for nothing.
+        One worker fetches the next block, the others wait. Each that is woken wakes two more, as long as there are
+        rows: with a function that never waits, one worker does all, and few wake for nothing.
         """
         while not self._stopping:
             items = self._items
             if items is None or length_hint(items):
+                self._wake_one()
                 self._wake_one()
                 return items
             if self._fetching:
