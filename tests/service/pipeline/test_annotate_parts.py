@@ -214,7 +214,7 @@ def test_any_range_of_rows_with_any_left_out(tmp_path_factory: pytest.TempPathFa
     put_rows(store, DATASET, "b1", rows, group_rows=data.draw(st.integers(1, 12), label="group"))
     first = data.draw(st.integers(0, 45), label="first")
     end = data.draw(st.one_of(st.none(), st.integers(first, 50)), label="end")
-    names = [row["id"] for row in rows]
+    names = [str(row["id"]) for row in rows]
     leave_out = data.draw(st.lists(st.sampled_from([*names, "stranger"]), unique=True), label="left out")
     even = data.draw(st.booleans(), label="filter")
     chosen = BooleanFilter(field="even", value=True) if even else None

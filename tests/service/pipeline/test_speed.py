@@ -72,7 +72,8 @@ def test_an_annotator_that_others_share_goes_as_fast_as_all_of_them(*, shared: b
         watch("judge", AnnotationReport(annotated=10 * second, expected=4_000 - 40 * second, spent=spent))
         clock.advance(1)
     last = told[-1]
-    assert (last.name, last.budget, last.rate) == ("judge", {"cost": 5.0}, pytest.approx(per_second))
+    assert (last.name, last.budget) == ("judge", {"cost": 5.0})
+    assert last.rate == pytest.approx(per_second)
     assert last.remaining_seconds == pytest.approx((4_000 - 1_200) / per_second, rel=0.1)
 
 
