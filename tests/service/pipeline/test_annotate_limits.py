@@ -124,7 +124,7 @@ def test_a_budget_survives_deaths_at_any_operation(
             assert ledger(store).account.spent["cost"] >= min(spent, budget) - CONCURRENCY * (died + 2)
         if not died:
             assert spent == 60 if budget > 60 else spent >= budget
-        assert ledger(store).members == {}
+            assert ledger(store).members == {}
 
 
 def own_leases(store: FaultyStore) -> set[str]:
