@@ -132,14 +132,16 @@ class Client:
     """One person."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        self._port = port
 
     def ask(self, path: str, query: dict[str, Any] | None = None) -> tuple[float, Any]:
         """Seconds and answer."""
         began = time.perf_counter()
-        self._connection.request("GET", path + ("?" + urlencode(query, doseq=True) if query else ""))
-        answer = self._connection.getresponse()
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+        connection.request("GET", path + ("?" + urlencode(query, doseq=True) if query else ""))
+        answer = connection.getresponse()
         body = answer.read()
+        connection.close()
         seconds = time.perf_counter() - began
         if answer.status != OK:
             raise SystemExit(f"{path}: {answer.status}: {body[:300]!r}")

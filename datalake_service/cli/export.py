@@ -66,6 +66,14 @@ class Exported:
 @click.option("--no-annotators", is_flag=True, help="Base columns only.")
 @click.option("--filter", "condition", metavar="JSON", help="A filter as JSON, or @FILE that holds it.")
 @click.option("--fraction", type=float, default=1.0, help="Share of the rows: always the same ones.")
+@click.option(
+    "--annotationVersion",
+    "--annotation-version",
+    "versions",
+    multiple=True,
+    metavar="NAME=LABEL",
+    help="Only this version of an annotator, or NAME=code:HASH; repeat for others. Default: the newest of each row.",
+)
 @click.option("--batch", "batches", multiple=True, metavar="NAME", help="Only this batch; repeat for others.")
 @common_options
 def export_command(  # noqa: PLR0913 - the options of the command
@@ -78,6 +86,7 @@ def export_command(  # noqa: PLR0913 - the options of the command
     no_annotators: bool,
     condition: str | None,
     fraction: float,
+    versions: tuple[str, ...],
     batches: tuple[str, ...],
 ) -> None:
     """Export the merged rows of a dataset with their annotations."""
@@ -94,6 +103,7 @@ def export_command(  # noqa: PLR0913 - the options of the command
         filter=_filter(condition),
         fraction=fraction,
         batches=list(batches) or None,
+        versions=_versions(versions),
     )
     store = session.open_lake()
     require_not_deleted(store, dataset)
@@ -155,6 +165,18 @@ def _annotator_columns(given: tuple[str, ...]) -> dict[str, list[str] | None] | 
         if name in found:
             raise click.UsageError(f"--annotator-columns: {name} is given twice; name its columns together")
         found[name] = _names(columns) if separator else None
+    return found
+
+
+def _versions(given: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given:
+        name, separator, version = one.partition("=")
+        if not separator or not version:
+            raise click.UsageError(f"--annotationVersion {one}: write NAME=LABEL or NAME=code:HASH")
+        if name in found:
+            raise click.UsageError(f"--annotationVersion: {name} is given twice")
+        found[name] = version
     return found
 
 

@@ -219,6 +219,8 @@ FILTERS: Final[tuple[type[_Filter], ...]] = (
 TYPES: Final = {filter_class.model_fields["type"].default: filter_class for filter_class in FILTERS}
 """The classes by what ``type`` says."""
 
+_TRIED = frozenset({"bool", "int", "float", "str", "function-after[_is_text(), str]"})
+
 _MESSAGES = {
     "union_tag_invalid": "unknown type '{tag}'; allowed: {expected_tags}",
     "union_tag_not_found": "needs a type; allowed: " + ", ".join(map(repr, TYPES)),
@@ -276,4 +278,5 @@ def _path(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
             continue
         kept.append(part)
         in_union = isinstance(part, int) or part == "filter"
-    return tuple(part for part in kept if isinstance(part, int) or (not part[:1].isupper() and "[" not in part))
+    # Behind the place of a value stands which kind of value was tried.
+    return tuple(part for part in kept if isinstance(part, int) or part not in _TRIED)

@@ -5,22 +5,30 @@ The name decides the format. The file is complete when it appears, on this machi
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
+from datalake_service.catalog.makers import software_version
+from datalake_service.catalog.manifests import FORMAT_VERSION, format_time
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
+from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst", ".parquet")
 _CSV: Final = (".csv", ".csv.gz", ".csv.zst")
 """What the name of an export may end in."""
+LINEAGE_SUFFIX: Final = ".lineage.json"
+"""Behind the name of an export: what its rows come from."""
+METADATA_KEY: Final = "datalake.lineage"
+"""The same in the metadata of a Parquet file."""
 _GZIP_LEVEL, _ZSTD_LEVEL = 2, 3
 
 Progress = Callable[[int], None]
@@ -38,13 +46,18 @@ class ExportResult:
     """Bytes."""
 
 
-def export_file(view: DatasetView, path: str | Path, *, progress: Progress | None = None) -> ExportResult:
+def export_file(
+    view: DatasetView, path: str | Path, *, progress: Progress | None = None, clock: Clock | None = None
+) -> ExportResult:
     """Write every row of a view to a local file; an older one is replaced when the new one is complete.
+
+    Then ``<path>.lineage.json`` says what the rows come from. An export that was broken off begins anew.
 
     Args:
         view: What to export. If columns were not chosen, ``_batch`` and ``_created_at`` are among them.
         path: Ends in one of ``SUFFIXES``.
         progress: Called often.
+        clock: Time source.
 
     Raises:
         UsageError: The name says no format, or the file cannot be written.
@@ -55,17 +68,26 @@ def export_file(view: DatasetView, path: str | Path, *, progress: Progress | Non
     check_suffix(target.name)
     with _replacing(target) as temporary:
         rows = _write(view, temporary, target.name, progress)
-    return ExportResult(str(target), rows, target.stat().st_size)
+    done = ExportResult(str(target), rows, target.stat().st_size)
+    beside = target.with_name(f"{target.name}{LINEAGE_SUFFIX}")
+    with _replacing(beside) as temporary:
+        temporary.write_bytes(_lineage(view, done, clock or SystemClock()))
+    return done
 
 
-def export_object(view: DatasetView, store: ObjectStore, key: str, *, progress: Progress | None = None) -> ExportResult:
+def export_object(
+    view: DatasetView, store: ObjectStore, key: str, *, progress: Progress | None = None, clock: Clock | None = None
+) -> ExportResult:
     """Write every row of a view to an object; an older one is replaced when the new one is complete.
+
+    Then ``<key>.lineage.json`` says what the rows come from. An export that was broken off begins anew.
 
     Args:
         view: What to export. If columns were not chosen, ``_batch`` and ``_created_at`` are among them.
         store: Where to write; may be another one than the view's.
         key: Ends in one of ``SUFFIXES``.
         progress: Called often.
+        clock: Time source.
 
     Raises:
         UsageError: The name says no format.
@@ -76,7 +98,9 @@ def export_object(view: DatasetView, store: ObjectStore, key: str, *, progress: 
     with scratch_folder(store) as folder:
         temporary = folder / "export"
         rows = _write(view, temporary, key, progress)
-        return ExportResult(key, rows, store.put(key, temporary, mode=Overwrite()).size)
+        done = ExportResult(key, rows, store.put(key, temporary, mode=Overwrite()).size)
+    store.put(f"{key}{LINEAGE_SUFFIX}", _lineage(view, done, clock or SystemClock()), mode=Overwrite())
+    return done
 
 
 def export_lines(view: DatasetView, stream: IO[bytes], *, progress: Progress | None = None) -> int:
@@ -127,13 +151,23 @@ def check_suffix(name: str) -> None:
 
 def _write(view: DatasetView, path: Path, name: str, progress: Progress | None) -> int:
     if name.endswith(".parquet"):
-        rows = view.to_parquet(path)
+        rows = view.to_parquet(path, metadata=lambda: {METADATA_KEY: json.dumps(_origin(view))})
         if progress is not None:
             progress(rows)
         return rows
     write = export_csv if name.endswith(_CSV) else export_lines
     with _opened(path, name) as stream:
         return write(view, stream, progress=progress)
+
+
+def _origin(view: DatasetView) -> dict[str, Any]:
+    return {"format": FORMAT_VERSION, "datalake": software_version(), **view.lineage()}
+
+
+def _lineage(view: DatasetView, done: ExportResult, clock: Clock) -> bytes:
+    """What the rows come from, and what was written."""
+    said = {"exportedAt": format_time(clock.now()), "rows": done.rows, "bytes": done.size}
+    return json.dumps({"output": Path(done.target).name, **said, **_origin(view)}, indent=1).encode()
 
 
 def _opened(path: Path, name: str) -> IO[bytes]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
-from datalake_service.pipeline.live_dataset import RowFile, Snapshot, needed_files, sources_of
+from datalake_service.pipeline.live_dataset import RowFile, Snapshot, Sources, needed_files, sources_of
 from datalake_service.pipeline.live_lake import LiveLake
 from datalake_service.tables.conditions import Condition, Filters
 from datalake_service.tables.fence import Fence
-from datalake_service.tables.live import RowSource
 from datalake_service.tables.live_files import LiveFile, OpenFiles
 from datalake_service.tables.paging import count_rows
+from datalake_service.tables.spares import Spares
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _ATTEMPTS: Final = 5
 """How often a dataset may change under a question."""
 MOST_FILES: Final = 256
 """Files of rows that one query reads."""
+JOINED_FILES: Final = 16
+"""Files of rows that are joined with annotations together."""
 _CONDITIONS: Final = 64
 _BEAT: Final = 0.05
 
@@ -52,6 +54,7 @@ class Asking:
         self.lake = lake
         self._turns = threading.BoundedSemaphore(at_once)
         self._fence = Fence()
+        self._spares = Spares(lake.limits)
         self._seconds = seconds
         self._lock = threading.Lock()
         self._conditions: OrderedDict[tuple[str, str, str], Condition] = OrderedDict()
@@ -104,18 +107,26 @@ class Asking:
     def close(self) -> None:
         """End the processes that are kept."""
         self._fence.close()
+        self._spares.close()
 
     @contextmanager
     def sources(
         self, snapshot: Snapshot, rows: Sequence[RowFile], references: Collection[Reference], *, fenced: bool
-    ) -> Iterator[tuple[OpenFiles, list[RowSource], list[dict[str, RowFile]]]]:
-        """Rows as sources of one query, which may take so long and not longer; ``fenced``: in another process."""
+    ) -> Iterator[tuple[OpenFiles, list[Sources]]]:
+        """Rows as sources of queries, which may take so long and not longer; ``fenced``: in another process.
+
+        Where rows are joined with annotations, each query is about a part of them: small tables are joined faster than
+        one that does not fit into memory.
+        """
+        joined = any(reference.annotator is not None for reference in references)
+        size = JOINED_FILES if joined else max(1, len(rows))
         with self.opened(needed_files(snapshot, rows, references)) as files:
-            sources, members = sources_of(snapshot, rows, references, files)
+            parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+            found = [sources_of(snapshot, some, references, files) for some in parts]
             files.lock()
             if fenced:
                 files.put_behind(self._fence)
-            yield files, sources, members
+            yield files, found
 
     def count(self, snapshot: Snapshot, condition: Condition, batches: Collection[str] | None = None) -> int:
         """How many rows a condition selects.
@@ -131,14 +142,14 @@ class Asking:
         types, total = types_of(snapshot, references), 0
         for start in range(0, len(rows), MOST_FILES):
             some = rows[start : start + MOST_FILES]
-            with self.sources(snapshot, some, references, fenced=condition.raw) as (opened, sources, _):
-                total += count_rows(opened.connection, sources, condition, types)
+            with self.sources(snapshot, some, references, fenced=condition.raw) as (opened, parts):
+                total += sum(count_rows(opened.connection, part.sources, condition, types) for part in parts)
         return total
 
     @contextmanager
     def opened(self, files: Sequence[LiveFile]) -> Iterator[OpenFiles]:
         """Files at hand, for as long as a question may take."""
-        with OpenFiles(self.lake.store, files, self.lake.limits) as opened, self._deadline(opened):
+        with OpenFiles(self.lake.store, files, self.lake.limits, self._spares) as opened, self._deadline(opened):
             yield opened
 
     @contextmanager

@@ -105,10 +105,19 @@ def annotators_of(references: Iterable[Reference]) -> list[str]:
     return sorted({reference.annotator for reference in references if reference.annotator is not None})
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What one query reads."""
+
+    sources: list[RowSource]
+    members: list[dict[str, RowFile]]
+    """For each source its files, by batch."""
+
+
 def sources_of(
     snapshot: Snapshot, rows: Sequence[RowFile], references: Collection[Reference], opened: OpenFiles
-) -> tuple[list[RowSource], list[dict[str, RowFile]]]:
-    """Rows as sources of a query, with the bytes that it needs at hand; and for each source its files, by batch.
+) -> Sources:
+    """Rows as sources of a query, with the bytes that it needs at hand.
 
     Rows that are not merged yet have no annotations: annotators read merged rows.
     """
@@ -134,7 +143,7 @@ def sources_of(
         _fetch(source, group, snapshot, references, opened)
         sources.append(source)
         members.append({row.batch: row for row in group})
-    return sources, members
+    return Sources(sources, members)
 
 
 def _group_key(snapshot: Snapshot, row: RowFile, names: Sequence[str]) -> tuple[object, ...]:

@@ -74,18 +74,19 @@ def find_page(asking: Asking, snapshot: Snapshot, request: PageRequest) -> list[
     candidates = [row for row in snapshot.rows if request.batches is None or row.batch in request.batches]
     found: list[tuple[FoundRow, RowFile]] = []
     for rows, next_bound in _slices(asking, snapshot, candidates, request):
-        with asking.sources(snapshot, rows, references, fenced=request.condition.raw) as (opened, sources, members):
-            some = find_rows(
-                opened.connection,
-                sources,
-                order=order,
-                after=request.after,
-                backwards=request.backwards,
-                condition=request.condition,
-                types=types,
-                limit=request.limit,
-            )
-        found += [(row, members[row.source][row.place.batch]) for row in some]
+        with asking.sources(snapshot, rows, references, fenced=request.condition.raw) as (opened, parts):
+            for part in parts:
+                some = find_rows(
+                    opened.connection,
+                    part.sources,
+                    order=order,
+                    after=request.after,
+                    backwards=request.backwards,
+                    condition=request.condition,
+                    types=types,
+                    limit=request.limit,
+                )
+                found += [(row, part.members[row.source][row.place.batch]) for row in some]
         # What is wanted stands at the front of the order, or, backwards, at its end.
         found.sort(key=lambda item: order.key(item[0].place), reverse=order.descending)
         found = found[-request.limit :] if request.backwards else found[: request.limit]

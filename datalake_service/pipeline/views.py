@@ -5,7 +5,7 @@ What is read was decided by ``view_plan.py``, how by ``view_reading.py``; here i
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -18,7 +18,7 @@ from datalake_service.pipeline.view_reading import CREATED_AT, Answer, Ask, Batc
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
 from datalake_service.tables.query import count_rows, fetch_arrow, fetch_rows
-from datalake_service.tables.reading import PlannedBatch
+from datalake_service.tables.reading import PlannedBatch, Version
 from datalake_service.tables.rows import ExportRow, LineMaker, RowMaker
 from datalake_service.tables.sql import Reference
 
@@ -71,6 +71,7 @@ class DatasetView:
         self._planner = ViewPlanner(store, request, limits=self._limits)
         self._plan = self._planner.plan()
         self._passes: WeakSet[_Closable] = WeakSet()
+        self._last_read: Mapping[str, PlannedBatch] = {}
         self.dataset = request.dataset
         """The name of the dataset."""
 
@@ -227,10 +228,10 @@ class DatasetView:
 
         return polars_of(self.to_arrow())
 
-    def to_parquet(self, path: str | Path) -> int:
+    def to_parquet(self, path: str | Path, *, metadata: Callable[[], Mapping[str, str]] | None = None) -> int:
         """Write all selected rows to one Parquet file, which appears when it is complete; returns their number.
 
-        Memory does not grow with the rows.
+        Memory does not grow with the rows. ``metadata`` is asked in the end for what the file says of itself.
 
         Raises:
             UsageError: The file cannot be written.
@@ -238,13 +239,29 @@ class DatasetView:
         from datalake_service.tables.output import write_parquet
 
         with closing(self._arrow()) as batches:
-            return write_parquet(Path(path), self._table_columns(), batches)
+            return write_parquet(Path(path), self._table_columns(), batches, metadata=metadata)
 
     def _table_columns(self) -> list[tuple[str, ColumnType]]:
         return [(reference.label, self._plan.schema.type_of(reference)) for reference in self._plan.table_columns]
 
     def _arrow(self) -> BatchPass[pa.RecordBatch]:
         return self._pass(self._plan.batches, Wanted(columns=_table_values, typed=True), _arrow_batches)
+
+    def lineage(self) -> dict[str, Any]:
+        """What the rows come from: versions of objects as they were read last (planned, if none was), and how."""
+        request = self._request
+        filters = {"filter": request.filter, "baseFilter": request.base_filter}
+        filters |= {f"annotatorFilters.{name}": one for name, one in (request.annotator_filters or {}).items()}
+        read = [self._last_read.get(batch.name, batch) for batch in self._plan.batches]
+        return {
+            "uri": self._store.uri,
+            "dataset": self.dataset,
+            "filters": {name: one.model_dump(mode="json") for name, one in filters.items() if one is not None},
+            "fraction": self._plan.fraction,
+            "columns": list(self.columns),
+            "batches": [{"batch": batch.name, **_object(batch.base)} for batch in read],
+            "annotators": [_annotator_lineage(name, read, request) for name in self._plan.schema.annotators],
+        }
 
     # Life --------------------------------------------------------------------------------------------
 
@@ -253,6 +270,7 @@ class DatasetView:
             self._store, self._planner, self._plan, batches, wanted=wanted, answer=answer, limits=self._limits
         )
         self._passes.add(made)
+        self._last_read = made.read
         return made
 
     def close(self) -> None:
@@ -286,6 +304,27 @@ class _AsyncRows(AsyncIterator[ExportRow]):
             raise StopAsyncIteration
         self._rows = iter(block)
         return next(self._rows)
+
+
+def _object(version: Version) -> dict[str, Any]:
+    return {"key": version.meta.key, "etag": version.meta.etag, "rows": version.footer.rows}
+
+
+def _annotator_lineage(name: str, batches: Sequence[PlannedBatch], request: ViewRequest) -> dict[str, Any]:
+    read = {batch.name: batch.annotations[name] for batch in batches if name in batch.annotations}
+    versions = {key for version in read.values() for key in version.footer.versions}
+    return {
+        "annotator": name,
+        "pinned": (request.versions or {}).get(name),
+        "versions": [
+            {"version": label, "code": code}
+            for label, code in sorted(versions, key=lambda key: (key[0] or "", key[1] or ""))
+        ],
+        "batches": [
+            {"batch": batch, **_object(version), "older": None if version.older is None else _object(version.older)}
+            for batch, version in read.items()
+        ],
+    }
 
 
 def _nothing(_plan: ViewPlan) -> tuple[()]:

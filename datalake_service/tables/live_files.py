@@ -17,6 +17,7 @@ from datalake_service.tables.fence import Fence, FencedConnection
 from datalake_service.tables.footers import Footer, GroupBounds, column_bounds, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.reading import Version, in_parallel
+from datalake_service.tables.spares import Spares
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,7 +53,7 @@ class LiveFile:
 class OpenFiles:
     """Files at hand, and a database that reads them. Leave it by ``close``."""
 
-    def __init__(self, store: ObjectStore, files: Sequence[LiveFile], limits: EngineLimits) -> None:
+    def __init__(self, store: ObjectStore, files: Sequence[LiveFile], limits: EngineLimits, spares: Spares) -> None:
         """Open files; of remote ones, only the footers are there.
 
         Raises:
@@ -66,8 +67,8 @@ class OpenFiles:
         self._limits = limits
         self._fenced: FencedConnection | None = None
         try:
-            self.engine = Engine(limits)
-            self._stack.callback(self.engine.close)
+            self.engine = spares.take()
+            self._stack.callback(spares.dispose, self.engine)
             remote = [file for file in dict.fromkeys(files) if file.version is not None]
             self._files = dict(zip(remote, in_parallel(store, self._open, remote), strict=True))
             self._paths = {file: opened.path for file, opened in self._files.items()}

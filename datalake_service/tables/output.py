@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,16 @@ def polars_of(table: pa.Table) -> pl.DataFrame:
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
 
 
-def write_parquet(path: Path, columns: TableColumns, batches: Iterable[pa.RecordBatch]) -> int:
+def write_parquet(
+    path: Path,
+    columns: TableColumns,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    metadata: Callable[[], Mapping[str, str]] | None = None,
+) -> int:
     """Write batches to a file, which appears when it is complete; returns the rows.
+
+    ``metadata`` is asked after the last batch for what the file says of itself.
 
     Raises:
         UsageError: The file cannot be written.
@@ -104,7 +112,7 @@ def write_parquet(path: Path, columns: TableColumns, batches: Iterable[pa.Record
     temporary = path.with_name(f".{path.name}.{random_hex(8)}.tmp")
     try:
         try:
-            rows = _write(temporary, schema, batches)
+            rows = _write(temporary, schema, batches, metadata)
             os.replace(temporary, path)  # noqa: PTH105 - the same on Path
         finally:
             temporary.unlink(missing_ok=True)
@@ -162,10 +170,17 @@ def _groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa
         yield pa.Table.from_batches(pending, schema)
 
 
-def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+def _write(
+    path: Path,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    metadata: Callable[[], Mapping[str, str]] | None,
+) -> int:
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3) as writer:
         for table in _groups(schema, batches):
             rows += len(table)
             writer.write_table(table)
+        if metadata is not None:
+            writer.add_key_value_metadata(dict(metadata()))
     return rows

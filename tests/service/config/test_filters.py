@@ -64,8 +64,17 @@ def test_a_filter_is_a_field_of_other_models() -> None:
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"type": "al", "filters": []}, "filter: unknown type 'al'; allowed: 'all', 'any', 'boolean', 'raw_duck'"),
-        ({"filters": []}, "filter: needs a type; allowed: 'all', 'any', 'boolean', 'raw_duck'"),
+        (
+            {"type": "al", "filters": []},
+            "filter: unknown type 'al'; allowed: 'all', 'any', 'not', 'boolean', 'equals', ",
+        ),
+        ({"filters": []}, "filter: needs a type; allowed: 'all', 'any', 'not', 'boolean', 'equals', "),
+        ({"type": "not", "filter": {"type": "equals", "field": "x"}}, "filter.filter.value: is missing"),
+        ({"type": "equals", "field": "x", "value": None}, "filter.value: "),
+        ({"type": "in", "field": "x", "values": [1, [2]]}, "filter.values[1]: "),
+        ({"type": "range", "field": "x"}, "filter: needs one of gt, ge, lt and le at least"),
+        ({"type": "range", "field": "x", "gt": 1, "lt": "a"}, "filter: needs one of gt, ge, lt and le at least"),
+        ({"type": "contains", "field": "x", "value": "\ud800"}, "filter.value: holds characters that are no text"),
         (
             {"type": "all", "filters": [{"type": "boolean", "feild": "x", "value": True}]},
             "filter.filters[0].field: is missing (and 1 more)",
@@ -77,7 +86,7 @@ def test_a_filter_is_a_field_of_other_models() -> None:
         ({"type": "all", "filters": {}}, "filter.filters: Input should be a valid list"),
         ("{", "filter: not the JSON of a filter"),
         ("[" * 100_000, "filter: not the JSON of a filter"),
-        ("3", "filter: int is no filter; use AllFilter, AnyFilter, BooleanFilter or RawDuckFilter"),
+        ("3", "filter: int is no filter; use AllFilter, AnyFilter, EqualsFilter, RawDuckFilter or another"),
         (None, "filter: NoneType is no filter"),
         ([], "filter: list is no filter"),
     ],

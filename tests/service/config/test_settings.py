@@ -7,6 +7,7 @@ import pytest
 
 from datalake_service.config.settings import VARIABLES, Settings
 from datalake_service.errors import ConfigError
+from datalake_service.runtime.viewer import TOKEN as VIEWER_TOKEN
 from tests.support.repository import ROOT
 
 SECRET = "not-to-be-seen"  # a word of the tests
@@ -161,4 +162,4 @@ def test_every_variable_is_in_the_example() -> None:
         for line in lines
         if "=" in line and line.lstrip("# ").split("=")[0].isupper()
     }
-    assert shown == VARIABLES.keys()
+    assert shown == {*VARIABLES, VIEWER_TOKEN}
