@@ -210,9 +210,13 @@ def failure_of(error: BaseException) -> SparkFailedError | UsageError:
     if (missing := missing_project(text)) is not None:
         return missing
     if "PYTHON_VERSION_MISMATCH" in text:
-        return UsageError(f"Spark's workers have another Python than this run: {_line_with(text, 'PYTHON_VERSION')}")
+        mismatch = _line_with(text, "PYTHON_VERSION")
+        return UsageError(f"Spark's workers have another Python than this run: {mismatch}; set PYSPARK_PYTHON")
     if "ModuleNotFoundError" in text and "datalake" in text:
-        return UsageError(f"Spark's workers lack a module: {_line_with(text, 'ModuleNotFoundError')}")
+        missing_module = _line_with(text, "ModuleNotFoundError")
+        return UsageError(
+            f"Spark's workers lack a module: {missing_module}; set PYSPARK_PYTHON to a Python that has datalake"
+        )
     culprit = _CULPRIT.search(text)
     reason = _reason(text)
     if culprit is None:

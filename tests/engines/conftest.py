@@ -21,7 +21,7 @@ def local_rows(tmp_path_factory: pytest.TempPathFactory) -> Lakes:
     return Lakes(tmp_path_factory.mktemp("local"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_engine() -> Iterator[RayEngine]:
     """A Ray of its own with two processors, on 127.0.0.1."""
     if importlib.util.find_spec("ray") is None:
@@ -31,7 +31,7 @@ def ray_engine() -> Iterator[RayEngine]:
     engine.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def spark_engine() -> Iterator[SparkEngine]:
     """A Spark on this machine with two threads."""
     require_spark()
