@@ -99,6 +99,7 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     from datalake_service.config.load import load_dataset_file
     from datalake_service.engines.choose import engine_of
     from datalake_service.pipeline.annotate_dataset import Changes, annotate_dataset
+    from datalake_service.runtime.telemetry import observed
 
     config = load_dataset_file(Path(config_file))
     budget = {"cost": cost, "tokens": tokens, "calls": calls, "hours": hours}
@@ -115,7 +116,8 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     )
     store = session.open_lake(file_uri=lake_of(config), region=config.region)
     with RunLine(shown=session.output.errors_to_terminal) as line:
-        report = annotate_dataset(config, store, changes=changes, observer=line.show, engine=engine_of(config))
+        observer = observed(line.show)
+        report = annotate_dataset(config, store, changes=changes, observer=observer, engine=engine_of(config))
     if estimate is not None:
         report = replace(report, again=f"datalake annotate --configFile {shlex.quote(config_file)}")
     session.output.show(report.to_dict(), report.lines)

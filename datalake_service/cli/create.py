@@ -33,20 +33,22 @@ def run_dataset_file(session: Session, config_file: str, *, choice: TaskChoice |
     from datalake_service.config.load import load_dataset_file
     from datalake_service.engines.choose import engine_of
     from datalake_service.pipeline.run import create_dataset
+    from datalake_service.runtime.telemetry import observed
 
     config = load_dataset_file(Path(config_file))
     check_available(config, name=config_file)
     settings = session.settings(file_uri=lake_of(config))
     with RunLine(shown=session.output.errors_to_terminal) as line:
-        report = create_dataset(config, settings=settings, engine=engine_of(config), choice=choice, observer=line.show)
+        observer = observed(line.show)
+        report = create_dataset(config, settings=settings, engine=engine_of(config), choice=choice, observer=observer)
     session.output.show(report.to_dict(), report.lines)
     if report.status is RunStatus.STOPPED and not report.stop_requested:
         raise KeyboardInterrupt
-    if not (report.succeeded or _ended_as_meant(config, report)):
+    if not (report.succeeded or ended_as_meant(config, report)):
         click.get_current_context().exit(1)
 
 
-def _ended_as_meant(config: DatasetConfig, report: RunReport) -> bool:
+def ended_as_meant(config: DatasetConfig, report: RunReport) -> bool:
     """Whether the run was stopped on request, and there is no other way for it to end."""
     from datalake_service.pipeline.run_outputs import is_continuous
 

@@ -133,6 +133,8 @@ _OPTIONS: Final = (
 def _prepare_process(*, log_json: bool, log_level: str | None) -> None:
     from datalake_service.runtime.environment import add_env_file
     from datalake_service.runtime.logs import log_settings, set_up_logging
+    from datalake_service.runtime.telemetry import set_up_telemetry
 
     add_env_file()
     set_up_logging(log_settings(json=log_json, level=log_level))
+    set_up_telemetry()

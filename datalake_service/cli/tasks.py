@@ -31,14 +31,23 @@ def tasks_group() -> None:
 
 @tasks_group.command("list")
 @dataset_option
+@click.option("--watch", is_flag=True, help="Again and again, until none is left to be run; in a pipe, each change.")
 @common_options
-def list_command(session: Session, dataset: str) -> None:
+def list_command(session: Session, dataset: str, *, watch: bool) -> None:
     """List the tasks of a dataset: status, counts, how long they took, last error."""
     from datalake_service.catalog.tasks import load_tasks
     from datalake_service.pipeline.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
+    if watch:
+        from datalake_service.catalog.task_changes import TaskChanges
+        from datalake_service.cli.watching import watch_tasks
+
+        changes, clock = TaskChanges(store, dataset), SystemClock()
+        if not watch_tasks(changes, dataset, session.output, to_dict=_to_dict, to_lines=_lines, clock=clock):
+            click.get_current_context().exit(1)
+        return
     states = [stored.state for stored in load_tasks(store, dataset)]
     now = SystemClock().now()
     session.output.show(
@@ -133,7 +142,7 @@ def _duration(state: TaskState, now: datetime) -> str | None:
     return None if seconds is None else format_duration(seconds)
 
 
-def _lines(states: Sequence[TaskState], now: datetime) -> Iterable[str]:
+def _lines(states: Sequence[TaskState], now: datetime) -> Sequence[str]:
     if not states:
         return ["no tasks"]
     return table(

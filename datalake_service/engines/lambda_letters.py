@@ -116,7 +116,9 @@ class TaskAnswer:
             if result is not None:
                 counts, status = TaskCounts(**result["counts"]), TaskStatus(result["status"])
                 notes = tuple(map(str, result["notes"]))
-                result = TaskResult(str(result["task"]), status, counts, result["error"], notes)
+                result = TaskResult(
+                    str(result["task"]), status, counts, result["error"], notes, float(result["seconds"])
+                )
             lines = tuple(Logged(str(logger), int(level), str(text), task) for logger, level, text in said["lines"])
             return cls(result, bool(said["again"]), said["refusal"], lines)
         except (KeyError, TypeError) as error:

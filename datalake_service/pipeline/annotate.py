@@ -155,6 +155,7 @@ class _Session:
         self.making = Making(store, job, options, function, clock=clock)
         self.options = options
         self.clock = clock
+        self._began = clock.monotonic()
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="annotation")
         self.counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
         self._store = store

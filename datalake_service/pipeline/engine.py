@@ -153,6 +153,8 @@ class TaskResult:
     counts: TaskCounts = field(default_factory=TaskCounts)
     error: str | None = None
     notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    """How long it was worked on, the last time."""
 
 
 class Engine(Protocol):

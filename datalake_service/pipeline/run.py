@@ -23,7 +23,7 @@ from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.errors import DatalakeError
 from datalake_service.pipeline.engine import Engine, TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.merge import merge_batch
-from datalake_service.pipeline.run_annotators import annotator_watch, check_annotators, run_annotator
+from datalake_service.pipeline.run_annotators import Manner, annotator_watch, check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_elsewhere import destination_notes, destination_told, rejections_uri
 from datalake_service.pipeline.run_items import OpenStore
@@ -39,6 +39,7 @@ from datalake_service.pipeline.run_report import (
     TaskTotals,
     in_groups,
 )
+from datalake_service.pipeline.run_together import NOBODY, Company
 from datalake_service.pipeline.stopping import RunStops
 from datalake_service.pipeline.waiting import batches_to_merge
 from datalake_service.storage.base import ObjectStore
@@ -110,8 +111,12 @@ def run_dataset(
     observer: Observer | None = None,
     stop: threading.Event | None = None,
     clock: Clock | None = None,
+    company: Company = NOBODY,
 ) -> RunReport:
-    """Run a dataset file in a lake that is open; ``opener`` opens its source. See ``create_dataset``."""
+    """Run a dataset file in a lake that is open; ``opener`` opens its source. See ``create_dataset``.
+
+    ``company``: the other workers that run it at the same time.
+    """
     check_available(config)
     check_annotators(config)
     require_conditions(store)  # before anything is read that could not be merged
@@ -121,16 +126,17 @@ def run_dataset(
     stops = load_stops(store, config.dataset_name)  # those that come later are for this run
     if observer is not None:
         observer(RunProgress(step=RunStep.PLAN))
-    record = RunRecord.begin(store, config, now=started)
+    record = RunRecord.begin(store, config, now=started, worker=company.worker)
     try:
 
         def planned() -> PlannedRun:
             return plan_run(config, store=store, open_store=opener, now=started, stops=stops, choice=choice)
 
-        plan = planned()
+        with company.planning():
+            plan = planned()
         if isinstance(config.write_connector, DatalakeWriteConnector):
             record.will_write_to(plan.batches)
-        run = _Run(config, store, engine, observer, stop or threading.Event(), clock, planned)
+        run = _Run(config, store, engine, observer, stop or threading.Event(), clock, planned, company)
         report = run.run(plan, record)
     except KeyboardInterrupt:
         record.break_off(RunStatus.STOPPED, "interrupted", now=clock.now())
@@ -168,8 +174,10 @@ class _Run:
         stop: threading.Event,
         clock: Clock,
         planned: Callable[[], PlannedRun],
+        company: Company,
     ) -> None:
         self._planned = planned
+        self._company = company
         self._config = config
         self._store = store
         self._engine = engine
@@ -182,7 +190,9 @@ class _Run:
         merged: tuple[MergedBatch, ...] = ()
         annotators: tuple[AnnotatorOutcome, ...] = ()
         if not self._stop.is_set():  # an interrupt or a limit: quickly out, and nothing paid for
-            merged = tuple(self._merge(record))
+            with self._company.merging():
+                record.refresh()
+                merged = tuple(self._merge(record))
             annotators = tuple(self._annotate(record))
         return RunReport(
             dataset=self._config.dataset_name,
@@ -277,10 +287,12 @@ class _Run:
         """Merge what was written to; one batch that cannot be merged does not keep the others from it."""
         for batch in self._waiting(record):
             self._tell(RunProgress(step=RunStep.MERGE, name=batch))
+            began = self._clock.monotonic()
             try:
                 outcome = MergedBatch(batch, merge_batch(self._store, self._config.dataset_name, batch))
             except (DatalakeError, OSError, MemoryError) as error:
                 outcome = MergedBatch(batch, None, str(error) or type(error).__name__)
+            _tell_batch(self._config.dataset_name, outcome, self._clock.monotonic() - began)
             record.merged([outcome])
             yield outcome
 
@@ -296,8 +308,17 @@ class _Run:
             return  # no row to annotate, perhaps no merged object to look at
         for annotator in self._config.annotators:
             told = annotator_watch(annotator, self._observer, clock=self._clock)
-            engine = self._engine
-            yield run_annotator(self._store, self._config, annotator, told=told, clock=self._clock, engine=engine)
+            # Of several workers the last one merges; but the next annotator may want to see it.
+            manner = Manner(needed=self._company.worker is None or annotator is not self._config.annotators[-1])
+            yield run_annotator(
+                self._store,
+                self._config,
+                annotator,
+                told=told,
+                clock=self._clock,
+                manner=manner,
+                engine=self._engine,
+            )
 
     def _status(
         self, tasks: _Tasks, merged: Sequence[MergedBatch], annotators: Sequence[AnnotatorOutcome]
@@ -325,8 +346,15 @@ _TASK_EVENTS = {
 def _tell_task(dataset: str, item: str, result: TaskResult) -> None:
     if result.status in _TASK_EVENTS:
         event, level = _TASK_EVENTS[result.status]
-        counts = result.counts.to_dict()
-        events.emit(event, level=level, dataset=dataset, task=result.task, item=item, error=result.error, **counts)
+        fields = {"dataset": dataset, "task": result.task, "item": item, "error": result.error}
+        events.emit(event, level=level, **fields, seconds=result.seconds, **result.counts.to_dict())
+
+
+def _tell_batch(dataset: str, outcome: MergedBatch, seconds: float) -> None:
+    event, level = (events.BATCH_MERGED, INFO) if outcome.error is None else (events.BATCH_FAILED, WARNING)
+    rows = None if outcome.result is None else outcome.result.rows
+    fields = {"dataset": dataset, "batch": outcome.batch, "error": outcome.error, "rows": rows}
+    events.emit(event, level=level, **fields, seconds=round(seconds, 3))
 
 
 def _tell_end(report: RunReport) -> None:

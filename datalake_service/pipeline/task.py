@@ -78,6 +78,11 @@ def run_task(job: TaskJob, *, stop: Callable[[], bool], report: Report, clock: C
     Raises:
         HandlerLoadError: The handler cannot be loaded; nothing was read or changed.
     """
+    began = clock.monotonic()
+    return replace(_run(job, stop, report, clock), seconds=round(clock.monotonic() - began, 3))
+
+
+def _run(job: TaskJob, stop: Callable[[], bool], report: Report, clock: Clock) -> TaskResult:
     try:
         with TaskLog(job, clock=clock) as log:
             attempt = _Attempt(job, stop, report, log, clock)
