@@ -140,7 +140,7 @@ class S3DataTool:
         wanted = None if datasets is None else dict.fromkeys(datasets)
         return await asyncio.to_thread(lambda: list(clean_up(self._store, datasets=wanted, annotators=annotators)))
 
-    def filter_for_export(
+    def filter_for_export(  # noqa: PLR0913 - columns, filters and versions
         self,
         name: str,
         base_columns: Sequence[str] | None = None,
@@ -150,6 +150,8 @@ class S3DataTool:
         annotator_filters: Mapping[str, Filter] | None = None,
         fraction: float = 1.0,
         batches: Sequence[str] | None = None,
+        *,
+        versions: Mapping[str, str] | None = None,
     ) -> ViewContext[DatasetView]:
         """A view of a dataset for ``async with`` or ``with``: rows as dicts, or a table.
 
@@ -162,6 +164,7 @@ class S3DataTool:
             annotator_filters: As well, by annotator; each names its own columns plain.
             fraction: The share of the rows, the same rows each time; a larger share contains a smaller one.
             batches: Only these; default: all.
+            versions: By annotator, the only version whose annotations are read: a label, or ``code:`` and a code hash.
 
         Raises:
             FilterError: A filter is none, or cannot be used (raised when the view is entered).
@@ -178,6 +181,7 @@ class S3DataTool:
             annotator_filters=_parsed_each(annotator_filters),
             fraction=fraction,
             batches=batches,
+            versions=versions,
         )
         return ViewContext(lambda: DatasetView(self._store, request))
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 MAX_BASES: Final = 1_000
@@ -121,3 +123,12 @@ def _text(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
+
+
+@cache
+def software_version() -> str | None:
+    """The version of datalake that runs; ``None``: it is not installed."""
+    try:
+        return version("datalake")
+    except PackageNotFoundError:
+        return None

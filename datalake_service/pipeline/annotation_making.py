@@ -6,12 +6,11 @@ See ``docs/design/018-annotation-versions.md``.
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 from datalake_service.annotating.code_hash import code_hash, name_of
 from datalake_service.catalog.annotations import DoneRule
 from datalake_service.catalog.generations import Begun, begin, complete
-from datalake_service.catalog.makers import MAX_BASES, Maker, RunMaker
+from datalake_service.catalog.makers import MAX_BASES, Maker, RunMaker, software_version
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
 from datalake_service.storage.base import ObjectStore
@@ -100,11 +99,3 @@ def _maker(given: Maker | None, function: object) -> Maker:
         code=code_hash(function, maker.parameters) if maker.code is None else maker.code,
         annotator=name_of(function) if maker.annotator is None else maker.annotator,
     )
-
-
-def software_version() -> str | None:
-    """The version of datalake that runs; ``None``: it is not installed."""
-    try:
-        return version("datalake")
-    except PackageNotFoundError:
-        return None

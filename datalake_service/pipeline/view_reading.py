@@ -121,6 +121,8 @@ class BatchPass(Generic[_T]):
         self._moving = Lock()
         self._closed = False
         self._answers = self._read(batches)
+        self.read: dict[str, PlannedBatch] = {}
+        """The versions of batches that were opened, which are those that were planned unless they were replaced."""
 
     def __iter__(self) -> Self:
         """Itself."""
@@ -235,6 +237,7 @@ class BatchPass(Generic[_T]):
                 plan, planned = self._planner.plan_again(self._plan, batch.name)
                 self._adopt(plan)
                 continue
+            self.read[planned.name] = planned
             if self._wanted.left_out is not None:
                 self._wanted.left_out(opened.left_out)
             return opened
