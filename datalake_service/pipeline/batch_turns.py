@@ -167,6 +167,8 @@ class Shared:
         self._known: dict[str, Claim | None] = {name: None for name in self._parts if name not in self._began}
         """Claims as they were read last; ``None``: there was none."""
         self._open = set(self._parts)
+        self._open_of = dict(self._sizes)
+        """Parts of each batch that nobody went through; batches without any are not in it."""
         self.rows_ahead = sum(part.rows for part in parts)
         """Rows of what neither this worker has begun nor another one went through."""
         self._round = sorted(self._parts, key=self._place, reverse=True)  # the next one is taken from the end
@@ -182,7 +184,7 @@ class Shared:
     @property
     def left(self) -> int:
         """Batches that neither this worker nor another one went through."""
-        return len({self._parts[name].batch for name in list(self._open)})
+        return len(self._open_of)
 
     @property
     def elsewhere(self) -> tuple[int, int]:
@@ -215,7 +217,7 @@ class Shared:
 
         Its answers may be on their way: whoever sees ``complete`` calls ``give_back`` when they are stored.
         """
-        self._open.discard(turn.part.name)
+        self._close(turn.part.name)
         if turn.handed_out:
             turn.all_read = True
         else:
@@ -279,7 +281,7 @@ class Shared:
             return False
         if seen.selection != self._selection(self._parts[claim.batch].batch):
             return False
-        self._open.discard(claim.batch)
+        self._close(claim.batch)
         self.rows_ahead -= self._parts[claim.batch].rows
         self._elsewhere[0] += seen.finished
         self._elsewhere[1] += seen.remaining
@@ -315,6 +317,15 @@ class Shared:
         lost = self._worker.must_stop()
         if lost is not None:
             raise lost
+
+    def _close(self, name: str) -> None:
+        if name not in self._open:
+            return
+        self._open.discard(name)
+        batch = self._parts[name].batch
+        self._open_of[batch] -= 1
+        if not self._open_of[batch]:
+            del self._open_of[batch]
 
     def _place(self, name: str) -> tuple[bytes, bytes]:
         """Where a part stands in this worker's order: elsewhere than in that of another one, beside its batch's."""
