@@ -98,9 +98,9 @@ def predict_rest(
     if not took:
         return None
     calls = options.calls
-    requests, tokens = (None, None) if calls is None else (calls.requests, calls.tokens)
+    requests, tokens, at_once = (None, None, None) if calls is None else (calls.requests, calls.tokens, calls.at_once)
     pace = Pace(
-        at_once=options.max_concurrency,
+        at_once=min(options.max_concurrency, at_once or options.max_concurrency),
         calls_per_second=None if requests is None else requests.most / requests.per_seconds,
         tokens_per_second=None if tokens is None else tokens.most / tokens.per_seconds,
     )
