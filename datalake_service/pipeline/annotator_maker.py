@@ -15,6 +15,8 @@ from datalake_service.handling.load import load_class
 from datalake_service.pipeline.annotation_job import AnnotationJob, Retry, Reuse
 from datalake_service.pipeline.views import DatasetView
 
+_INSTEAD_OF_CODE = ("vectors", "llm", "embedding", "classifier")
+"""What may stand in the place of a class."""
 _NOT_CODE = frozenset({"endpoint", "apiKeyVariable", "price", "batchSize", "maxConcurrency", "timeoutInSeconds"})
 """What a section says that changes no answer."""
 
@@ -48,8 +50,8 @@ def _maker(config: DatasetConfig, annotator: AnnotatorConfig, view: DatasetView)
     name = annotator.annotator_implementation_class_name
     sections = {
         key: _json(section)
-        for key, section in ((key, getattr(annotator, key)) for key in AnnotatorConfig.model_fields)
-        if isinstance(section, Section) and key not in {"calls", "filter"}
+        for key, section in ((key, getattr(annotator, key, None)) for key in _INSTEAD_OF_CODE)
+        if isinstance(section, Section)
     }
     if name is not None:
         code = code_hash(load_class(name, folder=config.folder, interface=Annotator), annotator.parameters)
