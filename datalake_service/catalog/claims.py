@@ -1,6 +1,7 @@
 """Claims: which of the workers that share an annotator has which batch. See ``docs/design/012-shared-annotators.md``.
 
-What is called a batch here may be a part of one, ``batch/3`` (``parts.py``).
+What is called a batch here may be a part of one, ``batch/3`` (``parts.py``); or a task, for workers that share the
+tasks of a dataset (``docs/design/022-workers.md``).
 
 A claim has no time limit of its own; it holds as long as its worker lives, which ``fencing.Workers`` knows. Here are
 the object and its conditional writes; what is claimed when is decided elsewhere.
@@ -35,11 +36,11 @@ class Seen:
     """What a worker saw of a batch that it went through to the end."""
 
     selection: str
-    """Names the rows that were selected: filters, fraction, versions."""
+    """Names the rows that were selected: filters, fraction, versions. Of a task: how it ended."""
     finished: int
-    """Rows of the batch with an annotation, selected or not."""
+    """Rows of the batch with an annotation, selected or not. Of a task: its documents."""
     remaining: int
-    """Selected rows that were asked and have none."""
+    """Selected rows that were asked and have none. Of a task: its rejections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,13 @@ class Claim:
     etag: str
 
 
-class Claims:
-    """The claims of one annotator, as one of its workers sees and writes them. One thread at a time may ``take``."""
+class ClaimsBelow:
+    """The claims below one prefix, as one of the workers sees and writes them. One thread at a time may ``take``."""
 
-    def __init__(self, store: ObjectStore, dataset: str, annotator: str, *, worker: str = "") -> None:
+    def __init__(self, store: ObjectStore, prefix: str, *, worker: str = "") -> None:
         """Prepare; nothing is asked of the store. Without a ``worker`` they can only be read."""
         self._store = store
-        self._dataset = dataset
-        self._annotator = annotator
+        self._prefix = prefix
         self._worker = worker
         self._writes = 0
 
@@ -120,8 +120,8 @@ class Claims:
         Raises:
             StoreError: The store failed.
         """
-        prefix = layout.claims_prefix(self._dataset, self._annotator)
-        named = ((layout.parse_claim(meta.key.removeprefix(prefix)), meta.etag) for meta in self._store.list(prefix))
+        listed = self._store.list(self._prefix)
+        named = ((layout.parse_claim(meta.key.removeprefix(self._prefix)), meta.etag) for meta in listed)
         return {batch: etag for batch, etag in named if batch is not None}
 
     def read(self, batch: str) -> Claim | None:
@@ -130,7 +130,7 @@ class Claims:
         Raises:
             StoreError: The store failed, or it cannot be read.
         """
-        key = layout.claim_key(self._dataset, self._annotator, batch)
+        key = layout.claim_below(self._prefix, batch)
         try:
             data, meta = self._store.get(key)
         except ObjectNotFoundError:
@@ -158,7 +158,7 @@ class Claims:
 
     def _write(self, batch: str, record: ClaimRecord, mode: PutMode) -> Claim | None:
         """Write; ``None``: another version stands there. A doubtful answer is settled by reading back."""
-        key = layout.claim_key(self._dataset, self._annotator, batch)
+        key = layout.claim_below(self._prefix, batch)
         try:
             return Claim(batch, record, self._store.put(key, record.to_json(), mode=mode).etag)
         except _DOUBTFUL as error:
@@ -168,3 +168,11 @@ class Claims:
             if isinstance(error, (AlreadyExistsError, PreconditionFailedError)):
                 return None
             raise
+
+
+class Claims(ClaimsBelow):
+    """The claims of one annotator."""
+
+    def __init__(self, store: ObjectStore, dataset: str, annotator: str, *, worker: str = "") -> None:
+        """Prepare; nothing is asked of the store. Without a ``worker`` they can only be read."""
+        super().__init__(store, layout.claims_prefix(dataset, annotator), worker=worker)

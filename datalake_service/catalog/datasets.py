@@ -22,10 +22,15 @@ from datalake_service.errors import (
     StoreError,
 )
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectStore
+from datalake_utils.backoff import Backoff
+from datalake_utils.clock import SystemClock
 
 _RUNS_KEPT = 50
-_ROUNDS = 20
+_ROUNDS = 40
 """How often a change is tried again because somebody else was faster."""
+_HURRIES = 3
+"""So often at once; then many workers that begin together give way to each other."""
+_BACKOFF = Backoff(first=0.02, longest=0.5, spread=1.0)
 
 
 class RunStatus(StrEnum):
@@ -39,6 +44,8 @@ class RunStatus(StrEnum):
     """A task, a limit, a merge or an annotator failed."""
     STOPPED = "STOPPED"
     """Ended on request, in order."""
+    DIED = "DIED"
+    """Its process is gone and did not say how it ended. Seen when somebody looks, never stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,11 @@ class DatasetRun:
     ended_at: datetime | None = None
     error: str | None = None
     """What ended it early."""
+    host: str | None = None
+    """The machine that it runs on; ``None``: an older version did not say."""
+    pid: int | None = None
+    worker: str | None = None
+    """How it is called among the workers that run the dataset file together; ``None``: it is alone."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -61,6 +73,9 @@ class DatasetRun:
             "startedAt": format_time(self.started_at),
             "endedAt": None if self.ended_at is None else format_time(self.ended_at),
             "error": self.error,
+            "host": self.host,
+            "process": self.pid,
+            "worker": self.worker,
         }
 
     @classmethod
@@ -72,6 +87,9 @@ class DatasetRun:
             started_at=parse_time(data["startedAt"]),
             ended_at=None if data["endedAt"] is None else parse_time(data["endedAt"]),
             error=data["error"],
+            host=data.get("host"),  # these three are younger than the format
+            pid=data.get("process"),
+            worker=data.get("worker"),
         )
 
 
@@ -165,7 +183,9 @@ def update_dataset(
         StoreError: The state changed so often that this never came to pass.
     """
     key = layout.dataset_state_key(dataset)
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        if number > _HURRIES:
+            SystemClock().sleep(_BACKOFF.seconds(number - _HURRIES))
         found = _find(store, dataset)
         state = change(found[0] if found else None)
         state = replace(state, runs=state.runs[-_RUNS_KEPT:])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from datalake_service.catalog import layout
@@ -110,22 +110,65 @@ def find_live(
     return record
 
 
-class Workers:
-    """The workers that share one annotator. Remembers leases: one that was not renewed is not read again."""
+def take_from_dead(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Take away the leases that belong to processes of this machine that do not exist any more.
+
+    Should that be wrong (two machines of one name), the owner finds its lease gone when it renews it, and stops.
+
+    Raises:
+        StoreError: A lease cannot be read or written.
+    """
+    for key in keys:
+        try:
+            body, meta = store.get(key)
+            record = LeaseRecord.from_json(body, key=key)
+            if not record.released and is_gone(record.host, record.pid):
+                take_away(store, key, etag=meta.etag, ttl=record.ttl, by="its process is gone")
+        except (ObjectNotFoundError, PreconditionFailedError):
+            continue  # nobody holds it, or somebody else does by now
+
+
+def is_gone(host: str, pid: int) -> bool:
+    """Whether a process is one of this machine, and does not exist any more. Of other machines nobody can tell."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+class WorkersBelow:
+    """The workers with leases below one prefix. Remembers leases: one that was not renewed is not read again."""
 
     def __init__(
         self,
         store: ObjectStore,
-        dataset: str,
-        annotator: str,
+        prefix: str,
         *,
+        time_key: str,
         clock: Clock | None = None,
         draw: Callable[[], str] | None = None,
+        gone: Callable[[str, int], bool] | None = None,
     ) -> None:
-        """Prepare; nothing is asked of the store."""
+        """Prepare; nothing is asked of the store.
+
+        Args:
+            store: The lake.
+            prefix: Of the leases.
+            time_key: Is overwritten to learn the store's time.
+            clock: Time source.
+            draw: Returns a random name of 32 hexadecimal digits.
+            gone: Knows of a host and a process whether it exists no more, as ``is_gone``: then nobody waits for the
+                end of its lease.
+        """
         self._store = store
-        self._prefix = layout.worker_leases_prefix(dataset, annotator)
-        self._time_key = time_key(layout.annotator_lease_key(dataset, annotator))
+        self._prefix = prefix
+        self._gone = gone or (lambda _host, _pid: False)
+        self._time_key = time_key
         self._clock = clock
         self._draw = draw
         self._read: dict[str, LeaseRecord] = {}
@@ -170,7 +213,8 @@ class Workers:
         return meta, LeaseRecord.from_json(body, key=meta.key)
 
     def _lives(self, meta: ObjectMeta, record: LeaseRecord, now: datetime, *, look_only: bool) -> bool:
-        if not record.released and not has_expired(record, written=meta.last_modified, store_now=now):
+        expired = has_expired(record, written=meta.last_modified, store_now=now)
+        if not record.released and not expired and not self._gone(record.host, record.pid):
             return True
         if look_only:
             return False
@@ -181,7 +225,7 @@ class Workers:
                     meta.key,
                     etag=meta.etag,
                     ttl=record.ttl,
-                    by=_EXPIRED,
+                    by=_EXPIRED if expired else "its process is gone",
                     clock=self._clock,
                     draw=self._draw,
                 )
@@ -191,6 +235,28 @@ class Workers:
         with contextlib.suppress(StoreError):
             self._store.delete(meta.key)
         return False
+
+
+class Workers(WorkersBelow):
+    """The workers that share one annotator."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        dataset: str,
+        annotator: str,
+        *,
+        clock: Clock | None = None,
+        draw: Callable[[], str] | None = None,
+    ) -> None:
+        """Prepare; nothing is asked of the store."""
+        super().__init__(
+            store,
+            layout.worker_leases_prefix(dataset, annotator),
+            time_key=time_key(layout.annotator_lease_key(dataset, annotator)),
+            clock=clock,
+            draw=draw,
+        )
 
 
 def _stands_there(store: ObjectStore, key: str, record: LeaseRecord) -> bool:

@@ -138,7 +138,12 @@ def claims_prefix(dataset: str, annotator: str) -> str:
 
 def claim_key(dataset: str, annotator: str, batch: str) -> str:
     """Which worker has one batch of a shared annotator, or a part of it (``batch/3``)."""
-    return f"{claims_prefix(dataset, annotator)}{batch}.json"
+    return claim_below(claims_prefix(dataset, annotator), batch)
+
+
+def claim_below(prefix: str, name: str) -> str:
+    """Which worker has a batch, a part of one or a task; ``prefix`` from one of the functions here."""
+    return f"{prefix}{name}.json"
 
 
 def parse_claim(name: str) -> str | None:
@@ -209,6 +214,31 @@ def tasks_prefix(dataset: str) -> str:
 def task_key(dataset: str, task: str) -> str:
     """The state of one task: status, checkpoint, counts."""
     return f"{dataset}/{STATE}/tasks/{task}.json"
+
+
+def task_workers_prefix(dataset: str) -> str:
+    """The leases of the workers that share the tasks of a dataset."""
+    return f"{dataset}/{STATE}/workers/"
+
+
+def task_worker_key(dataset: str, worker: str) -> str:
+    """The lease that one of the workers that share the tasks holds as long as it lives."""
+    return f"{task_workers_prefix(dataset)}{worker}.lock"
+
+
+def task_claims_prefix(dataset: str) -> str:
+    """Which worker has which task."""
+    return f"{dataset}/{STATE}/claims/"
+
+
+def planning_lease_key(dataset: str) -> str:
+    """The lease of the worker that plans the tasks for all of them."""
+    return f"{dataset}/{STATE}/planning.lock"
+
+
+def merging_lease_key(dataset: str) -> str:
+    """The lease of the worker that merges for all of them."""
+    return f"{dataset}/{STATE}/merging.lock"
 
 
 def task_logs_prefix(dataset: str) -> str:

@@ -28,6 +28,7 @@ from datalake_service.cli.schema import schema_command
 from datalake_service.cli.session import InterruptedCommandError, NobodyReadsError
 from datalake_service.cli.tasks import tasks_group
 from datalake_service.cli.viewer import viewer_command
+from datalake_service.cli.worker import worker_command
 from datalake_service.config.version import VERSION
 from datalake_service.errors import DatalakeError
 from datalake_utils.clock import SystemClock
@@ -50,6 +51,7 @@ def datalake() -> None:
 for _command in (
     datasets_group,
     annotate_command,
+    worker_command,
     tasks_group,
     errors_group,
     locks_group,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datalake_service.engines.process import WorkerProcess
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.job_queue import JobQueue
 
 
 class LocalEngine:
@@ -31,6 +32,18 @@ class LocalEngine:
     ) -> list[TaskResult]:
         """Run every job to its end; see ``Engine.run``."""
         return run_in_slots(jobs, slots=self._concurrency, rules=self._rules, on_event=on_event, stop=stop, more=more)
+
+    def drain(
+        self,
+        queue: JobQueue,
+        *,
+        on_event: Callable[[TaskProgress | TaskResult], None],
+        stop: threading.Event,
+        tick: Callable[[], None],
+    ) -> list[TaskResult]:
+        """Run jobs as long as a queue has any; see ``Engine.run``. ``tick`` is called a few times a second."""
+        rules, slots = self._rules, self._concurrency
+        return run_in_slots(queue, slots=slots, rules=rules, on_event=on_event, stop=stop, tick=tick)
 
 
 def cores() -> int:

@@ -11,7 +11,6 @@ import logging
 import pickle
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from datalake_service.engines.messages import (
 from datalake_service.errors import DatalakeError, UsageError
 from datalake_service.events import FIELDS
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.job_queue import GivenJobs, JobQueue
 from datalake_service.pipeline.task import give_up_task
 from datalake_utils.clock import SystemClock
 
@@ -121,31 +121,38 @@ _Event = TaskProgress | TaskResult | _Interrupt | _Refusal | _SlotEnded
 
 
 def run_in_slots(
-    jobs: Sequence[TaskJob],
+    jobs: Sequence[TaskJob] | JobQueue,
     *,
     slots: int,
     rules: Rules,
     on_event: Callable[[TaskProgress | TaskResult], None],
     stop: threading.Event,
     more: Callable[[TaskResult], Sequence[TaskJob]] | None = None,
+    tick: Callable[[], None] | None = None,
 ) -> list[TaskResult]:
-    """Run every job to its end, with at most so many workers; see ``Engine.run``."""
+    """Run every job to its end, with at most so many workers; see ``Engine.run``.
+
+    ``tick`` is called a few times a second by the thread that called this.
+    """
     events: SimpleQueue[_Event] = SimpleQueue()
-    queue = deque(jobs)
+    queue = GivenJobs(jobs) if isinstance(jobs, Sequence) else jobs
 
     def new_slot() -> _Slot:
         return _Slot(queue, events, stop, rules)
 
-    watch = _Watch(queue, events, stop, on_event, more)
+    watch = _Watch(queue, events, stop, on_event, more, tick or (lambda: None))
     with signals_told(lambda: events.put(_Interrupt())):  # documented to be safe in a signal handler
         try:
             results = watch.until_all_ended(new_slot, most=slots)
+        except BaseException:
+            stop.set()  # nobody waits for another job
+            raise
         finally:  # also after an error in on_event
             for slot in watch.slots:
                 slot.kill()
             for slot in watch.slots:
                 slot.join()
-    results += [TaskResult(job.task, TaskStatus.CREATED) for job in queue]
+    results += [TaskResult(job.task, TaskStatus.CREATED) for job in queue.rest()]
     return results
 
 
@@ -154,11 +161,12 @@ class _Watch:
 
     def __init__(
         self,
-        queue: deque[TaskJob],
+        queue: JobQueue,
         events: SimpleQueue[_Event],
         stop: threading.Event,
         on_event: Callable[[TaskProgress | TaskResult], None],
         more: Callable[[TaskResult], Sequence[TaskJob]] | None,
+        tick: Callable[[], None],
     ) -> None:
         self.slots: list[_Slot] = []
         self._queue = queue
@@ -166,6 +174,7 @@ class _Watch:
         self._stop = stop
         self._on_event = on_event
         self._more = more
+        self._tick = tick
         self._told = False
 
     def until_all_ended(self, new_slot: Callable[[], _Slot], *, most: int) -> list[TaskResult]:
@@ -173,8 +182,9 @@ class _Watch:
         results: list[TaskResult] = []
         refusal: Exception | None = None
         running = interrupts = 0
-        while running or (self._queue and not self._stop.is_set()):
+        while running or (len(self._queue) and not self._stop.is_set()):
             running += self._start(new_slot, room=most - running)
+            self._tick()
             match self._next():
                 case TaskProgress() as progress:
                     self._on_event(progress)
@@ -209,7 +219,7 @@ class _Watch:
     def _heard(self, result: TaskResult) -> None:
         self._on_event(result)
         if self._more is not None and not self._stop.is_set():
-            self._queue.extend(self._more(result))
+            self._queue.add(self._more(result))
 
     def _next(self) -> _Event | None:
         try:
@@ -230,7 +240,7 @@ class _Slot(threading.Thread):
 
     def __init__(
         self,
-        queue: deque[TaskJob],
+        queue: JobQueue,
         events: SimpleQueue[_Event],
         stop: threading.Event,
         rules: Rules,
@@ -247,9 +257,8 @@ class _Slot(threading.Thread):
     def run(self) -> None:
         try:
             while not self._stopping.is_set():
-                try:
-                    job = self._queue.popleft()
-                except IndexError:
+                job = self._queue.take()
+                if job is None:
                     break
                 ended = self._run_job(job)
                 if ended is not None:
@@ -297,12 +306,13 @@ class _Slot(threading.Thread):
             match worker.receive():
                 case Progress(progress):
                     self._events.put(progress)
-                    if job.input.endless and self._queue and not told and _CLOCK.monotonic() >= turn_ends:
+                    over = job.input.endless and not told and _CLOCK.monotonic() >= turn_ends
+                    if over and self._queue.others_wait():
                         told = True
                         worker.send(Yield())
                 case Ended(result) if told and result.status is TaskStatus.STOPPED and not self._stopping.is_set():
                     # Should somebody have asked for the stop, the task ends at once when it is its turn again.
-                    self._queue.append(job)
+                    self._queue.put_back(job)
                     return None
                 case Logged() as logged:
                     log_here(logged)

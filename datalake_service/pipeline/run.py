@@ -101,7 +101,7 @@ def create_dataset(
     )
 
 
-def run_dataset(
+def run_dataset(  # noqa: PLR0913 - what a run is made of
     config: DatasetConfig,
     *,
     store: ObjectStore,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -15,16 +13,13 @@ from typing import Protocol, cast, runtime_checkable
 
 from datalake_interfaces import Annotator, HandlerContext
 from datalake_service.catalog import layout
-from datalake_service.catalog.fencing import take_away
-from datalake_service.catalog.leases import LeaseRecord
+from datalake_service.catalog.fencing import take_from_dead
 from datalake_service.config.annotator import AnnotatorConfig
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.on_error import Policy
 from datalake_service.errors import (
     AnnotationLockError,
     DatalakeError,
-    ObjectNotFoundError,
-    PreconditionFailedError,
     UsageError,
 )
 from datalake_service.handling.load import load_class, load_handler
@@ -194,31 +189,13 @@ def run_annotator(
 def release_if_dead(store: ObjectStore, dataset: str, annotator: str) -> None:
     """Take away the locks on an annotator that belong to processes of this machine that do not exist any more.
 
-    Its own, and those of the workers that share it. Should that be wrong (two machines of one name), the owner finds
-    its lock gone when it renews it, and stops.
+    Its own, and those of the workers that share it; see ``take_from_dead``.
 
     Raises:
         StoreError: A lock cannot be read or written.
     """
     shared = [meta.key for meta in store.list(layout.worker_leases_prefix(dataset, annotator))]
-    for key in (layout.annotator_lease_key(dataset, annotator), *shared):
-        try:
-            body, meta = store.get(key)
-            record = LeaseRecord.from_json(body, key=key)
-            if not record.released and record.host == socket.gethostname() and not _is_alive(record.pid):
-                take_away(store, key, etag=meta.etag, ttl=record.ttl, by="its process is gone")
-        except (ObjectNotFoundError, PreconditionFailedError):
-            continue  # nobody holds it, or somebody else does by now
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    take_from_dead(store, (layout.annotator_lease_key(dataset, annotator), *shared))
 
 
 def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock, told: Told, name: str) -> AnnotationReport:

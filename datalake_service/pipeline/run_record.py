@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, update_dataset
+from datalake_service.catalog.datasets import (
+    DatasetRun,
+    DatasetState,
+    RunStatus,
+    load_dataset,
+    update_dataset,
+)
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.problems import redacted
 from datalake_service.config.read import (
@@ -18,7 +27,7 @@ from datalake_service.config.read import (
     KinesisReadConnector,
     SqsReadConnector,
 )
-from datalake_service.errors import ConfigError
+from datalake_service.errors import ConfigError, DatasetNotFoundError
 from datalake_service.pipeline.machine_items import file_handler
 from datalake_service.pipeline.run_elsewhere import rejections_uri
 from datalake_service.pipeline.run_report import MergedBatch, RunReport
@@ -39,13 +48,20 @@ class RunRecord:
         self._state = state
 
     @classmethod
-    def begin(cls, store: ObjectStore, config: DatasetConfig, *, now: datetime) -> RunRecord:
-        """Record that a run begins.
+    def begin(cls, store: ObjectStore, config: DatasetConfig, *, now: datetime, worker: str | None = None) -> RunRecord:
+        """Record that a run begins; ``worker`` names it, if it is one of several.
 
         Raises:
             ConfigError: It would read the same items in another way into the same batch.
         """
-        run = DatasetRun(id=random_hex(_RUN_DIGITS), status=RunStatus.RUNNING, started_at=now)
+        run = DatasetRun(
+            id=random_hex(_RUN_DIGITS),
+            status=RunStatus.RUNNING,
+            started_at=now,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            worker=worker,
+        )
         reading = reading_of(config)
         batch = str(getattr(config.write_connector, "batch", ""))
         archive = rejections_uri(config)
@@ -73,6 +89,11 @@ class RunRecord:
     def rows(self) -> Mapping[str, int]:
         """Rows of each batch when it was merged last."""
         return self._state.rows
+
+    def refresh(self) -> None:
+        """Read again what others may have changed."""
+        with suppress(DatasetNotFoundError):  # deleted under our eyes: the next change puts it back
+            self._state = load_dataset(self._store, self._dataset)
 
     def will_write_to(self, batches: Iterable[str]) -> None:
         """Record, before anything is written, which batches will have to be merged."""

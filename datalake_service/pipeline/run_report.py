@@ -169,6 +169,19 @@ class AnnotatedDataset:
         yield from (f"  {command}" for command in self.commands())
 
 
+@dataclass(frozen=True, slots=True)
+class OwnShare:
+    """Which part of a run was one worker's."""
+
+    worker: str
+    tasks: int
+    """Those that it completed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"name": self.worker, "tasks": self.tasks}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """Everything that ``datasets create`` has to say."""
@@ -197,6 +210,8 @@ class RunReport:
     """Where documents went, if not into the lake."""
     rejections: tuple[str, ...] = ()
     """Where the rejections of tasks are, if that is not beside the batches of ``rows``."""
+    own: OwnShare | None = None
+    """If several workers ran the dataset file: what was done by the one that tells."""
 
     @property
     def succeeded(self) -> bool:
@@ -243,6 +258,7 @@ class RunReport:
             "startedAt": format_time(self.started_at),
             "seconds": round(self.seconds, 3),
             "tasks": self.tasks.to_dict(),
+            **({} if self.own is None else {"worker": self.own.to_dict()}),
             "records": counts.records,
             "documents": counts.documents,
             "skips": counts.skips,
@@ -282,6 +298,8 @@ class RunReport:
         told = [f"{number:,} {word}" for number, word in parts if number]
         if tasks.already_done or not told:
             told.append(f"{tasks.already_done:,} done before")
+        if self.own is not None:
+            told.append(f"{self.own.tasks:,} completed by this worker")
         yield f"  {'tasks':<12} {', '.join(told)}"
         yield (
             f"  {'records':<12} {counts.records:,}: {counts.documents:,} documents, {counts.skips:,} skipped, "
