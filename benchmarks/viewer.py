@@ -194,29 +194,28 @@ def click_around(port: int, seed: int) -> list[float]:
     """One person who looks at this and that."""
     source, client = random.Random(seed), Client(port)
     seconds = []
+    clicks: list[tuple[str, dict[str, Any]]] = [
+        (f"{POSTS}/rows", {"limit": 50}),
+        (f"{POSTS}/rows", {"limit": 50, "filter": FILTER}),
+        (f"{POSTS}/rows", {"limit": 50, "sort": "n"}),
+        (f"{POSTS}/rows", {"limit": 50, "where": "n % 1000 = 7 AND lang.score > 0.5"}),
+        (f"{POSTS}/count", {"filter": FILTER}),
+        (f"{POSTS}/profile", {"column": "n"}),
+        (f"{POSTS}/profile", {"column": "lang.label"}),
+        (f"{POSTS}/trend", {"column": "lang.label", "bucket": "day"}),
+        ("/api/lake", {}),
+    ]
     for _ in range(CLICKS):
-        path, query = source.choice(
-            [
-                (f"{POSTS}/rows", {"limit": 50}),
-                (f"{POSTS}/rows", {"limit": 50, "filter": FILTER}),
-                (f"{POSTS}/rows", {"limit": 50, "sort": "n"}),
-                (f"{POSTS}/rows", {"limit": 50, "where": "n % 1000 = 7 AND lang.score > 0.5"}),
-                (f"{POSTS}/count", {"filter": FILTER}),
-                (f"{POSTS}/profile", {"column": "n"}),
-                (f"{POSTS}/profile", {"column": "lang.label"}),
-                (f"{POSTS}/trend", {"column": "lang.label", "bucket": "day"}),
-                ("/api/lake", {}),
-            ]
-        )
+        path, query = source.choice(clicks)
         seconds.append(client.ask(path, query)[0])
     return seconds
 
 
-def requests_in_an_hour(folder: Path) -> dict[str, float]:
+def requests_in_an_hour(folder: Path) -> dict[str, int]:
     """What a viewer that is left open asks of the store in an hour in which nothing happens, by the pace of each."""
     from datalake_service.viewer.events import LOCAL_PACE, REMOTE_PACE
 
-    found = {}
+    found: dict[str, int] = {}
     objects = sum(1 for _ in folder.rglob("*.parquet"))
     for name, pace in (("folder", LOCAL_PACE), ("bucket", REMOTE_PACE)):
         wait, at, looks = pace.fastest, 0.0, 0

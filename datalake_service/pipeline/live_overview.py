@@ -44,6 +44,8 @@ class AnnotatorNumbers:
     waiting_chunks: int = 0
     waiting_rows: int = 0
     """Annotations in chunks; they are not in ``total``."""
+    cost: float = 0.0
+    """What merged annotations have cost."""
     last_activity: datetime | None = None
 
 
@@ -164,6 +166,7 @@ def _annotator(
             known = coverage.done + coverage.skipped + coverage.failed
             coverage.pending = max(0, numbers_of_batch.rows - known)
             contained |= file.footer.contains
+            found.cost += file.footer.cost
         found.batches[batch] = coverage
         for name in ("done", "skipped", "failed", "pending"):
             setattr(found.total, name, getattr(found.total, name) + getattr(coverage, name))

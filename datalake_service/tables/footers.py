@@ -50,6 +50,8 @@ class Footer:
     """Of annotations: the attempt that names the object with older versions, which has the same columns."""
     versions: frozenset[tuple[str | None, str | None]] = frozenset()
     """Of annotations: label and code hash of those that are there, older ones included."""
+    cost: float = 0.0
+    """Of annotations: what all that were ever merged have cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +189,13 @@ def _footer(key: str, found: _Found) -> Footer:
         }
         contains = frozenset((name, etag) for name, etag in document["contains"])
         counts = {str(name): int(count) for name, count in document["counts"].items()}
+        cost = float((document.get("spent") or {}).get("cost") or 0.0)
         versions = frozenset((made["version"], made["code"]) for made in document.get("made", ()))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{key} was not written by a merge of datalake; move it away") from error
     if len(columns) != found.width or "id" not in columns:
         raise StoreError(f"{key} does not have the columns that its record names: move it away, or restore it")
-    return Footer(found.rows, columns, contains, counts, document.get("older"), versions)
+    return Footer(found.rows, columns, contains, counts, document.get("older"), versions, cost)
 
 
 def _incomplete(key: str, error: Exception) -> StoreError:

@@ -284,7 +284,7 @@ def annotator_entry(annotator: AnnotatorNumbers) -> dict[str, Any]:
         "name": annotator.name,
         **coverage_entry(annotator.total),
         "share": annotator.total.share,
-        "cost": None,
+        "cost": annotator.cost or None,
         "unmergedRows": annotator.waiting_rows,
         "lastActivity": None if annotator.last_activity is None else format_time(annotator.last_activity),
     }

@@ -7,7 +7,7 @@ id is made of what it says, so a page that comes back, to this server or to the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -63,7 +63,7 @@ class Watcher:
         self.looks = 0
         """How often the lake was looked at; for whoever counts requests."""
 
-    async def listen(self, dataset: str | None, last_id: str | None) -> AsyncIterator[bytes]:
+    async def listen(self, dataset: str | None, last_id: str | None) -> AsyncGenerator[bytes, None]:
         """The text of events, for as long as somebody reads it."""
         listener = _Listener(dataset)
         self._listeners.add(listener)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from datalake_service.config.version import VERSION
-from datalake_service.viewer import queries, shapes
+from datalake_service.viewer import queries, shapes, shapes_operations
 from datalake_service.viewer.exporting import MEDIA
 from datalake_service.viewer.routes import ROUTES
 
@@ -108,7 +108,9 @@ def _json(shape: Any, schemas: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN40
 
 
 def _filters(schemas: dict[str, Any]) -> dict[str, Any]:
-    operation = _operation("A filter in all its forms", None, _json(shapes.FilterAnswer, schemas), schemas, path="")
+    operation = _operation(
+        "A filter in all its forms", None, _json(shapes_operations.FilterAnswer, schemas), schemas, path=""
+    )
     forms = [
         {"type": "object", "properties": {name: shape}, "required": [name], "additionalProperties": False}
         for name, shape in (("json", {}), ("python", {"type": "string"}), ("sql", {"type": "string"}))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from datalake_service.viewer import queries, shapes
+from datalake_service.viewer import queries, shapes, shapes_operations
 from datalake_service.viewer.answering import Answers
 
 OfLake = Callable[[Answers, queries.Parameters], Any]
@@ -52,7 +52,7 @@ ROUTES: Final = (
         summary="What works and what is held",
         answer=lambda answers, _: answers.operations(),
         query=None,
-        shape=shapes.OperationsAnswer,
+        shape=shapes_operations.OperationsAnswer,
     ),
     ApiRoute(
         path=_D,
@@ -108,20 +108,20 @@ ROUTES: Final = (
         summary="What could not be used",
         answer=Answers.rejections,
         query=queries.RejectionsQuery,
-        shape=shapes.RejectionsAnswer,
+        shape=shapes_operations.RejectionsAnswer,
     ),
     ApiRoute(
         path=f"{_D}/failures",
         summary="Annotations that failed",
         answer=Answers.failures,
         query=queries.FailuresQuery,
-        shape=shapes.FailuresAnswer,
+        shape=shapes_operations.FailuresAnswer,
     ),
     ApiRoute(
         path=f"{_D}/export/command",
         summary="The command that makes the same file",
         answer=Answers.command,
         query=queries.ExportQuery,
-        shape=shapes.CommandAnswer,
+        shape=shapes_operations.CommandAnswer,
     ),
 )
