@@ -58,6 +58,6 @@ def test_the_command_does_the_same(page: Page, tmp_path: Path) -> None:
     assert words[:2] == ["datalake", "export"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "datalake_service", *words[1:]]
+    output = tmp_path / words[words.index("--output") + 1]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    [written] = [path for path in tmp_path.iterdir() if path.is_file()]
-    assert numbers(written) == EXPECTED
+    assert numbers(output) == EXPECTED

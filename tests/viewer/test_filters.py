@@ -89,8 +89,9 @@ def test_groups_within_groups(page: Page) -> None:
     expect(status(page)).to_contain_text(f"{len(expected)} rows match")
     page.reload()
     expect(status(page)).to_contain_text(f"{len(expected)} rows match")
-    shown = page.locator('.tbody .td[data-column="n"]').all_inner_texts()
-    assert sorted(map(int, shown)) == expected
+    shown = page.locator('.tbody .td[data-column="n"]')
+    expect(shown).to_have_count(len(expected))
+    assert sorted(map(int, shown.all_inner_texts())) == expected
     page.get_by_role("button", name=re.compile("^Remove: n <")).click()
     expect(status(page)).to_contain_text(f"{len(german)} rows match")
     page.get_by_role("button", name="Clear").click()
