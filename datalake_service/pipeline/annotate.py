@@ -29,7 +29,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import claim_run
-from datalake_service.chunks.encoder import RowEncoder
+from datalake_service.chunks.annotation_encoder import AnnotationEncoder
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostError, StoreError
@@ -308,7 +308,7 @@ class _Session:
             prefix,
             manifest,
             clock=self.clock,
-            encoder=RowEncoder(reserved=()),
+            encoder=AnnotationEncoder(),
             max_chunk_bytes=self.options.max_chunk_bytes,
         )
         output = AnnotationOutput(
