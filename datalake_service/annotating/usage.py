@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -94,7 +95,8 @@ class Meter:
     def __init__(self, budget: Budget | None = None) -> None:
         """Nothing is spent."""
         self._budget = {} if budget is None else budget.amounts()
-        self._allowed: Mapping[str, float] | None = None
+        self._set(self._budget)
+        self._shared = False
         self._over: str | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._first: float | None = None
@@ -116,8 +118,11 @@ class Meter:
         """
         if self._first is None:
             self._first = now
-        if self._budget:
-            self._judge(now)
+        if self._shared:
+            if self._over is not None:
+                raise BudgetExceededError(self._over)
+        elif not self._within(now):
+            raise BudgetExceededError(self._used_up(now))
         self.calls += 1
         self.repeated += repeats
 
@@ -145,7 +150,8 @@ class Meter:
 
     def allow(self, allowed: Mapping[str, float], *, over: str | None = None) -> None:
         """Let calls begin until so much is spent in all; ``over``: why there will be no more."""
-        self._allowed, self._over = allowed, over
+        self._shared, self._over = True, over
+        self._set(allowed)
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
@@ -153,7 +159,7 @@ class Meter:
 
     def may_begin(self, now: float) -> bool:
         """Whether to ``begin``; if not, wait for ``more``."""
-        return self._allowed is None or self._over is not None or self._within(self._allowed, now)
+        return not self._shared or self._within(now) or self._over is not None
 
     @property
     def waiting(self) -> bool:
@@ -172,18 +178,26 @@ class Meter:
         seconds = 0.0 if self._first is None else now - self._first
         return dict(zip(KINDS, (usage.cost, usage.tokens, self.calls, seconds), strict=True))
 
-    def _within(self, most: Mapping[str, float], now: float) -> bool:
-        totals = self.totals(now)
-        return all(totals[kind] < amount for kind, amount in most.items())
+    def _set(self, most: Mapping[str, float]) -> None:
+        self._bounded = bool(most)
+        self._cost, self._tokens, self._calls, self._seconds = (most.get(kind, math.inf) for kind in KINDS)
 
-    def _judge(self, now: float) -> None:
-        if self._over is not None:
-            raise BudgetExceededError(self._over)
-        if self._allowed is not None:
-            return
+    def _within(self, now: float) -> bool:
+        """Whether nothing is used up. Asked for every call, hence written out."""
+        if not self._bounded:
+            return True
+        usage, first = self._usage, self._first
+        return (
+            self.calls < self._calls
+            and usage.cost < self._cost
+            and usage.input_tokens + usage.output_tokens < self._tokens
+            and (0.0 if first is None else now - first) < self._seconds
+        )
+
+    def _used_up(self, now: float) -> str:
         totals = self.totals(now)
-        for kind, most in self._budget.items():
-            if totals[kind] >= most:
-                raise BudgetExceededError(
-                    f"the budget of {most:g} {kind} is used up; for the rows that are left, run again with another one"
-                )
+        kind = next(kind for kind, most in self._budget.items() if totals[kind] >= most)
+        return (
+            f"the budget of {self._budget[kind]:g} {kind} is used up; for the rows that are left, run again with "
+            "another one"
+        )
