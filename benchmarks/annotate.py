@@ -19,14 +19,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from benchmarks.annotate_peers import peers
 from benchmarks.measure import Comparison, Side, main, timed
 from benchmarks.rows import rows
-from datalake_interfaces import DataItem
+from datalake_interfaces import BatchAnnotator, BatchAnswers, DataItem
 
 DATASET, BATCH = "bench", "b1"
 LINES = 1_000
@@ -111,6 +112,20 @@ def asked_of_items(latency: float) -> Callable[[DataItem], Awaitable[dict[str, A
     return after_a_while if latency else at_once
 
 
+def asked_of_batches(latency: float, size: int) -> BatchAnnotator:
+    """The same of many items at once."""
+
+    class Batches(BatchAnnotator):
+        max_batch_size = size
+
+        async def annotate_batch(self, items: Sequence[DataItem]) -> BatchAnswers:
+            if latency:
+                await wait(latency)
+            return [{"n": len(item.data["text"])} for item in items]
+
+    return Batches()
+
+
 class Lines:
     """One JSON line a row, written in blocks."""
 
@@ -154,7 +169,7 @@ def bare(folder: Path, arguments: argparse.Namespace) -> object:
     import pyarrow.parquet  # noqa: F401 - loading it is not part of the work
 
     ask = asked(arguments.latency_ms / 1_000)
-    source = read(lake(arguments) / DATASET / BATCH / "merged.parquet")
+    source = read(rows_of(arguments))
 
     async def worker(lines: Lines) -> None:
         for row in source:
@@ -198,7 +213,8 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
         chunk_size=arguments.chunk,
         calls=calls,
     )
-    ask = asked_of_items(arguments.latency_ms / 1_000)
+    latency = arguments.latency_ms / 1_000
+    ask = asked_of_batches(latency, arguments.batch) if arguments.batch else asked_of_items(latency)
     with timed(), busy(arguments), DatasetView(store, ViewRequest(dataset=DATASET, base_columns=["text"])) as view:
         report = asyncio.run(annotate(store, job, rows=view, function=ask, options=options))
     shutil.rmtree(store.root / DATASET / "annotations" / job.annotator)
@@ -214,10 +230,16 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--polite", action="store_true", help="with attempts, limits, adaptive concurrency and a budget"
     )
+    parser.add_argument("--batch", type=int, default=0, help="rows in a call of ours (default: one, and no batches)")
     parser.add_argument("--chunk", type=int, default=1_000, help="rows in a chunk of results (default: 1,000)")
 
 
-WORKERS: dict[str, Side] = {"limit: workers on one shared iterator": bare, "datalake": ours}
+def rows_of(arguments: argparse.Namespace) -> Path:
+    """The merged object."""
+    return lake(arguments) / DATASET / BATCH / "merged.parquet"
+
+
+WORKERS: dict[str, Side] = {"limit: workers on one shared iterator": bare, "datalake": ours, **peers(rows_of)}
 WAITS = any(argument.startswith("--latency-ms") for argument in sys.argv)
 
 if __name__ == "__main__":
