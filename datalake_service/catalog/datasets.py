@@ -26,11 +26,11 @@ from datalake_utils.backoff import Backoff
 from datalake_utils.clock import SystemClock
 
 _RUNS_KEPT = 50
-_ROUNDS = 40
+_ROUNDS = 20
 """How often a change is tried again because somebody else was faster."""
 _HURRIES = 3
 """So often at once; then many workers that begin together give way to each other."""
-_BACKOFF = Backoff(first=0.02, longest=0.5, spread=1.0)
+_BACKOFF = Backoff(first=0.02, longest=0.2, spread=1.0)
 
 
 class RunStatus(StrEnum):

@@ -93,10 +93,14 @@ class WorkerPlace:
 
         Raises:
             ConfigError: Somebody works on the dataset with another dataset file.
+            LeaseLostError: An earlier request of ours came so late that it is in the way.
             StoreError: The store failed.
         """
         try:
-            self._lease.acquire()
+            if not self._lease.acquire():
+                raise LeaseLostError(
+                    f"the lease {self._key} stands there already, which is nobody's but ours; start again"
+                )
             self._refuse_another_file()
             self.began = dict(self.claims.versions())
         except BaseException:
