@@ -1,9 +1,9 @@
 /** What runs, what is held, what went wrong. Read only. */
 
-import { html, classes } from "./html.js";
+import { html, classes, useState } from "./html.js";
 import { getLake, getOperations } from "./api.js";
 import { Failures } from "./failures.js";
-import { count, duration } from "./format.js";
+import { bytes, count, duration } from "./format.js";
 import { Leases } from "./leases.js";
 import { versions } from "./live.js";
 import { Rejections } from "./rejections.js";
@@ -14,6 +14,7 @@ import { Ago, Empty, Failure, Loading } from "./ui.js";
 import { formatQuery } from "./url-text.js";
 import { plain } from "./visible.js";
 
+const AT_ONCE = 200;
 const SHOWS = { work: "At work", rejections: "Rejections", failures: "Failed annotations" };
 
 /** @param {{ query: string }} props */
@@ -63,10 +64,17 @@ const State = ({ state }) => html`<span class=${classes("state", STATES[/** @typ
 
 /** @param {any} props */
 const Runs = ({ runs }) => html`<div class="list-box" tabindex="0" role="region" aria-label="List of runs"><table class="list">
-  <thead><tr><th scope="col">Dataset</th><th scope="col">Run</th><th scope="col">Kind</th><th scope="col">Batch</th><th scope="col">State</th><th scope="col" class="right">Rows</th><th scope="col">Started</th><th scope="col">Last activity</th><th scope="col">Machine</th></tr></thead>
-  <tbody>${runs.map((/** @type {any} */ run, /** @type {number} */ at) => html`<tr key=${at}><td><a href=${`/d/${encodeURIComponent(run.dataset)}`}><${Name} name=${run.dataset} /></a></td><td><code>${run.run}</code></td><td>${run.kind}</td><td><${Name} name=${run.batch ?? "–"} /></td><td><${State} state=${run.state} /></td><td class="right">${count(run.rows)}</td><td><${Ago} iso=${run.started} /></td><td><${Ago} iso=${run.lastActivity} /></td><td><${Text} text=${run.host ?? "–"} /></td></tr>`)}</tbody></table></div>`;
+  <thead><tr><th scope="col">Dataset</th><th scope="col">Run</th><th scope="col">Kind</th><th scope="col">Batch or annotator</th><th scope="col">State</th><th scope="col" class="right">Rows</th><th scope="col">Started</th><th scope="col">Last activity</th></tr></thead>
+  <tbody>${runs.map((/** @type {any} */ run, /** @type {number} */ at) => html`<tr key=${at}><td><a href=${`/d/${encodeURIComponent(run.dataset)}`}><${Name} name=${run.dataset} /></a></td><td><code>${run.run}</code></td><td>${run.kind}</td><td><${Name} name=${run.batch ?? run.annotator ?? "–"} /></td><td><${State} state=${run.state} /></td><td class="right">${count(run.rows)}</td><td><${Ago} iso=${run.started} /></td><td><${Ago} iso=${run.lastActivity} /></td></tr>`)}</tbody></table></div>`;
+
+/** What a task has counted. @param {Record<string, number>} counts */
+const counted = (counts) => Object.entries(counts).filter(([, value]) => value).map(([name, value]) => (name === "bytes" ? bytes(value) : `${count(value)} ${name}`)).join(", ");
 
 /** @param {any} props */
-const Tasks = ({ tasks }) => html`<div class="list-box" tabindex="0" role="region" aria-label="List of tasks"><table class="list">
-  <thead><tr><th scope="col">Dataset</th><th scope="col">Task</th><th scope="col">State</th><th scope="col">Counts</th><th scope="col" class="right">Time</th><th scope="col">Last error</th></tr></thead>
-  <tbody>${tasks.map((/** @type {any} */ task, /** @type {number} */ at) => html`<tr key=${at}><td><a href=${`/d/${encodeURIComponent(task.dataset)}`}><${Name} name=${task.dataset} /></a></td><td><${Name} name=${String(task.task)} /></td><td><${State} state=${task.state} /></td><td class="wrap">${Object.entries(task.counts ?? {}).filter(([, rows]) => rows).map(([name, rows]) => `${count(/** @type {number} */ (rows))} ${name}`).join(", ")}</td><td class="right">${duration(task.seconds)}</td><td class="wrap">${task.lastError && html`<${Text} text=${String(task.lastError)} limit=${400} />`}</td></tr>`)}</tbody></table></div>`;
+function Tasks({ tasks }) {
+  const [limit, setLimit] = useState(AT_ONCE);
+  return html`<div class="list-box" tabindex="0" role="region" aria-label="List of tasks"><table class="list">
+    <thead><tr><th scope="col">Dataset</th><th scope="col">Reads</th><th scope="col">State</th><th scope="col">Counts</th><th scope="col" class="right">Time</th><th scope="col">Last error</th></tr></thead>
+    <tbody>${tasks.slice(0, limit).map((/** @type {any} */ task, /** @type {number} */ at) => html`<tr key=${at}><td><a href=${`/d/${encodeURIComponent(task.dataset)}`}><${Name} name=${task.dataset} /></a></td><td class="wrap" title=${`Task ${plain(String(task.task))}`}><${Name} name=${String(task.item ?? task.task)} /></td><td><${State} state=${task.state} /></td><td class="wrap">${counted(task.counts ?? {})}</td><td class="right">${duration(task.seconds)}</td><td class="wrap">${task.lastError && html`<${Text} text=${String(task.lastError)} limit=${400} />`}</td></tr>`)}</tbody></table></div>
+    ${tasks.length > limit && html`<button onClick=${() => setLimit(limit * 4)}>Show more of ${count(tasks.length)} tasks</button>`}`;
+}

@@ -12,6 +12,7 @@ const PADDING = 13;
 const LINE = 19;
 const SPARE = 6; // rows drawn beyond the edges
 const AHEAD = 60; // rows asked for before they are seen
+const TALLEST = 30_000_000; // pixels: browsers lay out little more than this
 
 /** @param {number} lines */
 const heightOf = (lines) => lines * LINE + PADDING;
@@ -80,8 +81,9 @@ export function Table({ pages, columns, view, total, selected, select, opened, t
   const height = heightOf(view.lines);
   const place = layout(height, opened);
   const from = Math.max(0, place.at(seen.top) - SPARE);
-  const to = Math.min(pages.length, place.at(seen.top + seen.height) + 1 + SPARE);
-  useEffect(() => pages.want(from, to + AHEAD));
+  const length = Math.min(pages.length, Math.floor(TALLEST / height));
+  const to = Math.min(length, place.at(seen.top + seen.height) + 1 + SPARE);
+  useEffect(() => pages.want(from, Math.min(to + AHEAD, Math.floor(TALLEST / height))));
 
   useEffect(() => {
     if (box === null || selected < 0) return;
@@ -102,10 +104,11 @@ export function Table({ pages, columns, view, total, selected, select, opened, t
     <div class="table" ref=${setBox} role="grid" tabindex="0" aria-label="Rows" aria-rowcount=${pages.complete ? pages.length + 2 : (total ?? -1)} aria-colcount=${columns.length + 1} aria-busy=${String(pages.loading)}
       style=${{ "--template": template, "--whole": `${whole}px`, "--lines": String(view.lines) }}>
       <${TableHead} columns=${columns} view=${view} widths=${widths} change=${change} drag=${(/** @type {string} */ name, /** @type {number | null} */ width) => setDragged(width === null ? {} : { [name]: width })} />
-      <div class="tbody" role="rowgroup" style=${{ height: `${place.top(pages.length)}px` }}>
+      <div class="tbody" role="rowgroup" style=${{ height: `${place.top(length)}px` }}>
         ${drawn.map((index) => html`<${TableRow} key=${index} index=${index} row=${pages.row(index)} columns=${columns} top=${place.top(index)} height=${height}
             selected=${index === selected} isOpen=${opened.has(index)} select=${select} toggle=${toggle} />`)}
       </div>
+      ${pages.length > length && html`<p class="table-end">A page holds no more rows than these. To see others, filter, or sort the other way.</p>`}
     </div>`;
 }
 
