@@ -231,7 +231,7 @@ lock() {
     compile "$folder/bin/uv" requirements.lock "$@"
     compile "$folder/bin/uv" requirements-lambda.lock --extra lambda --extra llm "$@"
     compile "$folder/bin/uv" requirements-dev.lock --group dev $(printf -- '--extra %s ' dev-aws lambda llm otel pandas polars vectors) "$@"
-    compile "$folder/bin/uv" requirements-engines.lock --all-extras --group dev "$@"
+    compile "$folder/bin/uv" requirements-engines.lock --all-extras --group dev --group interop "$@"
 }
 
 # compile UV LOCKFILE [arguments]: one lock file for all platforms and Python versions. setuptools is in it because

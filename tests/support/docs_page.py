@@ -9,6 +9,8 @@
 - ``json``, ``jsonl``, ``yaml``, ``toml``, ``env``: parsed; JSON with a ``datasetName`` must be a valid dataset file.
 - ``text`` or no language: prose, drawings.
 - Anything else, or what cannot run, needs ``<!-- not run: reason -->`` right before it.
+- ``<!-- needs: module -->`` right before a block: where that is not installed the block is not run, which is said in a
+  line of the output that begins with ``NOT_INSTALLED``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import doctest
+import importlib.util
 import inspect
 import json
 import re
@@ -32,6 +35,7 @@ from dotenv import dotenv_values
 from tests.support.markdown import Block, blocks
 
 PROMPT = "$ "
+NOT_INSTALLED = "not installed here: "
 SENTINEL = "--- end of command, status"
 AFTER = f"__status=$?; echo; echo '{SENTINEL}' $__status; (exit $__status)"
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -53,6 +57,10 @@ class Page:
         if block.not_run is not None:
             if not block.not_run:
                 raise BlockError("'not run' needs a reason: <!-- not run: reason -->")
+            return
+        missing = [name for name in block.needs if importlib.util.find_spec(name) is None]
+        if missing:
+            sys.stdout.write(f"{NOT_INSTALLED}{', '.join(missing)} ({self.name}:{block.line})\n")
             return
         action = ACTIONS.get(block.language)
         if action is None:
