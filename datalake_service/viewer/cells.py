@@ -92,5 +92,8 @@ def _not_finite(value: float) -> str:
 
 
 def dump(value: object) -> bytes:
-    """Write an answer."""
-    return orjson.dumps(value)
+    """Write an answer, whatever names there are in it."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a lone surrogate in a name
+        return orjson.dumps(CellWriter().safe(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from datalake_service.errors import (
     DatalakeError,
     DatasetNotFoundError,
     DatasetNotMergedError,
+    FilterError,
     StoreError,
     UsageError,
 )
@@ -23,6 +25,8 @@ from datalake_service.viewer.cells import dump, text
 _log = logging.getLogger(__name__)
 
 _MAX_MESSAGE: Final = 1_000
+_PLACE: Final = re.compile(r"(filter(?:\.\w+|\[\d+\])*): ")
+"""Where in a filter a mistake is."""
 
 
 class NotFoundError(UsageError):
@@ -86,6 +90,8 @@ async def _ours(_request: Request, error: Exception) -> Response:
     if status >= 500:  # noqa: PLR2004 - the server's own fault, or the store's
         _log.warning("%s: %s", type(error).__name__, error)
     field = error.field if isinstance(error, QueryError) else None
+    if isinstance(error, FilterError) and (place := _PLACE.match(str(error))) is not None:
+        field = place[1]
     return problem(status, str(error), type(error).__name__, field)
 
 

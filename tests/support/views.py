@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, RawDuckFilter
+from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, NotFilter, RawDuckFilter
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
+from tests.support.filters import selects
 
 Node = FilterNode
 Row = Mapping[str, Any]
@@ -56,9 +57,10 @@ def verdict(node: Node, row: Row, sql: Mapping[str, Any]) -> bool | None:
         case AnyFilter():
             verdicts = [verdict(part, row, sql) for part in node.filters]
             return True if True in verdicts else None if None in verdicts else False
+        case NotFilter():
+            return verdict(node.filter, row, sql) is not True
         case _:
-            msg = f"the model of views does not know {node.type}"
-            raise NotImplementedError(msg)
+            return selects(node, row)
 
 
 TEXTS = [{"text": f"text {number}", "n": number} for number in range(10)]

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, RawDuckFilter
+from datalake_service.config.filters import (
+    AllFilter,
+    AnyFilter,
+    BooleanFilter,
+    ContainsFilter,
+    EqualsFilter,
+    InFilter,
+    NotFilter,
+    NullFilter,
+    RangeFilter,
+    RawDuckFilter,
+)
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.folder import FolderStore
@@ -98,15 +109,22 @@ SQL: dict[str, Any] = {
     "lang._status = 'failed' OR lang.ok": lambda row: row["lang.failed"] or row["lang.ok"],
     "coalesce(n, 0) + coalesce(lang.score, 0) > 1.5": lambda row: (row["n"] or 0) + (row["lang.score"] or 0) > 1.5,
 }
+SCALARS = st.one_of(st.integers(0, 4), st.sampled_from(["en", "a", "true"]), st.booleans())
 LEAVES = st.one_of(
     st.builds(RawDuckFilter, sql=st.sampled_from(sorted(SQL))),
     st.builds(BooleanFilter, field=st.sampled_from(["ok", "lang.ok", "nope", "n", "odd"]), value=st.booleans()),
+    st.builds(EqualsFilter, field=st.sampled_from(["n", "text", "odd", "lang.label", "nope"]), value=SCALARS),
+    st.builds(InFilter, field=st.sampled_from(["n", "odd", "lang.label"]), values=st.lists(SCALARS, max_size=2)),
+    st.builds(RangeFilter, field=st.sampled_from(["n", "odd", "lang.score"]), ge=st.floats(0, 3)),
+    st.builds(ContainsFilter, field=st.sampled_from(["text", "odd", "lang.label"]), value=st.sampled_from(["a", "e"])),
+    st.builds(NullFilter, field=st.sampled_from(["n", "lang.ok", "nope"]), value=st.booleans()),
 )
 NODES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
         st.builds(AllFilter, filters=st.lists(inner, max_size=3)),
         st.builds(AnyFilter, filters=st.lists(inner, max_size=3)),
+        st.builds(NotFilter, filter=inner),
     ),
     max_leaves=6,
 )
