@@ -16,6 +16,7 @@ from datalake_service.errors import UsageError
 from datalake_service.pipeline.live_asking import Asking
 from datalake_service.pipeline.live_lake import LiveLake
 from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.cached import CachedStore
 from datalake_service.tables.engine import EngineLimits
 from datalake_service.tables.reading import is_remote
 from datalake_service.viewer.answering import Answers
@@ -55,6 +56,10 @@ def serve(store: ObjectStore, listening: Listening, *, ready: Callable[[str], No
         token = random_hex(_TOKEN_DIGITS)
     with tempfile.TemporaryDirectory(prefix="datalake-viewer-") as folder, _listen(listening) as sock:
         remote = is_remote(store)
+        if remote:
+            ranges = Path(folder) / "ranges"
+            ranges.mkdir()
+            store = CachedStore(store, ranges)
         lake = LiveLake(store, Path(folder), limits=LIMITS, max_age=2.0 if remote else 0.5)
         watcher = Watcher(lake, REMOTE_PACE if remote else LOCAL_PACE)
         access = Access.of(
