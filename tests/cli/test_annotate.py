@@ -143,6 +143,7 @@ def test_it_is_for_people_on_a_terminal(place: Place) -> None:
     assert done.status == 0, done.out
     assert "posts: annotation completed in " in done.out
     assert "length       30 annotated, 0 skipped, 0 failed" in done.out
+    assert "length: 30 rows, 0 to go" in done.out
     assert "datalake datasets view --datasetName posts" in done.out
 
 
