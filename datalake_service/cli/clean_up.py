@@ -20,8 +20,24 @@ if TYPE_CHECKING:
 
 
 @click.command("clean-up")
-@click.option("--dataset", "datasets", multiple=True, metavar="D[:BATCH]", help="Only this; repeat for others.")
-@click.option("--annotator", "annotators", multiple=True, metavar="D:A", help="Only this; repeat for others.")
+@click.option(
+    "--datasetName",
+    "--dataset-name",
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="D[:BATCH]",
+    help="Only this; repeat for others.",
+)
+@click.option(
+    "--annotatorName",
+    "--annotator-name",
+    "--annotator",
+    "annotators",
+    multiple=True,
+    metavar="D:A",
+    help="Only this; repeat for others.",
+)
 @click.option(
     "--memory-limit", "--memoryLimit", "memory_limit", callback=to_size, metavar="SIZE", help="Default: 512 MiB."
 )
@@ -210,7 +226,7 @@ def _datasets(given: tuple[str, ...]) -> dict[str, list[str] | None]:
     for one in given:
         dataset, separator, batch = one.partition(":")
         if not dataset or (separator and not batch):
-            raise click.UsageError(f"--dataset {one}: write DATASET or DATASET:BATCH")
+            raise click.UsageError(f"--datasetName {one}: write DATASET or DATASET:BATCH")
         batches = found.setdefault(dataset, [])
         if not separator:
             found[dataset] = None
@@ -224,6 +240,6 @@ def _annotators(given: tuple[str, ...]) -> list[tuple[str, str]]:
     for one in given:
         dataset, _, annotator = one.partition(":")
         if not dataset or not annotator:
-            raise click.UsageError(f"--annotator {one}: write DATASET:ANNOTATOR")
+            raise click.UsageError(f"--annotatorName {one}: write DATASET:ANNOTATOR")
         found.append((dataset, annotator))
     return found

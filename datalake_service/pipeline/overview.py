@@ -23,6 +23,7 @@ from datalake_service.config.problems import redacted
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.pipeline.coverage import Coverage, coverage_of
 from datalake_service.pipeline.lifecycle import require_dataset
+from datalake_service.pipeline.stopping import with_deaths
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 _THREADS: Final = 16
@@ -335,7 +336,7 @@ def _summary(store: ObjectStore, dataset: str) -> DatasetSummary:
 
 def _state(store: ObjectStore, dataset: str) -> DatasetState | None:
     try:
-        return load_dataset(store, dataset)
+        return with_deaths(store, load_dataset(store, dataset))
     except DatasetNotFoundError:
         return None
 

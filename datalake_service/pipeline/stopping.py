@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from datalake_service.catalog.datasets import DatasetRun, RunStatus, load_dataset
+from datalake_service.catalog import layout
+from datalake_service.catalog.datasets import DatasetRun, DatasetState, RunStatus, load_dataset
+from datalake_service.catalog.fencing import WorkersBelow, is_gone
+from datalake_service.catalog.leases import time_key
 from datalake_service.catalog.stops import StopRequests, load_stops
 from datalake_service.errors import DatasetNotFoundError, StoreError
 from datalake_service.storage.base import ObjectStore
@@ -17,12 +21,36 @@ LOOK_SECONDS = 2.0
 
 
 def running_runs(store: ObjectStore, dataset: str) -> list[DatasetRun]:
-    """The runs of a dataset file that have not said how they ended: they work, or they died."""
+    """The runs of a dataset file that have not said how they ended: they work, or nobody can know that they died."""
     try:
         state = load_dataset(store, dataset)
     except DatasetNotFoundError:
         return []  # made from Python
-    return [run for run in state.runs if run.status is RunStatus.RUNNING]
+    return [run for run in with_deaths(store, state).runs if run.status is RunStatus.RUNNING]
+
+
+def with_deaths(store: ObjectStore, state: DatasetState) -> DatasetState:
+    """The same with the runs as DIED that cannot come back: no such process on this machine, no lease of the worker.
+
+    A run of another machine that is no worker stays RUNNING: nobody here can tell.
+    """
+    silent = [run for run in state.runs if run.status is RunStatus.RUNNING]
+    if not silent:
+        return state
+    live: Container[str] | None = None
+    if any(run.worker is not None for run in silent):
+        prefix, key = layout.task_workers_prefix(state.dataset), layout.planning_lease_key(state.dataset)
+        with suppress(StoreError):  # perhaps one that may only be read
+            live = WorkersBelow(store, prefix, time_key=time_key(key)).live(look_only=True)
+    dead = {run.id for run in silent if _has_died(run, live)}
+    runs = (replace(run, status=RunStatus.DIED) if run.id in dead else run for run in state.runs)
+    return replace(state, runs=tuple(runs))
+
+
+def _has_died(run: DatasetRun, live: Container[str] | None) -> bool:
+    if run.host is not None and run.pid is not None and is_gone(run.host, run.pid):
+        return True
+    return run.worker is not None and live is not None and run.worker not in live
 
 
 class TaskStops:

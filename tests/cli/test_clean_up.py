@@ -75,9 +75,9 @@ def test_a_choice_leaves_the_rest_alone(tmp_path: Path, options: list[str], expe
     ("options", "said"),
     [
         (["--dataset", "none"], "no dataset 'none' in "),
-        (["--dataset", "posts:"], "--dataset posts:: write DATASET or DATASET:BATCH"),
+        (["--dataset", "posts:"], "--datasetName posts:: write DATASET or DATASET:BATCH"),
         (["--dataset", "a/b"], "dataset name 'a/b' is not allowed"),
-        (["--annotator", "posts"], "--annotator posts: write DATASET:ANNOTATOR"),
+        (["--annotator", "posts"], "--annotatorName posts: write DATASET:ANNOTATOR"),
         (["--annotator", "none:x"], "no dataset 'none' in "),
         (["--memory-limit", "1 MiB"], "at least 256 MiB"),
     ],
