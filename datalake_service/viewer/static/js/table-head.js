@@ -108,15 +108,16 @@ function Edge({ column, width, view, change, drag }) {
     const handle = /** @type {HTMLElement} */ (event.target);
     const start = event.clientX;
     const head = /** @type {HTMLElement} */ (handle.parentElement);
+    const before = head.offsetWidth;
     head.draggable = false; // an edge that is pulled does not carry its column away
     handle.setPointerCapture(event.pointerId);
-    const move = (/** @type {PointerEvent} */ now) => drag(column.name, within(width + now.clientX - start));
+    const move = (/** @type {PointerEvent} */ now) => drag(column.name, within(before + now.clientX - start));
     const up = (/** @type {PointerEvent} */ now) => {
       handle.removeEventListener("pointermove", move);
       handle.removeEventListener("pointerup", up);
       head.draggable = true;
       drag(column.name, null);
-      set(width + now.clientX - start);
+      set(before + now.clientX - start);
     };
     handle.addEventListener("pointermove", move);
     handle.addEventListener("pointerup", up);
@@ -124,7 +125,8 @@ function Edge({ column, width, view, change, drag }) {
   const key = (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
     event.preventDefault();
-    set(width + (event.key === "ArrowRight" ? STEP : -STEP));
+    const before = /** @type {HTMLElement} */ (/** @type {HTMLElement} */ (event.target).parentElement).offsetWidth;
+    set(before + (event.key === "ArrowRight" ? STEP : -STEP));
   };
   return html`<div class="edge" role="separator" aria-orientation="vertical" tabindex="0" aria-label=${`Width of ${plain(column.name)}`} aria-valuenow=${Math.round(width)} aria-valuemin=${NARROWEST} aria-valuemax=${WIDEST}
     onPointerDown=${down} onKeyDown=${key} onDblClick=${() => change({ widths: Object.fromEntries(Object.entries(view.widths).filter(([name]) => name !== column.name)) }, { replace: true })}></div>`;

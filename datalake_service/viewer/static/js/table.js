@@ -12,6 +12,7 @@ const PADDING = 13;
 const LINE = 19;
 const SPARE = 6; // rows drawn beyond the edges
 const AHEAD = 60; // rows asked for before they are seen
+const LONG = 60; // characters
 const TALLEST = 30_000_000; // pixels: browsers lay out little more than this
 
 /** @param {number} lines */
@@ -97,7 +98,10 @@ export function Table({ pages, columns, view, total, selected, select, opened, t
   }, [pages, box]);
 
   const widths = columns.map((column, at) => dragged[column.name] ?? widthOf(column, view.widths, columns.length, pages.longest?.[at] ?? null));
-  const template = `${GUTTER}px ${widths.map((width) => `${Math.round(width)}px`).join(" ")} minmax(0, 1fr)`;
+  // What is left of the width goes to the first long text whose width nobody chose.
+  const wide = columns.findIndex((column, at) => column.type === "text" && (pages.longest?.[at] ?? 0) > LONG && view.widths[column.name] === undefined && dragged[column.name] === undefined);
+  const tracks = widths.map((width, at) => (at === wide ? `minmax(${Math.round(width)}px, 1fr)` : `${Math.round(width)}px`));
+  const template = `${GUTTER}px ${tracks.join(" ")} ${wide < 0 ? "minmax(0, 1fr)" : "0"}`;
   const whole = GUTTER + widths.reduce((sum, width) => sum + Math.round(width), 0);
   const drawn = Array.from({ length: Math.max(0, to - from) }, (_, at) => from + at);
   return html`
