@@ -13,6 +13,7 @@ import click
 
 from datalake_service import events
 from datalake_service.cli.progress import ProgressBar
+from datalake_service.cli.quantities import to_size
 from datalake_service.cli.session import Session, common_options, dataset_option
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ class Exported:
     metavar="FILE",
     help="Ends in .jsonl, .csv (both also .gz or .zst) or .parquet; - is JSON lines to standard output.",
 )
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["file", "hf", "webdataset"], case_sensitive=False),
+    default="file",
+    help="hf: --output is a folder of Parquet files for Hugging Face; webdataset: of tar files. Default: one file.",
+)
+@click.option(
+    "--shardSize",
+    "--shard-size",
+    "shard_bytes",
+    callback=to_size,
+    metavar="SIZE",
+    help="How large files of a folder become. Default: 500 MB.",
+)
 @click.option("--columns", multiple=True, metavar="A,B", help="Base columns; default: all. May be a JSON list.")
 @click.option(
     "--annotator-columns",
@@ -80,6 +96,8 @@ def export_command(  # noqa: PLR0913 - the options of the command
     session: Session,
     dataset: str,
     output: str,
+    kind: str,
+    shard_bytes: int | None,
     columns: tuple[str, ...],
     annotator_columns: tuple[str, ...],
     *,
@@ -94,7 +112,13 @@ def export_command(  # noqa: PLR0913 - the options of the command
     from datalake_service.pipeline.view_plan import ViewRequest
     from datalake_service.pipeline.views import DatasetView
 
-    _check_output(output)
+    folder = None if kind == "file" else kind
+    if folder is None:
+        _check_output(output)
+    else:
+        _check_folder(output)
+    if folder is None and shard_bytes is not None:
+        raise click.UsageError("--shardSize: a file is one; add --to hf or --to webdataset")
     annotators = {} if no_annotators else _annotator_columns(annotator_columns)
     request = ViewRequest(
         dataset=dataset,
@@ -108,7 +132,7 @@ def export_command(  # noqa: PLR0913 - the options of the command
     store = session.open_lake()
     require_not_deleted(store, dataset)
     with closing(DatasetView(store, request)) as view:
-        done = _export(session, view, output)
+        done = _export(session, view, output, folder, shard_bytes)
     events.emit(events.EXPORT_COMPLETED, **done.to_dict(dataset))
     if output != STANDARD_OUTPUT:
         session.output.show(
@@ -116,8 +140,9 @@ def export_command(  # noqa: PLR0913 - the options of the command
         )
 
 
-def _export(session: Session, view: DatasetView, output: str) -> Exported:
+def _export(session: Session, view: DatasetView, output: str, folder: str | None, shard_bytes: int | None) -> Exported:
     from datalake_service.pipeline.export import export_file, export_lines
+    from datalake_service.pipeline.export_folder import SHARD_BYTES, FolderKind, export_folder
 
     shown = session.output.errors_to_terminal and not (output == STANDARD_OUTPUT and session.output.to_terminal)
     total = view.count() if shown else None
@@ -125,6 +150,11 @@ def _export(session: Session, view: DatasetView, output: str) -> Exported:
         if output == STANDARD_OUTPUT:
             rows = export_lines(view, sys.stdout.buffer, progress=bar.advance)
             return Exported(output, rows, 0, view.columns, view.batches)
+        if folder is not None:
+            made = export_folder(
+                view, output, FolderKind(folder), shard_bytes=shard_bytes or SHARD_BYTES, progress=bar.advance
+            )
+            return Exported(output, made.rows, made.size, view.columns, view.batches)
         done = export_file(view, output, progress=bar.advance)
     return Exported(output, done.rows, done.size, view.columns, view.batches)
 
@@ -141,6 +171,14 @@ def _check_output(output: str) -> None:
         raise click.UsageError(f"--output {output}: is a folder; name the file in it")
     if not path.parent.is_dir():
         raise click.UsageError(f"--output {output}: there is no folder {path.parent}")
+
+
+def _check_folder(output: str) -> None:
+    if output == STANDARD_OUTPUT:
+        raise click.UsageError("--output -: a folder is needed")
+    from datalake_service.pipeline.export_folder import check_folder
+
+    check_folder(Path(output))
 
 
 def _names(given: str) -> list[str]:

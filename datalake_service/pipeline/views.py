@@ -241,6 +241,16 @@ class DatasetView:
         with closing(self._arrow()) as batches:
             return write_parquet(Path(path), self._table_columns(), batches, metadata=metadata)
 
+    def to_parquet_shards(self, name: Callable[[int], Path], *, shard_bytes: int) -> Generator[int, None, None]:
+        """Write all selected rows to Parquet files of about so many bytes before compression; yields rows of each.
+
+        ``name`` says the path of file 0, 1, …; there is one at least. They are not hidden while they are written.
+        """
+        from datalake_service.tables.output import write_parquet_shards
+
+        with closing(self._arrow()) as batches:
+            yield from write_parquet_shards(name, self._table_columns(), batches, shard_bytes=shard_bytes)
+
     def _table_columns(self) -> list[tuple[str, ColumnType]]:
         return [(reference.label, self._plan.schema.type_of(reference)) for reference in self._plan.table_columns]
 

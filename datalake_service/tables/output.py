@@ -121,6 +121,28 @@ def write_parquet(
     return rows
 
 
+def write_parquet_shards(
+    name: Callable[[int], Path], columns: TableColumns, batches: Iterable[pa.RecordBatch], *, shard_bytes: int
+) -> Iterator[int]:
+    """Write batches to files of about so many bytes in memory, ``name(0)``, ``name(1)``, …; yields the rows of each.
+
+    There is one file at least. Files are not hidden while they are written.
+    """
+    schema = arrow_schema(columns)
+    groups = _groups(schema, batches)
+    group = next(groups, None)
+    number = 0
+    while group is not None or number == 0:
+        rows = size = 0
+        with pq.ParquetWriter(name(number), schema, compression="zstd", compression_level=3) as writer:
+            while group is not None and size < shard_bytes:
+                writer.write_table(group)
+                rows, size = rows + len(group), size + group.nbytes
+                group = next(groups, None)
+        number += 1
+        yield rows
+
+
 class _Pieces(io.RawIOBase):
     """Takes what is written, and gives it away."""
 
