@@ -37,8 +37,8 @@ _ENGLISH: Final = (
 _COLUMNS: Final = "columns=text&columns=score&columns=tags&columns=lang.label&columns=lang.confidence&columns=ask.words"
 PICTURES: Final = {
     "viewer-lake": "/",
-    "viewer-rows": f"/d/posts?{_ENGLISH}&{_COLUMNS}&width=400:text",
-    "viewer-row": f"/d/posts?{_COLUMNS}&width=340:text&openBatch=day-3&open=post-2998",
+    "viewer-rows": f"/d/posts?{_ENGLISH}&{_COLUMNS}",
+    "viewer-row": f"/d/posts?{_COLUMNS}&openBatch=day-3&open=post-2998",
     "viewer-charts": "/d/posts/charts?column=lang.label&against=pinned",
 }
 _SETTLED: Final = "main :is(.tr:not(.pending), .card, .panel .facts)"
