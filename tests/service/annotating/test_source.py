@@ -116,3 +116,9 @@ def test_a_reader_that_does_not_end_is_left_behind() -> None:
 
     asyncio.run(main())
     go_on.set()
+
+
+@pytest.mark.parametrize(("rows", "least", "ahead"), [(1, 2, 2), (16, 1, 1), (1_000, 2, 9), (10**6, 2, 64)])
+def test_as_many_rows_are_ahead_as_workers_ask_about(rows: int, least: int, ahead: int) -> None:
+    """Twice as many, in blocks; not more than a machine holds."""
+    assert blocks_ahead(rows, least=least) == ahead

@@ -143,6 +143,13 @@ def test_of_a_file_that_is_here_only_the_pages_are_copied(lake: FolderStore, mon
     assert sum(copied) < 0.02 * ROWS * LETTERS / 2
 
 
+def test_a_footer_may_be_longer_than_what_is_read_at_first(lake: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a folder and across a network."""
+    monkeypatch.setattr(local, "TAIL_BYTES", 64)
+    for store in (lake, RemoteStore(lake)):
+        assert asked(store, filter=sql("pick.near")) == list(SPAN)
+
+
 @pytest.mark.parametrize("at", range(8))
 def test_an_object_that_is_replaced_meanwhile_is_read_in_one_version(tmp_path: Path, at: int) -> None:
     """Before, between or after the two steps: the old rows or the new ones, never some of each."""
