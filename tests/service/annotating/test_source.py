@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 import pytest
 
 from datalake_interfaces import DataItem
-from datalake_service.annotating.source import Block, BlockSource
+from datalake_service.annotating.source import Block, BlockSource, blocks_ahead
 
 
 class Blocks:
