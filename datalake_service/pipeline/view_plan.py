@@ -6,13 +6,12 @@ Asks the store and the footers; reads no rows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.annotations import CODE, VERSION
 from datalake_service.catalog.columns import SYSTEM_COLUMNS, ColumnType, merge_censuses
 from datalake_service.config.names import check_name
 from datalake_service.errors import (
@@ -23,6 +22,7 @@ from datalake_service.errors import (
     StoreError,
     UsageError,
 )
+from datalake_service.pipeline.view_pins import add_older, find_pins
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.tables.conditions import Condition, Filters
 from datalake_service.tables.engine import Engine, EngineLimits
@@ -163,7 +163,10 @@ class ViewPlanner:
             else:
                 raise _restless(self._prefix)
             engine.lock()
-            plan = replace(self._decide(engine, filters, batches, annotators), pins=self._pins(batches, existing))
+            plan = replace(
+                self._decide(engine, filters, batches, annotators),
+                pins=find_pins(self._request.versions, batches, existing),
+            )
         finally:
             engine.close()
         self._tell(plan, found, annotators, existing)
@@ -266,49 +269,12 @@ class ViewPlanner:
         metas = [*merged.values(), *(meta for meta in heads if meta is not None)]
         versions = read_versions(self._store, metas, engine.connection, self._limits)
         by_key = {version.meta.key: version for version in versions}
-        self._add_older(engine, pairs, keys, by_key)
+        add_older(self._store, self._request, engine, pairs, by_key, limits=self._limits)
         annotations: dict[str, dict[str, Version]] = {batch: {} for batch in merged}
         for (name, batch), key in zip(pairs, keys, strict=True):
             if key in by_key:
                 annotations[batch][name] = by_key[key]
         return [PlannedBatch(batch, by_key[meta.key], annotations[batch]) for batch, meta in merged.items()]
-
-    def _add_older(
-        self, engine: Engine, pairs: Sequence[tuple[str, str]], keys: Sequence[str], by_key: dict[str, Version]
-    ) -> None:
-        """Older versions of the annotators of which one version is wanted."""
-        found = {
-            key: layout.older_key(self._request.dataset, name, batch, older)
-            for (name, batch), key in zip(pairs, keys, strict=True)
-            if name in (self._request.versions or {}) and key in by_key
-            if (older := by_key[key].footer.older) is not None
-        }
-        metas = in_parallel(self._store, self._store.head, list(found.values()))
-        read = read_versions(self._store, metas, engine.connection, self._limits)
-        for key, version in zip(found, read, strict=True):
-            by_key[key] = replace(by_key[key], older=version)
-
-    def _pins(self, batches: Sequence[PlannedBatch], existing: Collection[str]) -> dict[str, Pin]:
-        """What the versions of the request mean.
-
-        Raises:
-            UsageError: There is no such version, or no such annotator.
-        """
-        pins = {}
-        for name, version in (self._request.versions or {}).items():
-            if name not in existing:
-                raise UsageError(f"versions: there is no annotator {name!r}{_hint(name, existing)}")
-            label, _, code = version.partition("code:")
-            pins[name] = Pin(VERSION, version) if label or not code else Pin(CODE, code)
-            there = {
-                one for batch in batches if name in batch.annotations for one in batch.annotations[name].footer.versions
-            }
-            if not pins[name].is_among(there):
-                known = sorted(f"{one or 'no label'} (code:{by or 'unknown'})" for one, by in there)
-                raise UsageError(
-                    f"no annotation of {name!r} is of version {version!r}; there are: {', '.join(known) or 'none'}"
-                )
-        return pins
 
     def _annotated(self, annotator: str, merged: Mapping[str, ObjectMeta]) -> list[str]:
         if len(merged) == 1:

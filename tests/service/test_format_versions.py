@@ -6,7 +6,7 @@ import asyncio
 import fnmatch
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,17 @@ from datalake_service.catalog.claims import ClaimRecord
 from datalake_service.catalog.deletions import mark_deleted, restore
 from datalake_service.catalog.leases import Lease
 from datalake_service.catalog.locks import find_locks
+from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.catalog.stops import load_stops, request_stop
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.errors import DatalakeError
 from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
+from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, Reuse
 from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.pipeline.ingest import ingest_iterator
+from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.base import ObjectStore, Overwrite
@@ -51,6 +53,9 @@ class Lake:
         self.project.annotate()
         self.project.run()
         self.store: ObjectStore = self.project.store
+        with DatasetView(self.store, ViewRequest(dataset="d", annotator_columns={})) as rows:
+            self.annotate(shared=False, ids=[row["id"] for row in rows], reuse="label")
+        merge_annotator(self.store, "d", "length")
         asyncio.run(ingest_iterator(self.store, [{"text": "waits"}], dataset="d", batch="b", chunk_size=1))
         temp = layout.annotator_temp_prefix("d", "length")
         claim_run(
@@ -73,16 +78,18 @@ class Lake:
         found = {meta.key: meta.etag for meta in self.store.list(prefix)}
         return {key: etag for key, etag in found.items() if not key.endswith(("/time", ".time"))}
 
-    def annotate(self, *, shared: bool) -> None:
-        """Ask about every row."""
-        job = AnnotationJob("d", "length", ["b"])
-        options = AnnotationOptions(shared=shared)
-        rows = ListRows({"b": ["new"]})
+    def annotate(self, *, shared: bool, ids: Sequence[str] = ("new",), reuse: Reuse | None = None) -> None:
+        """Ask about every row, as the second version."""
+        job = AnnotationJob("d", "length", ["b"], maker=Maker(version="v2", code="0" * 12))
+        options = AnnotationOptions(shared=shared, reuse=reuse)
+        rows = ListRows({"b": ids})
         asyncio.run(annotate(self.store, job, rows=rows, function=Asked(lambda _: {}), options=options))
 
-    def view(self) -> None:
-        """Read every row with its annotation."""
-        with DatasetView(self.store, ViewRequest(dataset="d", annotator_columns={"length": None})) as rows:
+    def view(self, *, version: str | None = None) -> None:
+        """Read every row with its annotation, of one version of the annotator or of any."""
+        versions = None if version is None else {"length": version}
+        request = ViewRequest(dataset="d", annotator_columns={"length": None}, versions=versions)
+        with DatasetView(self.store, request) as rows:
             list(rows)
 
 
@@ -127,6 +134,11 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "d/annotations/length/.shared/workers/*.lock": {"annotate": lambda lake: lake.annotate(shared=False)},
     "d/annotations/length/.shared/batches/*.json": {"share": lambda lake: lake.annotate(shared=True)},
     "d/annotations/length/b/merged.parquet": {"view": Lake.view, "fsck": checked},
+    "d/annotations/length/b/older/*.parquet": {"view": lambda lake: lake.view(version="v2"), "fsck": checked},
+    "d/annotations/length/.state/generations.json": {
+        "share": lambda lake: lake.annotate(shared=True),
+        "fsck": checked,
+    },
 }
 """Every kind of object that carries a version, and who must refuse a newer one."""
 WITHOUT_VERSION = ("*_chunk_*.jsonl", "*/rejected/*.jsonl", "*/duplicates/*.jsonl", "*/manifest.yaml")
@@ -150,6 +162,8 @@ def lake(original: Path, tmp_path: Path) -> Lake:
     for name in ("project", "lake"):
         shutil.copytree(original / name, tmp_path / name)
     copy.project.document["annotators"] = []
+    for path in tmp_path.rglob("*"):
+        path.touch()  # the clock of the original stands still; what is old would be left over
     copy.store = FolderStore(tmp_path / "lake", durable=False)
     return copy
 
@@ -192,6 +206,8 @@ def test_a_newer_version_is_refused_politely_and_nothing_is_written(lake: Lake, 
     after = lake.versions(scope)
     if operation == "annotate":  # its own lock, which it takes before it looks at those of others, and gives back
         after[layout.annotator_lease_key("d", "length")] = before[layout.annotator_lease_key("d", "length")]
+    if operation == "share":  # what it has done, for the report of all workers: nothing
+        after = {key: etag for key, etag in after.items() if "/tallies/" not in key}
     assert after == before
 
 
