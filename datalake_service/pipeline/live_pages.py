@@ -22,7 +22,7 @@ from datalake_service.tables.paging import Cell, FoundRow, Order, Place, find_by
 from datalake_service.tables.query import LocalTable
 from datalake_service.tables.sql import Reference
 
-_FIRST: Final = 2
+_FIRST: Final = 1
 _LARGER: Final = 8
 _MOST: Final = 256
 """Files of rows that are asked at once: few at first, more when they did not hold enough rows."""
@@ -259,55 +259,48 @@ def read_annotations(
 
 
 @dataclass(frozen=True, slots=True)
-class FoundOne:
-    """One row, and where it is."""
+class OneRow:
+    """Everything about one row."""
 
     place: Place
     """In the order of time."""
-    file: RowFile
-    number: int
-
-
-def find_one(asking: Asking, snapshot: Snapshot, batch: str, row_id: str) -> FoundOne | None:
-    """The row with an id; ``None``: there is none."""
-    files = snapshot.files_of(batch)
-    if not files:
-        return None
-    with asking.opened([row.file for row in files]) as opened:
-        _prepare(opened, [row.file for row in files])
-        opened.lock()
-        for row in files:
-            opened.fetch(row.file, {row.file.footer.columns[ID].position})
-            table = LocalTable(opened.path(row.file), row.file.footer)
-            numbers = list(find_by_id(opened.engine.connection, table, [row_id]))
-            if numbers:
-                cells = _read(opened, row.file, numbers[:1], [CREATED_AT.column], cut=None)
-                return FoundOne(Place(cells[numbers[0]][0].value, batch, row_id), row, numbers[0])
-    return None
+    merged: bool
+    cells: list[Cell]
+    """Base columns, in the order in which they were asked for."""
+    annotations: dict[str, list[Cell]]
+    """By annotator, of those that said anything about it."""
 
 
 def read_one(
     asking: Asking,
     snapshot: Snapshot,
-    found: FoundOne,
+    key: tuple[str, str],
     names: Sequence[str],
     annotators: Mapping[str, Sequence[str]],
     *,
     cut: int | None,
-) -> tuple[list[Cell], dict[str, list[Cell]]]:
-    """Base columns of a row, and the columns of each annotator that said anything about it."""
+) -> OneRow | None:
+    """The row with a batch and an id, and what annotators said about it; ``None``: there is none."""
+    batch, row_id = key
+    rows = snapshot.files_of(batch)
     beside = {
-        name: known
-        for name in annotators
-        if found.file.merged and (known := snapshot.annotations.get(name, {}).get(found.file.batch)) is not None
+        name: known for name in annotators if (known := snapshot.annotations.get(name, {}).get(batch)) is not None
     }
-    files = [found.file.file, *(file for one in beside.values() for file in one.files)]
+    files = [row.file for row in rows] + [file for one in beside.values() for file in one.files]
     with asking.opened(files) as opened:
         _prepare(opened, files)
         opened.lock()
-        row = _read(opened, found.file.file, [found.number], names, cut=cut)[found.number]
-        said = {
-            name: read_annotations(opened, some, [found.place.id], list(annotators[name]), cut=cut)
-            for name, some in beside.items()
-        }
-    return row, {name: by_id[found.place.id] for name, by_id in said.items() if found.place.id in by_id}
+        for row in rows:
+            opened.fetch(row.file, {row.file.footer.columns[ID].position})
+            table = LocalTable(opened.path(row.file), row.file.footer)
+            numbers = list(find_by_id(opened.engine.connection, table, [row_id]))
+            if not numbers:
+                continue
+            (created, *cells), *_ = _read(opened, row.file, numbers[:1], [CREATED_AT.column, *names], cut=cut).values()
+            said = {
+                name: found[row_id]
+                for name, some in (beside if row.merged else {}).items()
+                if row_id in (found := read_annotations(opened, some, [row_id], list(annotators[name]), cut=cut))
+            }
+            return OneRow(Place(created.value, batch, row_id), row.merged, cells, said)
+    return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _SORT = "sort_key"
+_NEVER_NULL = frozenset(Reference(None, name) for name in ("id", "_batch", "_created_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,9 @@ def find_rows(
     if after is not None:
         values = {"batch": after.batch, "id": after.id} | ({} if after.value is None else {"value": after.value})
         where = f" WHERE {_behind(key, null=after.value is None, falls=falls, backwards=backwards)}"
+        if order.column in _NEVER_NULL and order.seed is None:
+            # Says nothing new, but DuckDB leaves out row groups by it.
+            where += f" AND {key} {'<=' if falls else '>='} $value"
     way = "DESC" if falls else "ASC"
     sql = (
         f"SELECT {key} AS found_key, row_batch, row_id, source, row_number FROM ({rows}){where} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from datalake_service.catalog.manifests import format_time
@@ -229,7 +229,7 @@ class Answers:
 
     # Taking things along -----------------------------------------------------------------------------
 
-    def export(self, dataset: str, given: Parameters) -> tuple[Iterator[bytes], str, str]:
+    def export(self, dataset: str, given: Parameters) -> tuple[Generator[bytes, None, None], str, str]:
         """The pieces of a file, its media type and its name."""
         check_name(dataset, what="dataset")
         query = parse(ExportQuery, given)

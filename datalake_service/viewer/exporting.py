@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ class Exports:
         self._limits = limits
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def open(self, snapshot: Snapshot, query: ExportQuery) -> Iterator[bytes]:
+    def open(self, snapshot: Snapshot, query: ExportQuery) -> Generator[bytes, None, None]:
         """The pieces of a file. Everything that can be wrong with the question is found before the first one.
 
         Raises:
@@ -58,7 +58,7 @@ class Exports:
             raise
         return self._pieces(view, query.format)
 
-    def _pieces(self, view: DatasetView, kind: str) -> Iterator[bytes]:
+    def _pieces(self, view: DatasetView, kind: str) -> Generator[bytes, None, None]:
         try:
             with closing(view):
                 if kind == "parquet":

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from datalake_service.pipeline.live_asking import Asking
 from datalake_service.pipeline.live_dataset import Snapshot
-from datalake_service.pipeline.live_pages import NEWEST_FIRST, PageRequest, find_one, find_page, read_one
+from datalake_service.pipeline.live_pages import NEWEST_FIRST, PageRequest, find_page, read_one
 from datalake_service.tables.paging import Cell, Place
 from datalake_service.tables.sql import Reference
 from datalake_service.viewer.cells import CellWriter, text, type_name
@@ -27,28 +27,27 @@ def row_entry(asking: Asking, snapshot: Snapshot, query: RowQuery) -> dict[str, 
     Raises:
         NotFoundError: There is none.
     """
-    found = find_one(asking, snapshot, query.batch, query.id)
-    if found is None:
-        raise _no_row(snapshot, query)
     names = list(snapshot.schema.base)
     annotators = {name: list(columns) for name, columns in snapshot.schema.annotators.items()}
-    row, annotations = read_one(asking, snapshot, found, names, annotators, cut=CUT)
+    row = read_one(asking, snapshot, (query.batch, query.id), names, annotators, cut=CUT)
+    if row is None:
+        raise _no_row(snapshot, query)
     shown = _Shown()
-    fields = {text(name): shown.cell(name, cell) for name, cell in zip(names, row, strict=True)}
+    fields = {text(name): shown.cell(name, cell) for name, cell in zip(names, row.cells, strict=True)}
     return {
         "id": query.id,
         "batch": query.batch,
-        "merged": found.file.merged,
+        "merged": row.merged,
         "fields": fields,
         "types": {text(one.label): type_name(one.column, snapshot.type_of(one)) for one in _columns(snapshot)},
         "annotations": [
             _annotation(name, dict(zip(annotators[name], cells, strict=True)), shown)
-            for name, cells in annotations.items()
+            for name, cells in row.annotations.items()
         ],
         "truncated": [[name, length] for name, length in shown.cut.items()],
         "big": shown.big,
         "source": _source(fields),
-        "neighbours": _neighbours(asking, snapshot, found.place),
+        "neighbours": _neighbours(asking, snapshot, row.place),
         "version": snapshot.version,
     }
 
@@ -62,14 +61,13 @@ def cell_text(asking: Asking, snapshot: Snapshot, query: CellQuery) -> str:
     from datalake_service import jsontext
     from datalake_service.viewer.selecting import reference_of
 
-    found = find_one(asking, snapshot, query.batch, query.id)
-    if found is None:
-        raise _no_row(snapshot, query)
     reference = reference_of(snapshot.schema, query.column)
     base = [reference.column] if reference.annotator is None else []
     beside = {} if reference.annotator is None else {reference.annotator: [reference.column]}
-    row, annotations = read_one(asking, snapshot, found, base, beside, cut=None)
-    cells = row if reference.annotator is None else annotations.get(reference.annotator, [Cell(None, None)])
+    row = read_one(asking, snapshot, (query.batch, query.id), base, beside, cut=None)
+    if row is None:
+        raise _no_row(snapshot, query)
+    cells = row.cells if reference.annotator is None else row.annotations.get(reference.annotator, [Cell(None, None)])
     value = cells[0].value
     if value is None:
         raise NotFoundError(f"row {query.id!r} has nothing in column {query.column!r}")

@@ -15,7 +15,7 @@ from datalake_service.viewer.exporting import AT_ONCE
 from datalake_service.viewer.problems import BusyError
 from tests.support.live import DATASET, Written, looking, written
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"n": 1, "text": 'a "b",\nc', "odd": {"x": [1, None]}, "ok": True},
     {"n": 2, "text": "", "odd": "text", "ok": None},
     {"n": 3, "text": " é\r", "odd": 2.5, "ok": False},
