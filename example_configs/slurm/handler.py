@@ -1,4 +1,4 @@
-"""Rows to annotate, and an annotator that stands for a service that takes its time."""
+"""Files to read, rows to annotate, and an annotator that stands for a service that takes its time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from datalake_interfaces import Annotation, Annotator, DataItem, Generator
+from datalake_interfaces import (
+    Annotation,
+    Annotator,
+    DataItem,
+    Document,
+    Generator,
+    RecordHintType,
+    RecordParseHint,
+    SingleFileParser,
+)
 
 
 class CharacterNames(Generator):
@@ -37,3 +46,32 @@ class Script(Annotator):
         await asyncio.sleep(self._seconds)
         name: str = item.data["name"]
         return Annotation({"script": name.partition(" ")[0].title(), "capital": " CAPITAL " in name})
+
+
+class Definitions(SingleFileParser):
+    """The name of every function and method of a Python file. Put your own format here."""
+
+    def get_s3_file_type(self) -> str:
+        """All files are of one kind."""
+        return "PYTHON"
+
+    def get_record_start_pattern(self, s3_file_type: str) -> RecordParseHint:
+        """A definition begins."""
+        return RecordParseHint(RecordHintType.PATTERN, "def ")
+
+    def get_record_end_pattern(self, s3_file_type: str) -> RecordParseHint:
+        """Its name is over."""
+        return RecordParseHint(RecordHintType.PATTERN, "(")
+
+    def parse_document(
+        self,
+        s3_file_type: str,
+        s3_filename: str,
+        offset_bytes: int,
+        byte_arr: bytes,
+        start_index: int,
+        end_index: int,
+    ) -> Document:
+        """Name and file."""
+        name = byte_arr[start_index:end_index].decode("utf-8", "replace")
+        return Document({"function": name.removeprefix("def ").removesuffix("("), "file": s3_filename})

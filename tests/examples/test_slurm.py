@@ -1,4 +1,4 @@
-"""The script of the Slurm example, without Slurm: four processes annotate one batch, one of them is killed."""
+"""The scripts of the Slurm example, without Slurm: processes that annotate one batch, processes that read files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.tasks import TaskStatus, load_tasks
 from datalake_service.storage import FolderStore
 from tests.cli.commands import datalake, environment
 from tests.support.repository import ROOT
@@ -37,12 +38,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, script: str = "annotate.sbatch", **more: str) -> subprocess.Popen[str]:
     """One task of the array: the script, in the shell that Slurm would use."""
-    env = environment(DATALAKE_URI=str(folder.parent / "lake"), SLURM_SUBMIT_DIR=str(folder))
+    env = environment(DATALAKE_URI=str(folder.parent / "lake"), SLURM_SUBMIT_DIR=str(folder), **more)
     env["PATH"] = f"{folder.parent / 'bin'}{os.pathsep}{env['PATH']}"
-    script = folder / "annotate.sbatch"
-    return subprocess.Popen(["bash", str(script)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        ["bash", str(folder / script)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_four_workers_do_the_work_and_the_last_reports_the_whole(folder: Path) -> None:
@@ -94,3 +96,25 @@ def test_a_worker_that_is_asked_to_end_leaves_the_rest_to_others(folder: Path) -
     assert (outcome["annotated"], outcome["alreadyDone"]) == (ROWS - stored, stored)
     assert (outcome["allWorkers"]["workers"], outcome["allWorkers"]["annotated"]) == (2, ROWS)
     assert (outcome["allWorkers"]["lost"], outcome["allWorkers"]["errors"]) == (0, ["interrupted"])
+
+
+def test_workers_read_the_files_together(folder: Path) -> None:
+    """Three tasks of the other array, one of which is asked to end: the two that are left do what it leaves."""
+    workers = [start(folder, "worker.sbatch", SLURM_CPUS_PER_TASK="1") for _ in range(3)]
+    lake = FolderStore(folder.parent / "lake")
+    try:
+        while not any(True for _ in lake.list(layout.task_claims_prefix("functions"))):
+            assert any(worker.poll() is None for worker in workers), [worker.communicate() for worker in workers]
+        workers[0].send_signal(signal.SIGTERM)
+        answers = [worker.communicate(timeout=120) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert workers[0].returncode in (0, 143), answers[0]  # it may have been done already
+    assert [worker.returncode for worker in workers[1:]] == [0, 0], answers
+    reports = [json.loads(out) for out, _ in answers[1:]]
+    assert {report["status"] for report in reports} == {"COMPLETED"}
+    assert len({report["rows"] for report in reports}) == 1
+    states = [stored.state for stored in load_tasks(lake, "functions")]
+    assert {state.status for state in states} == {TaskStatus.COMPLETED}
+    assert sum(state.counts.documents for state in states) == reports[0]["rows"] > 500
