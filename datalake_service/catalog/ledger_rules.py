@@ -186,7 +186,9 @@ def _reserve(terms: Terms, account: Account, others: Iterable[Member], ask: Ask,
         amount = max(min(ask.needs.get(kind, 0), share), ask.floor.get(kind, 0))
         if kind in _WHOLE:
             amount = max(math.floor(amount), 1)
-        had = max(base.get(kind, 0) - ask.spent.get(kind, 0), 0.0)
+        had = base.get(kind, 0) - ask.spent.get(kind, 0)
+        if had <= terms.budget[kind] * _ROUNDING:  # else calls would wait for what is too little to begin one
+            had = 0.0
         reserved[kind] = max(min(amount, left), had, 0.0)
     return reserved
 

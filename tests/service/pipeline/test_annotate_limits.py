@@ -161,6 +161,20 @@ def test_workers_that_share_keep_a_budget_together(folder_store: FolderStore) ->
     assert ledger(folder_store).account.spent["cost"] == 5
 
 
+@pytest.mark.parametrize(("price", "budget"), [(0.01, 0.1), (0.1, 0.3), (1e-7, 7e-7), (0.3, 0.9), (1 / 3, 5.0)])
+def test_prices_that_are_no_binary_numbers_end_as_well(folder_store: FolderStore, price: float, budget: float) -> None:
+    """What is left in the last digit buys nothing, and nobody waits for it."""
+
+    async def function(item: DataItem) -> dict[str, Any]:
+        item.spend(cost=price)
+        await asyncio.sleep(0.001)
+        return {"n": 1}
+
+    with pytest.raises(BudgetExceededError):
+        asyncio.run(start(folder_store, ListRows(BATCHES), function, calls=policy(budget), max_concurrency=2))
+    assert budget * 0.99 <= ledger(folder_store).account.spent["cost"] <= budget + 2.01 * price
+
+
 def test_a_run_that_stops_early_does_not_end_its_budget(folder_store: FolderStore) -> None:
     """``max_batches`` leaves batches over: the next run goes on with the same money."""
     paid = Paid()
