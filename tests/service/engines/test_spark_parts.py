@@ -51,7 +51,7 @@ def test_a_worker_runs_its_tasks(jobs: list[TaskJob]) -> None:
     """One after the other."""
     ended = [outcome.ended for outcome in outcomes(jobs)]
     assert [one.result.status for one in ended if isinstance(one, Ended)] == [TaskStatus.COMPLETED] * 3
-    assert len(merged_rows(jobs[0].store)) == 9  # type: ignore[arg-type]
+    assert len(merged_rows(jobs[0].store)) == 9
 
 
 def test_a_run_that_is_to_stop_begins_nothing(jobs: list[TaskJob]) -> None:
