@@ -21,6 +21,7 @@ from datalake_service.errors import (
 )
 from datalake_service.tables.engine import OutOfMemoryError
 from datalake_service.viewer.cells import dump, text
+from datalake_service.viewer.headers import HEADERS
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ def problem(status: int, message: str, kind: str, field: str | None = None) -> R
     """The answer that tells of an error."""
     line = " ".join(text(message).split())[:_MAX_MESSAGE]
     body = {"error": {"message": line, "field": None if field is None else text(field), "kind": kind}}
-    return Response(dump(body), status, media_type="application/json")
+    # Internal errors are answered outside of whatever adds these to other answers.
+    return Response(dump(body), status, headers={**HEADERS, "cache-control": "no-store"}, media_type="application/json")
 
 
 async def _ours(_request: Request, error: Exception) -> Response:

@@ -225,6 +225,7 @@ def test_an_internal_error_says_nothing(
         answer = site.get("/api/lake")
     assert answer.status_code == 500
     assert "secret-of-the-inside" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "log" in answer.json()["error"]["message"]
 
 
