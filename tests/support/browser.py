@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 VARIABLE: Final = "TEST_BROWSER"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -21,6 +21,8 @@ MISSING: Final = (
     f"no browser: none of {', '.join(NAMES)} is installed and {VARIABLE} names none; on Debian and Ubuntu: "
     "apt-get install --no-install-recommends chromium fonts-dejavu-core"
 )
+_PATIENCE: Final = 30_000
+"""Milliseconds that a condition is waited for: a busy machine is no failure."""
 _ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage")
 
 _P = ParamSpec("_P")
@@ -50,6 +52,7 @@ class BrowserThread:
     @staticmethod
     def _start(executable: str) -> tuple[Playwright, Browser]:
         playwright = sync_playwright().start()
+        expect.set_options(timeout=_PATIENCE)
         return playwright, playwright.chromium.launch(executable_path=executable, args=list(_ARGUMENTS))
 
     def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -65,7 +68,7 @@ class BrowserThread:
     def _new_page(self, options: dict[str, Any]) -> Page:
         context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         context.grant_permissions(["clipboard-read", "clipboard-write"])
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE)
         return context.new_page()
 
     def close_page(self, page: Page) -> None:

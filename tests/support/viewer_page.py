@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 def open_rows(page: Page, address: str) -> None:
     """Go to rows, and wait until there are some: from then on keys are heard."""
     page.goto(address)
-    expect(page.locator(".tbody .tr:not(.pending)").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".tbody .tr:not(.pending)").first).to_be_visible()
 
 
 def status(page: Page) -> Locator:

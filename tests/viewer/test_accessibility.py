@@ -39,7 +39,7 @@ def go(page: Page, address: str) -> None:
     """Go somewhere, and wait until everything is there."""
     page.goto(address)
     expect(page.locator(".loading")).to_have_count(0)
-    expect(page.locator(READY).first).to_be_visible(timeout=20_000)
+    expect(page.locator(READY).first).to_be_visible()
     expect(page.locator("[aria-busy=true]")).to_have_count(0)
 
 

@@ -61,7 +61,7 @@ function Trend({ dataset, view, version, column, pick }) {
   const trend = useAnswer(key, (signal) => getChart(dataset, "trend", view, [["column", categorical ? column.name : null], ["bucket", bucket], ["top", 5]], signal));
   const data = trend.data;
   const series = data === null ? [] : [...data.series.map((/** @type {any} */ one) => ({ name: categorical ? one.value : "rows", rows: one.rows })), ...(data.other?.some(Boolean) ? [{ name: undefined, rows: data.other }] : [])];
-  return html`<section class="card span" aria-label="Over time"><h3>${categorical ? "Values over time" : "Rows over time"}
+  return html`<section class="card span" aria-label="Over time" aria-busy=${String(trend.loading)}><h3>${categorical ? "Values over time" : "Rows over time"}
       <select aria-label="Bucket of time" value=${bucket} onChange=${(/** @type {any} */ event) => changeView({ chart: { ...view.chart, bucket: event.target.value } }, { replace: true })}>
         ${BUCKETS.map((name) => html`<option key=${name} value=${name}>per ${name}</option>`)}</select></h3>
     ${trend.error && html`<${Failure} error=${trend.error} again=${trend.again} />`}
@@ -75,7 +75,7 @@ function Against({ dataset, view, info, column }) {
   const key = other === null ? null : JSON.stringify([dataset, selectionKey(view), column.name, other.name, info.version]);
   const table = useAnswer(key, (signal) => getChart(dataset, "crosstab", view, [["a", column.name], ["b", other?.name], ["top", 12]], signal));
   const pick = (/** @type {any} */ a, /** @type {any} */ b) => changeView({ filter: narrowed(narrowed(view, hasValue(column, a)), hasValue(other, b)).filter });
-  return html`<section class="card span" aria-label="Against another column"><h3>Against
+  return html`<section class="card span" aria-label="Against another column" aria-busy=${String(table.loading)}><h3>Against
       <select aria-label="Another column" value=${other?.name ?? ""} onChange=${(/** @type {any} */ event) => changeView({ chart: { ...view.chart, against: event.target.value === "" ? null : event.target.value } }, { replace: true })}>
         <option value="">choose a column</option>
         ${grouped(info.columns.filter((/** @type {any} */ one) => one.name !== column.name && one.type !== "json")).map((group, at) => html`<optgroup key=${at} label=${group.annotator === null ? "base" : plain(group.annotator)}>${group.columns.map((one) => html`<option key=${one.name} value=${one.name}>${plain(ownName(one))}</option>`)}</optgroup>`)}

@@ -51,11 +51,12 @@ function Activity({ datasets, query, version }) {
   const data = activity.data;
   const set = (/** @type {string} */ name, /** @type {string[]} */ names) => go(`/${formatQuery([["bucket", name === "hour" ? null : name], ...names.map((one) => /** @type {[string, any]} */ (["dataset", one]))])}`, { replace: true });
   const series = data === null ? [] : folded(data.series);
-  return html`<section class="card" aria-label="Activity">
+  return html`<section class="card" aria-label="Activity" aria-busy=${String(activity.loading)}>
     <h2>Activity <span class="faint">rows written per ${bucket}, ${WINDOWS[bucket][0]}</span><span class="space"></span>
       ${only.length > 0 && html`<button class="quiet" onClick=${() => set(bucket, [])}>All datasets</button>`}
       <span class="switch" role="group" aria-label="Bucket of time">${Object.keys(WINDOWS).map((name) => html`<button key=${name} aria-pressed=${String(name === bucket)} onClick=${() => set(name, only)}>${name}</button>`)}</span></h2>
     ${activity.error && html`<${Failure} error=${activity.error} again=${activity.again} />`}
+    ${data === null && !activity.error && html`<div class="chart-space"><${Loading} what="activity" /></div>`}
     ${data && html`<${TimeBars} times=${data.times} series=${series} bucket=${bucket} label="Rows written" pick=${datasets.length > 1 ? (/** @type {string} */ name) => set(bucket, only.length ? [] : [name]) : null} />`}
   </section>`;
 }
