@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from datalake_service.catalog import layout
 from datalake_service.catalog.ledger import LedgerBook, Statement
 from datalake_service.catalog.ledger_record import Ledger, Terms
-from datalake_service.catalog.ledger_rules import allot, period_of, targets
+from datalake_service.catalog.ledger_rules import allot, period_of, targets, used_up
 from datalake_service.errors import (
     OutcomeUnknownError,
     PreconditionFailedError,
@@ -252,6 +253,17 @@ def test_the_reservation_of_the_dead_counts_as_spent_and_once() -> None:
     sleeper.spent += 1
     sleeper.write()
     assert world.ledger().account.spent["calls"] == reserved + 1
+
+
+def test_what_is_left_in_the_last_digit_is_nothing() -> None:
+    """Or calls would wait for it, and nobody say that the budget is used up."""
+    clock = ManualClock()
+    book = LedgerBook(MemoryStore(clock), "d", "a", worker="w", terms=Terms(budget={"cost": 0.1}), clock=clock)
+    said = Statement(have={}, wants={}, least={}, spent={"cost": 0.0}, needs={}, floor={"cost": 1.0})
+    assert book.exchange(said, seconds=LASTS).members["w"].reserved == {"cost": 0.1}
+    ledger = book.exchange(replace(said, spent={"cost": math.nextafter(0.1, 0)}), seconds=LASTS)
+    assert ledger.members["w"].reserved == {"cost": 0.0}
+    assert used_up(ledger, "w") == "cost"
 
 
 def test_who_was_taken_for_dead_has_nothing_left() -> None:
