@@ -145,7 +145,7 @@ def test_four_workers_of_which_some_are_killed_do_each_task_once(workers: Worker
 def test_a_request_to_stop_ends_all_of_them_and_another_goes_on(workers: Workers) -> None:
     """What was handled stays handled; the exit status says that there is something left."""
     for _ in range(2):
-        workers.start()
+        workers.start("--concurrency", "2")
     workers.one_at_work(10)
     asked = datalake("datasets", "stop", "--datasetName", "d", cwd=workers.folder)
     assert asked.status == 0
