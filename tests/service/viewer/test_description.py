@@ -40,7 +40,7 @@ def app() -> Iterator[Any]:
 
 PATHS = sorted(path for path in describe()["paths"] if path != "/api/events")
 """Events have no end."""
-EXAMPLES = int(os.environ.get("DATALAKE_VIEWER_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("DATALAKE_VIEWER_EXAMPLES", "4"))
 
 
 @pytest.mark.parametrize("path", PATHS)

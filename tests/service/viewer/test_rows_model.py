@@ -26,7 +26,7 @@ from datalake_service.config.filters import (
 from tests.support.filters import selects
 from tests.support.live import Written, keys, looking, pages, written
 
-EXAMPLES = int(os.environ.get("DATALAKE_VIEWER_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("DATALAKE_VIEWER_EXAMPLES", "8"))
 """How many lakes each test looks at; more of them find rarer faults."""
 NUMBERS = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 2.5, -1.5, 2**53, -(2**40)]))
 WORDS = st.text('abAB %_\\é"', max_size=4)
