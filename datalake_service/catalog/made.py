@@ -12,6 +12,7 @@ from datalake_service.catalog.manifests import format_time, parse_time
 
 _RUNS: Final = 20
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """What one version of an annotator has made of a batch, in one generation."""

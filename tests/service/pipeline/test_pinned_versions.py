@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ STREAMS = EngineLimits(sort_bytes=0)
 """Nothing fits into memory."""
 
 
-def values(store: ObjectStore, version: str, **request: object) -> dict[str, int | None]:
+def values(store: ObjectStore, version: str, **request: Any) -> dict[str, int | None]:
     """The annotator's column in a view of one version."""
     return {row["id"]: row["lang.n"] for row in dicts(view(store, versions={"lang": version}, **request))}
 
