@@ -206,7 +206,7 @@ class MergedMetadata:
 
     def to_json(self) -> bytes:
         """Write the record."""
-        document = {
+        document: dict[str, object] = {
             "format": FORMAT_VERSION,
             "kind": self.kind,
             "attempt": self.attempt,
