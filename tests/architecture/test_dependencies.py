@@ -18,11 +18,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DECLARED = {canonicalize_name(Requirement(line).name): Requirement(line) for line in PROJECT["dependencies"]}
 OPTIONAL = {
     canonicalize_name(Requirement(line).name)
-    for extra in ("llm", "pandas", "polars", "ray", "spark", "vectors")
+    for extra in ("llm", "otel", "pandas", "polars", "ray", "spark", "vectors")
     for line in PROJECT["optional-dependencies"][extra]
 }
 COMPANIONS = {"botocore": "boto3", "urllib3": "boto3", "pydantic-core": "pydantic"}
 """Parts of the surface of a declared package that are distributions of their own: their exceptions, mostly."""
+SHARED = {"opentelemetry": "opentelemetry-sdk"}
+"""Packages that many distributions put modules into; the one that brings the others along."""
 
 
 def imported(path: Path) -> set[str]:
@@ -39,7 +41,7 @@ def imported(path: Path) -> set[str]:
 
 def distributions(names: set[str]) -> set[str]:
     """The distributions that provide some packages, as this environment knows them."""
-    known = packages_distributions()
+    known = {**packages_distributions(), **{package: [name] for package, name in SHARED.items()}}
     found = {canonicalize_name(name) for package in names for name in known.get(package, [package])}
     return {COMPANIONS.get(name, name) for name in found}
 
