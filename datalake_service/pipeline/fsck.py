@@ -160,7 +160,7 @@ class _Check:
         for meta in self._store.list(f"{layout.dataset_prefix(self._dataset)}{layout.STATE}/"):
             task = meta.key.startswith(layout.tasks_prefix(self._dataset)) and meta.key.endswith(".json")
             log = meta.key.startswith(layout.task_logs_prefix(self._dataset)) and meta.key.endswith(".jsonl")
-            if meta.key not in keys and not task and not log:
+            if meta.key not in keys and not task and not log and not self._of_task_workers(meta):
                 self._left_over(meta, "nothing of ours has this name")
         return state
 
@@ -294,6 +294,18 @@ class _Check:
                 self._shared(meta, parse_name, parse)
                 return True
         return False
+
+    def _of_task_workers(self, meta: ObjectMeta) -> bool:
+        """Check what workers that share the tasks say to each other; whether it is any of that."""
+        dataset = self._dataset
+        locks = (layout.planning_lease_key(dataset), layout.merging_lease_key(dataset))
+        if meta.key in locks or meta.key.startswith(layout.task_workers_prefix(dataset)):
+            self._shared(meta, layout.parse_worker_lease, LeaseRecord.from_json)
+        elif meta.key.startswith(layout.task_claims_prefix(dataset)):
+            self._shared(meta, layout.parse_claim, ClaimRecord.from_json)
+        else:
+            return meta.key in map(time_key, locks)
+        return True
 
     def _annotations(self, meta: ObjectMeta, batch: str, beside: Iterable[ObjectMeta], older: str) -> None:
         merged = self._merged(meta, "annotations", batch, set())

@@ -46,7 +46,7 @@ class LeftoverKind(StrEnum):
     REJECTIONS = "rejections"
     """Rejection files of attempts at a task that don't count."""
     WORKERS = "workers"
-    """Leases of workers that shared an annotator and died."""
+    """Leases of workers that shared an annotator, or the tasks of a dataset, and died."""
     WRITES = "writes"
     """Temporary files, scratch folders and unfinished uploads."""
     PROBES = "probes"
@@ -126,7 +126,7 @@ class Suspects:
         """By batch and task, then by number."""
         self.tasks: dict[str, ObjectMeta] = {}
         self.workers: list[ObjectMeta] = []
-        """Leases of workers that share annotators; living ones among them."""
+        """Leases of workers that share annotators or tasks; living ones among them."""
 
     def see(self, meta: ObjectMeta) -> None:
         """Take an object of the listing into account."""
@@ -148,6 +148,8 @@ class Suspects:
             self.older.setdefault(at, _Side(merged=merged)).files.append(meta)
         elif top == layout.ANNOTATIONS and meta.key == layout.merged_key(f"{self._prefix}{folder}/"):
             self._annotated = meta
+        elif meta.key.startswith(layout.task_workers_prefix(self.dataset)):
+            self.workers.append(meta)
         elif meta.key.startswith(layout.tasks_prefix(self.dataset)) and name.endswith(".json"):
             self.tasks[name.removesuffix(".json")] = meta
 

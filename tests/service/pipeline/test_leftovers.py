@@ -410,7 +410,11 @@ def test_leases_of_dead_workers_go(folder_store: FolderStore) -> None:
     dead, slow = lease("a", minute, 2), lease("c", timedelta(days=3), 2)
     young, alive = lease("d", minute, 0.5), lease("e", timedelta(hours=1), 0)
     given_back = lease("b", minute, 2, released=True)
-    assert removed(folder_store) == {"workers": 2}
+    key = layout.task_worker_key("posts", "f" * 32)
+    assert Lease(folder_store, key, ttl=minute, owner="worker of posts").acquire()
+    age(folder_store, 2, key)
+    assert removed(folder_store) == {"workers": 3}
+    assert list(folder_store.list(layout.task_workers_prefix("posts"))) == []
     left = {meta.key for meta in folder_store.list(layout.worker_leases_prefix("posts", "lang"))}
     assert left & {dead, given_back} == set()
     assert {slow, young, alive} <= left
