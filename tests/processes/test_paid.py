@@ -7,12 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import environment
 from tests.processes.paid import paid_storm
 from tests.processes.sharing import MOST, SECONDS, began, most_in_a_window
 from tests.support.repository import ROOT
 
 
+@pytest.mark.timeout(900)  # thirteen starts of the command: on a machine that is busy with other things they take long
 def test_nothing_is_paid_twice_whoever_is_killed(tmp_path: Path) -> None:
     """A short storm; ``./build.sh soak --annotate`` is the long one."""
     figures = paid_storm(tmp_path, seed=1)
