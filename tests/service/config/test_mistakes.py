@@ -62,8 +62,8 @@ def test_a_file_with_ten_mistakes_is_answered_with_all_ten(tmp_path: Path) -> No
         ),
         '  writeConnector.chunkSize: found "5"; allowed: a whole number',
         (
-            '  computeEngine.computeEngineType: found "lamda"; allowed: LOCAL, RAY, LAMBDA, LAMBDA_AND_SAGEMAKER, SPARK; '
-            "did you mean LAMBDA?"
+            '  computeEngine.computeEngineType: found "lamda"; allowed: LOCAL, RAY, LAMBDA, LAMBDA_AND_SAGEMAKER, '
+            "SPARK; did you mean LAMBDA?"
         ),
         (
             '  onError.maxErrors: found 3; a limit has no effect with "policy": "fail", where the first error stops '

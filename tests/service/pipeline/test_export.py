@@ -103,7 +103,7 @@ def test_a_failed_export_leaves_the_old_file(
     assert list(target.parent.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out", ".jsonl", "out.json", "out.jsonl.bz2"])
+@pytest.mark.parametrize("name", ["out.tsv", "out", ".jsonl", "out.json", "out.jsonl.bz2"])
 def test_a_name_without_a_format_is_refused(view: DatasetView, tmp_path: Path, name: str) -> None:
     """Before anything is read; the message lists the formats."""
     with pytest.raises(UsageError, match=r"\.jsonl\.zst"):

@@ -10,7 +10,7 @@ import yaml
 
 from datalake_service.config.filters import RawDuckFilter
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.export_folder import FolderKind, export_folder
+from datalake_service.pipeline.export_folder import FolderKind, FolderResult, export_folder
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage import FolderStore
@@ -55,9 +55,13 @@ def test_a_folder_for_hugging_face(store: FolderStore, tmp_path: Path) -> None:
 
 def test_a_folder_for_webdataset(store: FolderStore, tmp_path: Path) -> None:
     """Each row is a file; the same rows make the same bytes."""
-    for name in ("one", "two"):
+
+    def shards_of(folder: Path) -> FolderResult:
         with view(store, fraction=0.02) as rows:
-            done = export_folder(rows, tmp_path / name, FolderKind.WEBDATASET, shard_bytes=300_000)
+            return export_folder(rows, folder, FolderKind.WEBDATASET, shard_bytes=300_000)
+
+    done = shards_of(tmp_path / "one")
+    assert shards_of(tmp_path / "two").rows == done.rows
     shards = sorted((tmp_path / "one").glob("posts-*.tar"))
     assert len(shards) == done.shards > 1
     assert [path.read_bytes() for path in shards] == [(tmp_path / "two" / path.name).read_bytes() for path in shards]
