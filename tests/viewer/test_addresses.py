@@ -61,7 +61,7 @@ ROUND_TRIP = """async (views) => {
 }"""
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(views=st.lists(VIEWS, min_size=20, max_size=20))
 def _round_trip(page: Page, views: list[Any]) -> None:
     assert page.evaluate(ROUND_TRIP, views) is None

@@ -46,7 +46,7 @@ LINKS = {
 }
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(UNITS, min_size=40, max_size=40))
 def _nothing_hidden(page: Page, texts: list[list[int]]) -> None:
     for plain, missing, links in page.evaluate(SEGMENTS, texts):
