@@ -51,8 +51,8 @@ def over_rows(
         rows = _sample(rows)
     references = [*columns, *condition.columns.values()]
     with asking.sources(snapshot, rows, references, fenced=condition.raw) as (opened, parts):
-        sources = [source for part in parts for source in part.sources]
-        answer = question(RowSet(opened.connection, sources, condition, types_of(snapshot, references)))
+        selected = [part.sources for part in parts]
+        answer = question(RowSet(opened.connection, selected, condition, types_of(snapshot, references)))
     looked_at = sum(row.file.footer.rows for row in rows)
     return answer, None if looked_at == all_rows else looked_at
 

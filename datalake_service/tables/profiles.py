@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from datalake_service.catalog.columns import ColumnType
@@ -63,16 +63,31 @@ class RowSet:
     """The rows that a chart is about."""
 
     connection: duckdb.DuckDBPyConnection
-    sources: Sequence[RowSource]
+    parts: Sequence[Sequence[RowSource]]
+    """What is selected together; see ``Asking.sources``."""
     condition: Condition
     types: Mapping[Reference, ColumnType]
+    _tables: dict[tuple[tuple[str, Reference], ...], str] = field(default_factory=dict)
 
     def sql(self, columns: Mapping[str, Reference]) -> str:
-        """The rows as a table with ``columns``."""
-        if not self.sources:
+        """The rows as a table with ``columns``. Of several parts, their values are put together first, on disk."""
+        if not self.parts:
             nulls = [f"CAST(NULL AS {sql_type(self.types[one])}) AS {alias}" for alias, one in columns.items()]
             return f"SELECT {', '.join(nulls)} LIMIT 0"
-        return union([select(source, columns, self.condition, self.types) for source in self.sources])
+        if len(self.parts) == 1:
+            return self._part(self.parts[0], columns)
+        key = tuple(columns.items())
+        if key not in self._tables:
+            name = f"chart_{len(self._tables)}"
+            chosen = ", ".join(columns)
+            for number, part in enumerate(self.parts):
+                begin = f"CREATE TEMP TABLE {name} AS" if number == 0 else f"INSERT INTO {name}"
+                self.ask(f"{begin} SELECT {chosen} FROM ({self._part(part, columns)})")
+            self._tables[key] = name
+        return f"FROM {self._tables[key]}"
+
+    def _part(self, part: Sequence[RowSource], columns: Mapping[str, Reference]) -> str:
+        return union([select(source, columns, self.condition, self.types) for source in part])
 
     def ask(self, sql: str, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Put a query.

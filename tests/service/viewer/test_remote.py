@@ -95,3 +95,24 @@ def test_nothing_is_written_to_the_lake(tmp_path: Any) -> None:
         answers.failures(DATASET, {})
         b"".join(answers.export(DATASET, {"format": ["parquet"]})[0])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_batches_that_are_joined_one_by_one_say_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large datasets are joined part by part: pages, counts and charts do not change by it."""
+    lake = Written(FolderStore(tmp_path, durable=False))
+    fill(lake)
+    node = ['{"type": "equals", "field": "lang.label", "value": "de"}']
+
+    def told() -> list[Any]:
+        with looking(lake.store) as answers:
+            return [
+                keys(pages(answers, {"filter": node, "limit": ["30"]})),
+                answers.count(DATASET, {"filter": node})["rows"],
+                answers.profile(DATASET, {"column": ["lang.label"]}),
+                answers.trend(DATASET, {"column": ["lang.label"], "bucket": ["minute"]}),
+                answers.crosstab(DATASET, {"a": ["lang.label"], "b": ["_batch"]}),
+            ]
+
+    together = told()
+    monkeypatch.setattr("datalake_service.pipeline.live_asking.JOINED_FILES", 1)
+    assert told() == together
