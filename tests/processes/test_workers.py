@@ -14,6 +14,7 @@ import pytest
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
+from datalake_service.pipeline.stopping import LOOK_SECONDS
 from datalake_service.storage import FolderStore
 from tests.cli.commands import command, datalake, environment
 from tests.support.tasks import write_module
@@ -35,6 +36,8 @@ class Slow(SingleFileParser):
         with open("journal", "a") as journal:
             journal.write(f"{os.getppid()} {text}\\n")
         time.sleep(0.02)
+        while text.endswith("/5") and Path("hold").exists():
+            time.sleep(0.01)
         return Document({"text": text}, document_id=text)
 """
 DOCUMENT = {
@@ -54,6 +57,8 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = FolderStore(folder / "lake")
+        self.hold = folder / "hold"
+        """While it is there, nobody gets beyond the middle of a file."""
         self.all: list[subprocess.Popen[bytes]] = []
         self.killed: set[int] = set()
         write_module(folder, HANDLER)
@@ -82,12 +87,12 @@ class Workers:
         return [(int(pid), text) for pid, _, text in (line.partition(" ") for line in lines)]
 
     def one_at_work(self, lines: int) -> subprocess.Popen[bytes]:
-        """Wait until so many records were handled; returns the worker that handled the last of them."""
+        """Wait until so many records were handled; returns the living worker that handled the last of them."""
         while len(self.journal()) < lines:
             assert any(worker.poll() is None for worker in self.all), [worker.communicate() for worker in self.all]
             time.sleep(0.01)
-        last = self.journal()[-1][0]
-        return next(worker for worker in self.all if worker.pid == last)
+        living = {worker.pid: worker for worker in self.all if worker.poll() is None}
+        return next(living[pid] for pid, _ in reversed(self.journal()) if pid in living)
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """With nothing said."""
@@ -108,11 +113,13 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
 
 def test_four_workers_of_which_some_are_killed_do_each_task_once(workers: Workers) -> None:
     """Rows are there once; what was handled twice, a worker had that was killed; all others say that all is done."""
+    workers.hold.touch()  # nobody comes to the end of a file before all kills
     for _ in range(WORKERS):
         workers.start()
-    for lines in (10, 40, 80):
+    for lines in (3, 14, 22):
         workers.kill(workers.one_at_work(lines))
         workers.start()
+    workers.hold.unlink()
     answers = [worker.communicate(timeout=100) for worker in workers.all]
     ended = [(w, json.loads(out)) for w, (out, _) in zip(workers.all, answers, strict=True) if w.returncode == 0]
     assert len(ended) == WORKERS, answers
@@ -144,11 +151,16 @@ def test_four_workers_of_which_some_are_killed_do_each_task_once(workers: Worker
 
 def test_a_request_to_stop_ends_all_of_them_and_another_goes_on(workers: Workers) -> None:
     """What was handled stays handled; the exit status says that there is something left."""
+    workers.hold.touch()
     for _ in range(2):
         workers.start("--concurrency", "2")
-    workers.one_at_work(10)
+    while len({pid for pid, _ in workers.journal()}) < 2:
+        workers.one_at_work(1)
+        time.sleep(0.01)
     asked = datalake("datasets", "stop", "--datasetName", "d", cwd=workers.folder)
     assert asked.status == 0
+    time.sleep(2 * LOOK_SECONDS)  # by then both have looked
+    workers.hold.unlink()
     for worker in workers.all:
         out, err = worker.communicate(timeout=60)
         assert worker.returncode == 1, (out, err)
