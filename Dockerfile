@@ -8,8 +8,11 @@
 #   FROM datalake:test
 #   COPY handlers/ /var/task/
 #
-# BASE may be any image with Python 3.11 or newer and pip, as long as all stages have the same one.
+# BASE may be any image with Python 3.11 or newer and pip, as long as all stages have the same one. The target "spark"
+# (TARGET=spark ./build.sh image) has Java, pyspark and its connector for S3 besides.
 ARG BASE=amazon/aws-lambda-python:3.13
+# The connector has to be of the Hadoop that pyspark brings; the build fails if it is not. Empty: without it.
+ARG HADOOP_AWS=org.apache.hadoop:hadoop-aws:3.5.0
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
@@ -36,3 +39,31 @@ WORKDIR /data
 USER 10001:10001
 ENTRYPOINT ["/usr/local/bin/datalake"]
 CMD ["--help"]
+
+FROM build AS build-spark
+COPY requirements-spark.lock ./
+RUN python3 -m pip install --target /opt/datalake --upgrade --require-hashes --no-deps --no-compile -r requirements-spark.lock \
+    && rm -rf /opt/datalake/setuptools* /opt/datalake/_distutils_hack /opt/datalake/distutils-precedence.pth /opt/datalake/bin \
+    && cd /opt/datalake/pyarrow && rm -rf tests include src _flight.* libarrow_flight.* libarrow_flight_*
+RUN if command -v dnf >/dev/null; then dnf install -y java-17-amazon-corretto-headless; \
+    else apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless; fi
+ARG HADOOP_AWS
+# Spark itself fetches the connector and what that needs, in the versions that it was published with.
+RUN if [ -n "${HADOOP_AWS}" ]; then \
+        test -e "/opt/datalake/pyspark/jars/hadoop-client-api-${HADOOP_AWS##*:}.jar" \
+        && echo "" >/tmp/nothing.py \
+        && PYTHONPATH=/opt/datalake /opt/datalake/pyspark/bin/spark-submit --master "local[1]" --packages "${HADOOP_AWS}" \
+            --conf spark.jars.ivy=/tmp/ivy /tmp/nothing.py \
+        && cp /tmp/ivy/jars/*.jar /opt/datalake/pyspark/jars/ && rm -rf /tmp/ivy; \
+    fi
+
+FROM lambda AS spark
+USER 0
+RUN if command -v dnf >/dev/null; then dnf install -y java-17-amazon-corretto-headless && dnf clean all; \
+    else apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless && rm -rf /var/lib/apt/lists/*; fi
+COPY --from=build-spark /opt/datalake /opt/datalake
+ENV PATH=/opt/datalake/pyspark/bin:$PATH PYSPARK_PYTHON=python3
+USER 10001:10001
+
+# The last stage is what a build without a target makes.
+FROM lambda

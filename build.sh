@@ -230,6 +230,7 @@ lock() {
     fi
     compile "$folder/bin/uv" requirements.lock "$@"
     compile "$folder/bin/uv" requirements-lambda.lock --extra lambda --extra llm "$@"
+    compile "$folder/bin/uv" requirements-spark.lock --extra lambda --extra llm --extra spark "$@"
     compile "$folder/bin/uv" requirements-dev.lock --group dev $(printf -- '--extra %s ' dev-aws lambda llm otel pandas polars vectors) "$@"
     compile "$folder/bin/uv" requirements-engines.lock --all-extras --group dev --group interop "$@"
 }
