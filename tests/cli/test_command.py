@@ -77,7 +77,7 @@ def test_help_and_version(tmp_path: Path) -> None:
         (["datasets", "list", "--uri", "s3://bucket/x", "--endpointUrl", "x"], "endpoint URL: 'x': write http://"),
         (["datasets", "create", "--configFile", "none.json"], "none.json: no such file"),
         (["datasets", "create", "--config-file", "."], ".: is a folder; name the file in it"),
-        (["export", "--datasetName", "d", "--output", "x.csv"], "--output x.csv: its name decides the format"),
+        (["export", "--datasetName", "d", "--output", "x.tsv"], "--output x.tsv: its name decides the format"),
         (["export", "--datasetName", "d", "--output", "none/x.jsonl"], "there is no folder none"),
         (["export", "--datasetName", "d", "--output", "x.jsonl", "--filter", "{"], "--filter:1:2: the file ends in"),
         (

@@ -206,7 +206,7 @@ def test_export_writes_rows_with_their_annotations(tmp_path: Path, suffix: str) 
         told = done.json
         assert (told["rows"], told["output"], told["batches"]) == (4, output, ["one", "two"])
         assert told["bytes"] == (tmp_path / output).stat().st_size
-    leftovers = {path.name for path in tmp_path.iterdir()} - {"lake", output}
+    leftovers = {path.name for path in tmp_path.iterdir()} - {"lake", output, f"{output}.lineage.json"}
     assert leftovers == set()
 
 
