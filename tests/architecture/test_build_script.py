@@ -41,7 +41,7 @@ class Machine:
 
     def build(self, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run build.sh from another directory than its own."""
-        settings = {"PYTHON": str(python or self.python), "VENV": str(self.environment)}
+        settings = {"PYTHON": str(python or self.python), "VENV": str(self.environment), "ENGINES": ""}
         return subprocess.run(
             [str(ROOT / "build.sh"), *arguments],
             cwd=self.elsewhere,

@@ -160,7 +160,7 @@ def test_a_passed_limit_is_exit_status_1(tmp_path: Path, config: Path) -> None:
         ({"datasetName": "a/b", "onError": {"policy": "x"}}, ": 2 problems"),
         (
             {"computeEngine": {"computeEngineType": "LAMBDA", "concurrency": 2}},
-            'computeEngine.computeEngineType: "LAMBDA" is not available in version 0.1; available: LOCAL, RAY, SPARK',
+            "computeEngine.functionName: missing; the name or ARN of the function that runs tasks, which has to exist",
         ),
         (
             {"readConnector": {"connectorDestination": "SQS", "queueName": "q"}, "manifestFile": {}},
