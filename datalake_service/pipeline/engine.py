@@ -153,7 +153,7 @@ class TaskResult:
     counts: TaskCounts = field(default_factory=TaskCounts)
     error: str | None = None
     notes: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     """How long it was worked on, the last time."""
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Final
 
 from datalake_service.errors import StoreError
 from datalake_service.tables.local import ByteRange
 from datalake_service.tables.thrift import Number, Struct, ThriftError, read_struct, varint, write_struct
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _FOOTER_END: Final = 8
 _OPTIONAL: Final = 1
@@ -87,6 +88,8 @@ class Pages:
 
     def of_rows(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The pages that hold these rows, counted within the row group; in order, each once."""
+        import numpy as np
+
         return np.unique(np.searchsorted(self.rows, numbers, side="right") - 1)
 
 
@@ -103,6 +106,8 @@ def read_pages(index: bytes, group: RowGroup, *, key: str) -> Pages:
         rows = [*(place[3] for place in places), group.rows]
     except (ThriftError, KeyError, IndexError, TypeError) as error:
         raise StoreError(f"{key} has a page index that cannot be read: move it away, or restore it") from error
+    import numpy as np  # only where pages are chosen: it takes longer to load than most exports take
+
     return Pages(np.array(offsets, np.int64), np.array(rows, np.int64))
 
 

@@ -7,6 +7,7 @@ when the process dies. What AWS does besides can be ordered: throttle, lose an a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -58,8 +59,9 @@ class Environment:
         deadline = (time.time() + seconds) * 1000
 
         def ask() -> None:
-            answer = self.api.invoke(event, timeout=seconds + 60, deadline_ms=deadline)
-            answers.put((answer.body, answer.failed))
+            with contextlib.suppress(queue.Empty):  # the process was ended
+                answer = self.api.invoke(event, timeout=seconds + 60, deadline_ms=deadline)
+                answers.put((answer.body, answer.failed))
 
         threading.Thread(target=ask, daemon=True).start()
         while time.monotonic() < ends:

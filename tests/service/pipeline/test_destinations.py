@@ -203,7 +203,7 @@ def test_rejections_of_rows_of_the_lake_go_elsewhere_too(project: Project, tmp_p
         ({"connectorDestination": "S3"}, "writeConnector.bucketName: missing; the bucket, which has to exist"),
         (
             {"connectorDestination": "S3", "bucketName": "out", "writerType": "Spark"},
-            'writeConnector.writerType: "Spark" is not available in version 0.1; available: File',
+            'writeConnector.writerType: found "Spark"; that needs readConnector.readerType SPARKREADER',
         ),
     ],
 )
