@@ -113,9 +113,11 @@ class World:
                 case "renew":
                     self.renew(process, mine, now)
                 case "release":
+                    held = self.is_held_by(process)
                     process.lease.release()
                     self.until.pop(process.name, None)
-                    self.may_be = (before - mine) | ({Written()} if mine else set())
+                    # One that was lost is not given back: it may stand there until somebody takes it.
+                    self.may_be = (before - mine if held else before) | ({Written()} if mine else set())
                 case _:
                     lock = find_lock(process.store, "d", "a")
                     assert (lock is not None) == any(written.owner is not None for written in self.known(lock is None))
