@@ -34,7 +34,7 @@ def _subset(folder: Path, source: Path) -> Path:
 
 def hugging_face(folder: Path, arguments: argparse.Namespace, source: Path) -> object:
     """``datasets``: map with an async function."""
-    import datasets  # type: ignore[import-not-found]  # a peer, where it is installed
+    import datasets  # a peer, where it is installed
 
     latency = arguments.latency_ms / 1_000
     datasets.config.MAX_NUM_RUNNING_ASYNC_MAP_FUNCTIONS_IN_PARALLEL = arguments.concurrency

@@ -63,7 +63,7 @@ def datatrove(folder: Path, arguments: argparse.Namespace) -> None:
 
 def hf_datasets(folder: Path, arguments: argparse.Namespace) -> None:
     """``Dataset.from_generator`` and ``to_json``."""
-    from datasets import Dataset  # type: ignore[import-not-found]  # a peer, where it is installed
+    from datasets import Dataset  # a peer, where it is installed
 
     with timed():
         dataset = Dataset.from_generator(lambda: rows(arguments.rows), cache_dir=str(folder / "cache"))
