@@ -1,6 +1,7 @@
 """The ``datalake`` command. Whatever happens inside ends here: in one line for the user, and an exit status.
 
 0: all of it worked. 1: a task, a batch or a limit failed. 2: the command or a file is wrong. 130: interrupted.
+143: asked to terminate before all of it was done.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -32,6 +33,9 @@ from datalake_service.cli.worker import worker_command
 from datalake_service.config.version import VERSION
 from datalake_service.errors import DatalakeError
 from datalake_utils.clock import SystemClock
+
+if TYPE_CHECKING:
+    from datalake_service.runtime.signals import Termination
 
 FAILED: Final = 1
 """Exit status when something failed."""
@@ -82,13 +86,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from datalake_service.runtime.signals import terminate_like_interrupt
+    from datalake_service.runtime.signals import Termination
 
-    termination = terminate_like_interrupt()
+    termination = Termination()
+    status = _ended(arguments, termination)
+    # What went wrong after the request did so because of it: a query that was broken off, a report with gaps.
+    return termination.exit_status if status and termination.requested else status
+
+
+def _ended(arguments: Sequence[str], termination: Termination) -> int:
+    """Run a command that may be asked to end at any moment; say how it ended."""
     debug = "--debug" in arguments  # also for what goes wrong before options are read
     try:
-        status = datalake.main(args=list(arguments), prog_name="datalake", standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            termination.handle()
+            status = datalake.main(args=list(arguments), prog_name="datalake", standalone_mode=False)
+            sys.stdout.flush()
+        finally:
+            termination.settled = True  # no call before it: only there a signal would be handled
     except (NobodyReadsError, BrokenPipeError):
         _forget_output()
         return BROKEN_PIPE

@@ -161,12 +161,17 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_is_one_line(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    """From the keyboard, or a request to terminate; in the middle of a command."""
+    """From the keyboard, or a request to terminate; in the middle of a command.
+
+    The interpreter kills itself after an interrupt that came through code made from text, as imports do. A request to
+    terminate has its status all the same.
+    """
+    raised = f"signal.raise_signal({int(number)})"
     waiting = (
         "import sys, signal\n"
         "from datalake_service.cli import main\n"
         "from datalake_service.pipeline import overview\n"
-        f"def wait(store): signal.raise_signal({int(number)})\n"
+        f"def wait(store): {raised if number is signal.SIGINT else f'exec({raised!r})'}\n"
         "overview.summarise_datasets = wait\n"
         "sys.argv = ['datalake', 'datasets', 'list']\n"
         "main.main()\n"
@@ -176,6 +181,25 @@ def test_an_interrupt_is_one_line(tmp_path: Path, number: signal.Signals, status
     )
     assert done.returncode == status
     assert done.stderr == "interrupted; what was finished is kept\n"
+
+
+def test_what_fails_after_a_request_to_terminate_ends_with_its_status(tmp_path: Path) -> None:
+    """A scheduler is told that it was its own doing, and tries again."""
+    waiting = (
+        "import signal, sys\n"
+        "from datalake_service.cli import main\n"
+        "from datalake_service.pipeline import overview\n"
+        "def wait(store):\n"
+        "    try:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "    except KeyboardInterrupt:\n"
+        "        raise RuntimeError('the query was broken off')\n"
+        "overview.summarise_datasets = wait\n"
+        "sys.argv = ['datalake', 'datasets', 'list']\n"
+        "main.main()\n"
+    )
+    done = subprocess.run([*command()[:1], "-c", waiting], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 143
 
 
 def test_events_are_json_when_asked_for(tmp_path: Path) -> None:

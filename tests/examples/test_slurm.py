@@ -110,8 +110,8 @@ def test_workers_read_the_files_together(folder: Path) -> None:
     finally:
         for worker in workers:
             worker.kill()
-    # It may have been done already; in the middle of a task it ends as by an interrupt.
-    assert workers[0].returncode in (0, 143, 130, -signal.SIGINT), answers[0]
+    # It may have been done already, or not have begun to listen.
+    assert workers[0].returncode in (0, 143, -signal.SIGTERM), answers[0]
     assert [worker.returncode for worker in workers[1:]] == [0, 0], answers
     reports = [json.loads(out) for out, _ in answers[1:]]
     assert {report["status"] for report in reports} == {"COMPLETED"}

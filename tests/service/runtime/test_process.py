@@ -10,7 +10,7 @@ import pytest
 from datalake_service.config.settings import Settings
 from datalake_service.runtime.environment import add_env_file
 from datalake_service.runtime.lake import open_lake
-from datalake_service.runtime.signals import terminate_like_interrupt
+from datalake_service.runtime.signals import Termination, TerminationRequested
 
 
 @pytest.fixture
@@ -52,9 +52,10 @@ def test_a_request_to_terminate_is_an_interrupt_with_a_status_of_its_own() -> No
     """It ends a command in order, and the scheduler sees why."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    termination = terminate_like_interrupt()
+    termination = Termination()
+    termination.handle()
     assert termination.exit_status == 130
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TerminationRequested):
         signal.raise_signal(signal.SIGTERM)
     assert termination.exit_status == 143
 
@@ -63,12 +64,30 @@ def test_a_request_to_terminate_is_an_interrupt_with_a_status_of_its_own() -> No
 def test_whoever_handles_interrupts_handles_it() -> None:
     """Who ends in order after an interrupt does so after a request to terminate, and is told which it was."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    termination = terminate_like_interrupt()
+    termination = Termination()
+    termination.handle()
     heard: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     signal.raise_signal(signal.SIGTERM)
     assert heard == [signal.SIGTERM]
     assert termination.requested
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_when_it_is_settled_a_request_ends_the_process() -> None:
+    """The work is done or given up; nothing is interrupted that only says so."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Termination(settled=True).handle()
+    handler = signal.getsignal(signal.SIGTERM)
+    assert callable(handler)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        handler(signal.SIGTERM, None)
+        assert signal.sigpending() == {signal.SIGTERM}
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nobody has to die of it
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.mark.usefixtures("_signals_as_they_were")
@@ -79,5 +98,5 @@ def test_somebody_elses_handler_stays() -> None:
         raise AssertionError("not in this test")
 
     signal.signal(signal.SIGTERM, theirs)
-    terminate_like_interrupt()
+    Termination().handle()
     assert signal.getsignal(signal.SIGTERM) is theirs
