@@ -20,14 +20,21 @@ class TaskChanges:
         self.states: dict[str, TaskState] = {}
         """All tasks, by id, as they were at the last look."""
 
+    def pass_over(self) -> None:
+        """Take what stands there now for seen, without reading it: the next look finds what changes from here on.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        self._versions = self._listed()
+
     def look(self) -> Mapping[str, TaskState]:
         """The tasks that are new or have changed since the last look, by id.
 
         Raises:
             StoreError: The store failed; the next look finds what this one did not.
         """
-        prefix = layout.tasks_prefix(self._dataset)
-        listed = {meta.key.removeprefix(prefix).removesuffix(".json"): meta.etag for meta in self._store.list(prefix)}
+        listed = self._listed()
         changed = {task for task, etag in listed.items() if self._versions.get(task) != etag}
         found = load_tasks(self._store, self._dataset, among=changed) if changed else []
         news = {stored.state.id: stored.state for stored in found}
@@ -35,3 +42,7 @@ class TaskChanges:
         self._versions |= {stored.state.id: stored.etag for stored in found}
         self.states = {task: state for task, state in self.states.items() if task in self._versions} | news
         return news
+
+    def _listed(self) -> dict[str, str]:
+        prefix = layout.tasks_prefix(self._dataset)
+        return {meta.key.removeprefix(prefix).removesuffix(".json"): meta.etag for meta in self._store.list(prefix)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +16,8 @@ from pickle import loads
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from datalake_service.catalog import layout
 from datalake_service.catalog.stops import request_stop
+from datalake_service.catalog.task_changes import TaskChanges
 from datalake_service.catalog.tasks import TaskStatus, load_task
 from datalake_service.engines.messages import Ended, Refused
 from datalake_service.engines.parcels import code_of, make_folders, pack
@@ -222,37 +222,31 @@ class SparkRun:
 
 
 class _Look:
-    """Looks at the tasks' objects: one listing, and those that changed."""
+    """Looks at the tasks' objects now and then."""
 
     def __init__(self, job: TaskJob) -> None:
         """Remember what they are before anything runs; all jobs of a run are of one dataset."""
-        self._store, self._dataset = job.store, job.dataset
-        self._seen = self._listed()
+        self._changes = TaskChanges(job.store, job.dataset)
+        self._changes.pass_over()
         self._next = _CLOCK.monotonic() + LOOK_SECONDS
 
-    def news(self, running: dict[str, TaskJob]) -> list[TaskProgress | TaskResult]:
+    def news(self, running: Collection[str]) -> list[TaskProgress | TaskResult]:
         """What has changed among ``running`` since the last look, if it is time for one."""
         began = _CLOCK.monotonic()
         if began < self._next:
             return []
         found: list[TaskProgress | TaskResult] = []
         with suppress(DatalakeError):
-            listed = self._listed()
-            for task in [task for task in running if listed.get(task) != self._seen.get(task)]:
-                state = load_task(self._store, self._dataset, task).state
+            for task, state in self._changes.look().items():
+                if task not in running:
+                    continue
                 if state.status is TaskStatus.RUNNING:
                     found.append(TaskProgress(task, state.counts))
                 elif state.status in {TaskStatus.COMPLETED, TaskStatus.FAILED}:
                     found.append(result_of(state))
-            self._seen = listed
         ended = _CLOCK.monotonic()
         self._next = ended + max(LOOK_SECONDS, _LOOK_SHARE * (ended - began))
         return found
-
-    def _listed(self) -> dict[str, str]:
-        prefix = layout.tasks_prefix(self._dataset)
-        found = self._store.list(prefix)
-        return {meta.key.removeprefix(prefix).removesuffix(".json"): meta.etag for meta in found}
 
 
 def _dealt(jobs: Sequence[TaskJob], most: int) -> tuple[tuple[TaskJob, ...], ...]:

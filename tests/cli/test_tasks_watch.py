@@ -54,6 +54,14 @@ class TestChanges:
         assert list(changes.look()) == ["t4"]
         assert sorted(changes.states) == ["t1", "t2", "t4"]
 
+    def test_what_is_passed_over_is_not_read(self, store: FolderStore) -> None:
+        """It is news when it changes."""
+        changes = TaskChanges(store, "d")
+        changes.pass_over()
+        assert changes.look() == {}
+        change(store, "t3", TaskEvent.START)
+        assert list(changes.look()) == ["t3"]
+
 
 class Scripted(ManualClock):
     """A clock on which something happens during each sleep."""
