@@ -22,8 +22,6 @@ OLDER_SUFFIX = ".parquet"
 _CHUNK = re.compile(r"(?P<run>[0-9a-f]{6})_chunk_(?P<number>[0-9]{5,})\.jsonl")
 _MANIFEST = re.compile(r"(?P<run>[0-9a-f]{6})\.manifest\.json")
 _TASK_REJECTIONS = re.compile(r"task_(?P<task>.+)_(?P<number>[0-9]{5,})\.jsonl")
-MAX_RUN = 0xFFFFFF
-"""Runs are named by six hexadecimal digits."""
 
 
 def dataset_prefix(dataset: str) -> str:

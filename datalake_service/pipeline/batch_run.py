@@ -55,7 +55,7 @@ class BatchRun(AnnotationRun):
         self._gathering = Gathering(source, BatchLimits.of(annotator), monotonic=clock.monotonic)
         self._policy = policy
         self._split_failed = annotator.split_failed
-        self._asked = self._came_back = self._splits = 0
+        self._asked = self._came_back = 0
         self._began: dict[int, float] = {}
         """When rows that come back were asked first."""
 
@@ -139,7 +139,6 @@ class BatchRun(AnnotationRun):
             rows = [row for row in rows if row.error is not None]  # the others were never asked
         elif error is not None and failure.kind != TIMEOUT:
             if self._may_split(batch, error):
-                self._splits += 1
                 batch.error = error
                 self._gathering.split(rows)
                 return []

@@ -6,7 +6,7 @@ A column type comes from a census. Values are checked against it on the way in, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,3 @@ def widen(column: pa.ChunkedArray, old: ColumnType, new: ColumnType) -> pa.Chunk
     if old in (ColumnType.BOOL, ColumnType.INT64):
         return column.cast(TEXT_TYPE)  # true, false and digits are JSON already
     return pa.chunked_array([to_arrow(chunk.to_pylist(), new) for chunk in column.chunks], TEXT_TYPE)
-
-
-def select_rows(values: Sequence[Any], mask: np.ndarray) -> list[Any]:
-    """The values whose row is set in ``mask``."""
-    return [values[index] for index in np.flatnonzero(mask).tolist()]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import strategies as st
@@ -38,11 +38,3 @@ def dies(store: ObjectStore, work: Callable[[ObjectStore], object], death: Death
         work(FaultyStore(store, {number: kind}))
         return False
     return True
-
-
-def until_done(store: ObjectStore, work: Callable[[ObjectStore], object], planned: Sequence[Death]) -> None:
-    """Start some work again after each death, and once more in peace if that is needed."""
-    for death in planned:
-        if not dies(store, work, death):
-            return
-    work(store)
