@@ -11,20 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from datalake_service.catalog.stops import load_stops
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.lambda_letters import OpenStore, TaskAnswer, TaskRequest, unpack
 from datalake_service.engines.loop import HandlerLines
 from datalake_service.engines.messages import Logged
 from datalake_service.engines.parcels import check_origin, check_visible
-from datalake_service.errors import StoreError, UsageError
+from datalake_service.engines.stop_sign import StopSign
+from datalake_service.errors import UsageError
 from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.outputs import LocalModel
 from datalake_service.pipeline.task import run_task
 from datalake_utils.clock import Clock
 
-STOP_SECONDS: Final = 2.0
-"""How often a task asks whether its run is to stop."""
 MARGIN_SHARE: Final = 0.2
 """How much of an invocation is kept for the last checkpoint, but at least, and at most, so many seconds."""
 LEAST_MARGIN: Final = 2.0
@@ -60,7 +58,7 @@ def run_request(
         request = TaskRequest.from_json(event)
         check_origin(request.sender)
         job = _at_home(unpack(request.job, open_store=open_store(request.region)), folder)
-        stop = _Stop(job, request.run, ends, clock)
+        stop = StopSign(job, run=request.run, ends=ends, clock=clock)
         if stop.asked():
             return TaskAnswer(TaskResult(job.task, TaskStatus.CREATED)).to_json()
         began = clock.monotonic()
@@ -69,7 +67,7 @@ def run_request(
     except UsageError as error:
         return TaskAnswer(None, refusal=str(error), lines=tuple(lines[:_MOST_LINES])).to_json()
     tell(metrics_line(job, result, seconds=clock.monotonic() - began, now_ms=int(clock.now().timestamp() * 1000)))
-    again = stop.time_is_up and not stop.asked_for and result.status is TaskStatus.STOPPED
+    again = stop.only_time_is_up and result.status is TaskStatus.STOPPED
     return TaskAnswer(result, again=again, lines=tuple(lines[:_MOST_LINES])).to_json()
 
 
@@ -118,30 +116,3 @@ def _at_home(job: TaskJob, folder: Path) -> TaskJob:
 
 def _no_report(_progress: TaskProgress) -> None:
     """Whoever waits looks at the task's object."""
-
-
-class _Stop:
-    """Whether a task is to stop: its invocation's time is nearly up, or its run is asked to end."""
-
-    def __init__(self, job: TaskJob, run: str, ends: float, clock: Clock) -> None:
-        self._job = job
-        self._run = run
-        self._ends = ends
-        self._clock = clock
-        self._next = 0.0
-        self.time_is_up = self.asked_for = False
-
-    def __call__(self) -> bool:
-        self.time_is_up = self._clock.monotonic() >= self._ends
-        return self.time_is_up or self.asked()
-
-    def asked(self) -> bool:
-        """Whether the run is to end. A lake that does not answer asks for nothing."""
-        now = self._clock.monotonic()
-        if not self.asked_for and now >= self._next:
-            self._next = now + STOP_SECONDS
-            try:
-                self.asked_for = self._run in load_stops(self._job.store, self._job.dataset).tasks
-            except StoreError:
-                return False
-        return self.asked_for

@@ -16,7 +16,8 @@ from datalake_service.engines.code import Code, code_here, collect_code
 from datalake_service.engines.parcels import check_origin, check_visible, origin
 from datalake_service.engines.scheduler import MAX_DEATHS
 from datalake_service.engines.spark_session import SparkConnection, SparkFailedError
-from datalake_service.engines.spark_tasks import STOP_SECONDS
+from datalake_service.engines.spark_whole import add_up, attended, claims_now, together
+from datalake_service.engines.stop_sign import STOP_SECONDS
 from datalake_service.errors import DatalakeError, StoreError
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here, release_if_dead
@@ -49,18 +50,22 @@ def annotate_on_spark(
         KeyboardInterrupt: As it came; the workers have stored what they had.
     """
     run = f"run-{random_hex(_RUN_DIGITS)}"
-    shared = replace(work, annotator=work.annotator.model_copy(update={"shared": True}))
-    parcel = pickle.dumps((origin(), pickle.dumps(shared)))
-    call = partial(_share, run=run, code=collect_code([work.config.folder]))
-    try:
-        packed = _run(spark, work, [[parcel]] * spark.slots(), call, run)
-    except KeyboardInterrupt:
-        request_stop(work.store, work.config.dataset_name, task=run, now=clock.now())
-        clock.sleep(STOP_SECONDS + 1)
-        spark.cancel_all()
-        raise
+    with attended(work, clock=clock) as name:
+        # A worker that begins late, or in the place of one that died, begins with the run: what others have seen to
+        # the end by then is not asked again.
+        since = claims_now(work)
+        shared = replace(work, annotator=work.annotator.model_copy(update={"shared": True}), since=since)
+        parcel = pickle.dumps((origin(), pickle.dumps(shared)))
+        call = partial(_share, parcel=parcel, run=run, code=collect_code([work.config.folder]))
+        try:
+            packed = _run(spark, work, call, run)
+        except KeyboardInterrupt:
+            request_stop(work.store, work.config.dataset_name, task=run, now=clock.now())
+            clock.sleep(STOP_SECONDS + 1)
+            spark.cancel_all()
+            raise
     parts: list[_Part] = [pickle.loads(part) for part in packed]  # noqa: S301 - our own workers packed them
-    report = together([part.report for part in parts])
+    report = together([part.report for part in parts], add_up(work, by=name, clock=clock))
     tell(report)
     for part in parts:
         if part.error is not None:
@@ -69,14 +74,10 @@ def annotate_on_spark(
 
 
 def _run(
-    spark: SparkConnection,
-    work: AnnotatorWork,
-    parts: Sequence[Sequence[bytes]],
-    call: Callable[[Sequence[bytes]], list[bytes]],
-    run: str,
+    spark: SparkConnection, work: AnnotatorWork, call: Callable[[Sequence[bytes]], list[bytes]], run: str
 ) -> list[bytes]:
     """Run the workers; again, if Spark gave the job up because some of them died."""
-    failures = 0
+    failures, parts = 0, [[b""]] * spark.slots()
     while True:
         try:
             return spark.run(parts, call, tag=f"{run}-{failures}")
@@ -90,28 +91,9 @@ def _run(
             release_if_dead(work.store, work.config.dataset_name, work.annotator.annotator_name)
 
 
-def together(reports: Sequence[AnnotationReport]) -> AnnotationReport:
-    """What workers that shared an annotator did: each has counted what the others finished as done already."""
-    asked = [report for report in reports if report.run is not None]
-    annotated, skipped, failed, batches = (
-        sum(getattr(report, name) for report in reports) for name in ("annotated", "skipped", "failed", "batches")
-    )
-    done = max((report.already_done + report.annotated + report.skipped for report in reports), default=0)
-    return AnnotationReport(
-        annotated=annotated,
-        skipped=skipped,
-        failed=failed,
-        already_done=max(0, done - annotated - skipped),
-        remaining=min((report.remaining for report in reports), default=0),
-        batches=batches,
-        spent=next((report.spent for report in asked if report.spent is not None), None),
-        run=asked[0].run if asked else None,
-    )
-
-
-def _share(parcels: Sequence[bytes], *, run: str, code: Code) -> list[bytes]:
+def _share(places: Sequence[bytes], *, parcel: bytes, run: str, code: Code) -> list[bytes]:
     """Work as one of those that share the annotator; runs on Spark's machines."""
-    return [pickle.dumps(_worked(parcel, run, code)) for parcel in parcels]
+    return [pickle.dumps(_worked(parcel, run, code)) for _ in places]
 
 
 def _worked(parcel: bytes, run: str, code: Code) -> _Part:

@@ -9,20 +9,17 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datalake_service.catalog.stops import load_stops
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.code import Code
 from datalake_service.engines.loop import HandlerLines
 from datalake_service.engines.messages import Ended, Logged, Refused
 from datalake_service.engines.parcels import open_parcel
-from datalake_service.errors import StoreError, UsageError
+from datalake_service.engines.stop_sign import StopSign
+from datalake_service.errors import UsageError
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.task import run_task
-from datalake_service.storage.base import ObjectStore
-from datalake_utils.clock import Clock, SystemClock
+from datalake_utils.clock import SystemClock
 
-STOP_SECONDS = 2.0
-"""How often a task asks whether its run is to stop."""
 _MOST_LINES = 200
 """Of the log of one task that go back to the run; the lake has more."""
 
@@ -64,47 +61,20 @@ def _run(parcel: bytes, order: Order) -> Outcome:
     clock, lines = SystemClock(), _Lines()
     try:
         job = open_parcel(parcel, order.code)
-        stop = _Stop(job, order, clock)
+        ends = clock.monotonic() + order.turn_seconds if job.input.endless else None
+        stop = StopSign(job, run=order.run, ends=ends, clock=clock)
         if stop.asked():
             return Outcome(Ended(TaskResult(job.task, TaskStatus.CREATED)))
         with lines.of(job):
             result = run_task(job, stop=stop, report=_no_report, clock=clock)
     except UsageError as error:
         return Outcome(Refused(error), lines.taken())
-    turn_over = stop.turn_over and not stop.stopping and result.status is TaskStatus.STOPPED
+    turn_over = stop.only_time_is_up and result.status is TaskStatus.STOPPED
     return Outcome(Ended(result), lines.taken(), turn_over)
 
 
 def _no_report(_progress: TaskProgress) -> None:
     """Whoever waits looks at the task's object."""
-
-
-class _Stop:
-    """Whether a task is to stop: its turn is over, or its run is asked to end. Costs a request every few seconds."""
-
-    def __init__(self, job: TaskJob, order: Order, clock: Clock) -> None:
-        self._store: ObjectStore = job.store
-        self._dataset = job.dataset
-        self._run = order.run
-        self._clock = clock
-        self._ends = clock.monotonic() + order.turn_seconds if job.input.endless else None
-        self._next = 0.0
-        self.stopping = self.turn_over = False
-
-    def __call__(self) -> bool:
-        self.turn_over = self._ends is not None and self._clock.monotonic() >= self._ends
-        return self.turn_over or self.asked()
-
-    def asked(self) -> bool:
-        """Whether the run is to end. A lake that does not answer asks for nothing."""
-        now = self._clock.monotonic()
-        if not self.stopping and now >= self._next:
-            self._next = now + STOP_SECONDS
-            try:
-                self.stopping = self._run in load_stops(self._store, self._dataset).tasks
-            except StoreError:
-                return False
-        return self.stopping
 
 
 class _Lines:
