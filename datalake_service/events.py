@@ -12,6 +12,8 @@ from typing import Final
 
 ANNOTATION_BATCH_TAKEN_OVER: Final = "annotation.batch_taken_over"
 """A shared worker goes on with a batch of one that died."""
+ANNOTATION_CAMPAIGN_JOINED: Final = "annotation.campaign_joined"
+"""A run goes on with what an earlier one began to ask again, and asks only what that one did not."""
 ANNOTATION_CLAIM_NOT_RELEASED: Final = "annotation.claim_not_released"
 """A batch could not be given back; that is tried again."""
 ANNOTATION_CLOSE_FAILED: Final = "annotation.close_failed"

@@ -50,6 +50,8 @@ class DoneRule:
     """Only those of this generation, or a newer one."""
     skipped_since: int = 0
     """Of what was skipped, only that of this generation, or a newer one."""
+    failed_since: int | None = None
+    """Failures of this generation, or a newer one, count as well: their rows were asked. ``None``: none do."""
 
     @property
     def any_version(self) -> bool:
@@ -64,12 +66,15 @@ class DoneRule:
         """Whether an annotation of a version that counts makes its row done."""
         if status == SKIPPED:
             return generation >= max(self.since, self.skipped_since)
+        if status == FAILED:
+            return self.failed_since is not None and generation >= self.failed_since
         return status == DONE and generation >= self.since
 
     @property
     def name(self) -> str:
         """Differs from those of other rules; stable."""
-        return f"{self.by_label}{self.label!r}{self.by_code}{self.code!r}{self.since},{self.skipped_since}"
+        since = f"{self.since},{self.skipped_since},{self.failed_since}"
+        return f"{self.by_label}{self.label!r}{self.by_code}{self.code!r}{since}"
 
 
 ANY_DONE: Final = DoneRule()

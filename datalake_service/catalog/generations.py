@@ -7,6 +7,7 @@ stands there already. See ``docs/design/018-annotation-versions.md``.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
@@ -23,8 +24,8 @@ from datalake_service.errors import (
 )
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectStore
 
-Again = Literal["skipped", "all"]
-"""What a campaign asks again: what was skipped, or everything."""
+Again = Literal["failed", "skipped", "all"]
+"""What a campaign asks again: only what failed, also what was skipped, or everything."""
 
 _ROUNDS: Final = 20
 """How often the record is written again because somebody else was faster."""
@@ -36,15 +37,21 @@ _LOST = (AlreadyExistsError, PreconditionFailedError, OutcomeUnknownError)
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Asking again what has an answer, from beginning to completion."""
+    """Asking rows once, from beginning to completion, in any number of runs and by any number of workers."""
 
-    again: Again
+    again: Again | None
+    """``None``: rows without an annotation, as a run without ``retry`` does."""
     name: str | None
     """Given by the user; ``None``: there was no need to."""
     generation: int
-    """A row with a final annotation of this generation, or a newer one, is done."""
+    """A row with an annotation of this generation, or a newer one, was asked."""
     began_at: datetime
     completed: bool = False
+    version: str | None = None
+    """The label of the run that began it; one without a name is for this label only."""
+    workers: tuple[str, ...] = ()
+    """Of one without a name that workers share: those that took part, as far as they lived when the last of them came.
+    It lasts as long as one of them does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +71,14 @@ class Generations:
         """The maker of the last run."""
         return self.version, self.code
 
-    def campaign(self, again: Again, name: str | None) -> Campaign | None:
-        """The one that a run takes part in; ``None``: it begins one."""
-        for campaign in reversed(self.campaigns):
-            if (campaign.again, campaign.name) == (again, name) and not (name is None and campaign.completed):
-                return campaign
-        return None
+    def named(self, again: Again | None, name: str) -> Campaign | None:
+        """The campaign of a name, completed or not; ``None``: nobody began it."""
+        return next((one for one in reversed(self.campaigns) if (one.again, one.name) == (again, name)), None)
+
+    def unnamed(self, again: Again, version: str | None) -> Campaign | None:
+        """The last one without a name that a label began; ``None``: there is none."""
+        wanted = (again, None, version)
+        return next((one for one in reversed(self.campaigns) if (one.again, one.name, one.version) == wanted), None)
 
     def to_json(self, at: datetime) -> bytes:
         """Write the record; the time is for people."""
@@ -86,6 +95,8 @@ class Generations:
                     "generation": campaign.generation,
                     "beganAt": format_time(campaign.began_at),
                     "completed": campaign.completed,
+                    "version": campaign.version,
+                    "workers": campaign.workers,
                 }
                 for campaign in self.campaigns
             ],
@@ -113,6 +124,8 @@ class Generations:
                         int(item["generation"]),
                         parse_time(item["beganAt"]),
                         bool(item["completed"]),
+                        item.get("version", document["version"]),  # there was none before workers were noted
+                        tuple(item.get("workers", ())),
                     )
                     for item in document["campaigns"]
                 ),
@@ -139,6 +152,17 @@ class Begun:
     """Of the rows that it makes."""
     campaign: Campaign | None
     """The one that it takes part in."""
+    joined: bool = False
+    """Whether another run began that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A worker among those that share the annotator. Its lease is held."""
+
+    worker: str
+    live: Callable[[], Collection[str]]
+    """Looks for the others that may act."""
 
 
 def begin(
@@ -150,27 +174,56 @@ def begin(
     now: datetime,
     again: Again | None = None,
     name: str | None = None,
+    company: Company | None = None,
 ) -> Begun:
-    """Find the place of a run that holds its lease. Writes only if the generation grows; may be called again.
+    """Find the place of a run that holds its lease. Writes only if something changes; may be called again.
 
     Raises:
         StoreError: The record cannot be read or written.
     """
     key = layout.generations_key(dataset, annotator)
+    takes_part = name is not None or again in {"skipped", "all"} or (again == "failed" and company is not None)
     for _ in range(_ROUNDS):
         found, etag = _load(store, key)
-        campaign = None if again is None else found.campaign(again, name)
         wanted = found
         if found.generation == 0 or found.key != maker.key:
             wanted = replace(wanted, generation=found.generation + 1, version=maker.version, code=maker.code)
-        if again is not None and campaign is None:
-            campaign = Campaign(again, name, found.generation + 1, now)
+        campaign, joined = _campaign(found, maker, again, name, company) if takes_part else None, True
+        if takes_part and campaign is None:
+            members = () if company is None or name is not None else (company.worker,)
+            campaign = Campaign(again, name, found.generation + 1, now, version=maker.version, workers=members)
+            joined = False
             wanted = replace(
                 wanted, generation=campaign.generation, campaigns=(*found.campaigns[1 - _KEPT :], campaign)
             )
+        elif campaign is not None and campaign not in found.campaigns:  # with one worker more
+            wanted = replace(wanted, campaigns=_replaced(found.campaigns, campaign))
         if wanted is found or _wrote(store, key, wanted, etag, now):
-            return Begun(wanted.generation, campaign)
+            return Begun(wanted.generation, campaign, joined and campaign is not None)
     raise _restless(key)
+
+
+def _campaign(
+    found: Generations, maker: Maker, again: Again | None, name: str | None, company: Company | None
+) -> Campaign | None:
+    """The one that a run takes part in; ``None``: it begins one.
+
+    One without a name belongs to a label: what another one asks is other work. It lasts until a run went through all of
+    it, or, if workers share it, as long as one of them lives. Who lives is looked up after the record was read, and
+    each has its lease before: of two that begin at the same moment the one that writes later sees the other.
+    """
+    if name is not None:
+        return found.named(again, name)
+    assert again is not None  # noqa: S101 - else it would need a name
+    campaign = found.unnamed(again, maker.version)
+    if campaign is None:
+        return None
+    if company is None:
+        return None if campaign.completed or campaign.workers else campaign
+    if company.worker in campaign.workers:
+        return campaign
+    others = set(company.live()).intersection(campaign.workers)
+    return replace(campaign, workers=(*sorted(others), company.worker)) if others else None
 
 
 def complete(store: ObjectStore, dataset: str, annotator: str, campaign: Campaign, *, now: datetime) -> None:
@@ -182,12 +235,17 @@ def complete(store: ObjectStore, dataset: str, annotator: str, campaign: Campaig
     key = layout.generations_key(dataset, annotator)
     for _ in range(_ROUNDS):
         found, etag = _load(store, key)
-        campaigns = tuple(
-            replace(one, completed=True) if one.generation == campaign.generation else one for one in found.campaigns
-        )
+        campaigns = found.campaigns
+        for one in campaigns:
+            if one.generation == campaign.generation:
+                campaigns = _replaced(campaigns, replace(one, completed=True))
         if campaigns == found.campaigns or _wrote(store, key, replace(found, campaigns=campaigns), etag, now):
             return
     raise _restless(key)
+
+
+def _replaced(campaigns: Sequence[Campaign], changed: Campaign) -> tuple[Campaign, ...]:
+    return tuple(changed if one.generation == changed.generation else one for one in campaigns)
 
 
 def _wrote(store: ObjectStore, key: str, wanted: Generations, etag: str | None, now: datetime) -> bool:

@@ -68,7 +68,9 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Only annotations with the same version label, or by the same code, count as done.",
 )
 @click.option(
-    "--campaign", metavar="NAME", help="With --retry skipped|all: runs and workers of one name ask each row once."
+    "--campaign",
+    metavar="NAME",
+    help="Runs and workers of one name ask each row once; needed for --shared --retry skipped|all.",
 )
 @click.option(
     "--estimate",

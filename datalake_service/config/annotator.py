@@ -132,8 +132,8 @@ class AnnotatorConfig(Section):
     retry: Retry | None = None
     """What is asked besides new rows: default, those that failed. A run that was killed goes on where it was."""
     campaign: LakeName | None = None
-    """A name for what `retry` asks again: runs with the same name take part in the same, and it is never begun anew.
-    Needed if it is shared."""
+    """A name: runs and workers that are given the same one ask each row once, whatever comes of it. Needed for
+    `retry: skipped` and `retry: all` if it is shared."""
 
     @field_validator("annotator_implementation_class_name")
     @classmethod
@@ -173,10 +173,7 @@ class AnnotatorConfig(Section):
 
     @model_validator(mode="after")
     def _campaign_fits(self) -> AnnotatorConfig:
-        again = self.retry in {Retry.SKIPPED, Retry.ALL}
-        if self.campaign is not None and not again:
-            raise wrong_at("", [(("campaign",), self.campaign, "is for retry: skipped and retry: all")])
-        if again and self.shared and self.campaign is None:
+        if self.retry in {Retry.SKIPPED, Retry.ALL} and self.shared and self.campaign is None:
             raise wrong_at("", [(("campaign",), None, f"retry: {self.retry} of a shared annotator needs a name here")])
         return self
 

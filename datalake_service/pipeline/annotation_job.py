@@ -76,6 +76,11 @@ class AnnotationJob:
     """Who annotates; what it does not say, the function says."""
     bases: Mapping[str, str] = field(default_factory=dict)
     """ETags of the merged rows of batches, as they were planned: kept with the annotations."""
+    since: Mapping[str, str] | None = None
+    """For a worker that shares the annotator: the claims, with their ETags, when the run began that it is part of.
+
+    What others have seen to the end since then counts as done by this run; ``None``: since it began itself.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +115,10 @@ class AnnotationOptions:
     """What is asked besides rows without an annotation, or instead of them: see ``Retry``."""
     reuse: Reuse | None = None
     """Whose annotations count as done: those with the same version label, or the same code; ``None``: all."""
+    sample: bool = False
+    """What is asked is a sample of what will be asked: its end is not the end of a budget for the run."""
     campaign: str | None = None
-    """A name for what is asked again: runs that are given the same name take part in the same, and never begin it
-    anew."""
+    """A name: runs and workers that are given the same one ask each row once, whatever comes of it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -141,12 +147,9 @@ class AnnotationOptions:
             raise UsageError(f"retry must be one of {', '.join(RETRIES)}, not {self.retry!r}")
         if self.reuse not in {None, *REUSES}:
             raise UsageError(f"reuse must be one of {', '.join(REUSES)}, not {self.reuse!r}")
-        asks_again = self.retry in {"skipped", "all"}
         if self.campaign is not None:
             check_name(self.campaign, what="campaign")
-            if not asks_again:
-                raise UsageError("a campaign is for retry='skipped' and retry='all' only")
-        elif asks_again and self.shared:
+        elif self.retry in {"skipped", "all"} and self.shared:
             raise UsageError(
                 f"retry={self.retry!r} of workers that share needs a campaign name, the same for all of them: one that "
                 "starts late would ask everything once more otherwise"
@@ -165,6 +168,8 @@ class AnnotationReport:
     """Rows that raised, were too late, or got an answer that cannot be used; the next run asks again."""
     already_done: int = 0
     """Rows of the batches looked at that were annotated or skipped before, whether the filter selects them or not.
+
+    Also those that failed, if it was in the same campaign, which does not ask them once more.
 
     For a worker that shares an annotator, also those of batches that others went through meanwhile.
     """

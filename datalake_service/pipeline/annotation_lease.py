@@ -218,8 +218,16 @@ class WorkerLease(HeldLease):
         if holder is not None:
             raise self._refused(holder)
         if self._maker is not None:
-            workers = Workers(self._store, self._dataset, self._annotator, clock=self._clock)
-            self._refuse_others(workers.live(but=self.worker, look_only=True))
+            self._refuse_others(self.live())
+
+    def live(self) -> dict[str, LeaseRecord]:
+        """The other workers that may act; changes nothing.
+
+        Raises:
+            StoreError: The store failed, or a lease cannot be read.
+        """
+        workers = Workers(self._store, self._dataset, self._annotator, clock=self._clock)
+        return workers.live(but=self.worker, look_only=True)
 
     def _refuse_others(self, live: dict[str, LeaseRecord]) -> None:
         """Who makes which row would be chance. Both look after their leases can be seen, so both may be refused."""

@@ -6,12 +6,15 @@ See ``docs/design/018-annotation-versions.md``.
 from __future__ import annotations
 
 from dataclasses import replace
+from logging import WARNING
 
 from datalake_service.annotating.code_hash import code_hash, name_of
 from datalake_service.catalog.annotations import DoneRule
-from datalake_service.catalog.generations import Begun, begin, complete
+from datalake_service.catalog.generations import Begun, Campaign, Company, begin, complete
 from datalake_service.catalog.makers import MAX_BASES, Maker, RunMaker, software_version
+from datalake_service.catalog.manifests import format_time
 from datalake_service.errors import UsageError
+from datalake_service.events import ANNOTATION_CAMPAIGN_JOINED, emit
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock
@@ -47,8 +50,10 @@ class Making:
         """Whether only rows that failed are asked."""
         return self._options.retry == "failed"
 
-    def begin(self) -> DoneRule:
+    def begin(self, company: Company | None = None) -> DoneRule:
         """Find the run's place among the generations; says which annotations count.
+
+        ``company``: the worker, if it shares the annotator.
 
         Raises:
             StoreError: The store failed.
@@ -60,18 +65,28 @@ class Making:
             job.annotator,
             self.maker,
             now=self._clock.now(),
-            again=None if options.retry == "failed" else options.retry,
+            again=options.retry,
             name=options.campaign,
+            company=company,
         )
         campaign = self._begun.campaign
+        if campaign is not None and campaign.name is None and self._begun.joined and company is None:
+            self._tell_joined(campaign)
+        generation = 0 if campaign is None else campaign.generation
+        once = campaign is not None and (campaign.name is not None or company is not None)
         return DoneRule(
             by_label=options.reuse == "label",
             label=self.maker.version,
             by_code=options.reuse == "code",
             code=self.maker.code,
-            since=campaign.generation if campaign is not None and campaign.again == "all" else 0,
-            skipped_since=campaign.generation if campaign is not None else 0,
+            since=generation if options.retry == "all" else 0,
+            skipped_since=generation if options.retry == "skipped" else 0,
+            failed_since=generation if once else None,
         )
+
+    def _tell_joined(self, campaign: Campaign) -> None:
+        fields = {"dataset": self._job.dataset, "annotator": self._job.annotator, "retry": campaign.again}
+        emit(ANNOTATION_CAMPAIGN_JOINED, level=WARNING, **fields, began=format_time(campaign.began_at))
 
     @property
     def run_maker(self) -> RunMaker:

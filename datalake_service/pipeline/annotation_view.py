@@ -171,7 +171,8 @@ class AnnotationView:
                 every row anew. Default: new rows and those that failed.
             reuse: Whose annotations count as done: ``"label"``, those with this ``version``; ``"code"``, those of
                 this code. Default: anybody's.
-            campaign: A name for what ``retry`` asks again; needed if the annotator is shared.
+            campaign: A name: runs and workers that are given the same one ask each row once, whatever comes of it.
+                Needed for ``"skipped"`` and ``"all"`` if the annotator is shared.
             progress: Called a few times a second.
 
         Raises:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.catalog.generations import Company
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.parts import Part
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, RowReader
@@ -85,7 +86,8 @@ class RowsToAsk:
     ) -> Generator[Sequence[DataItem], None, None]:
         """Everything that has to be asked; runs in the reader's thread."""
         job, making = self._job, self._making
-        rule, only_failed = making.begin(), making.only_failed
+        company = Company(lease.worker, lease.live) if isinstance(lease, WorkerLease) else None
+        rule, only_failed = making.begin(company), making.only_failed
         turns = self._turns = self._take_turns(rows, lease, keeper, rule=f"{rule.name}{only_failed}")
         finished = FinishedBatches(
             FinishedRows(self._store, job.dataset, job.annotator, rule=rule, only_failed=only_failed)
@@ -128,7 +130,11 @@ class RowsToAsk:
 
         worker = Worker(job.dataset, job.annotator, lease.worker, keeper.must_stop, pause)
         parts = [part for batch in job.batches for part in rows.parts(batch)]
-        shared = Shared(self._store, worker, parts, selection=lambda batch: f"{rows.selection(batch)} {rule}")
+
+        def selection(batch: str) -> str:
+            return f"{rows.selection(batch)} {rule}"
+
+        shared = Shared(self._store, worker, parts, selection=selection, since=job.since)
         self.open = OpenTurns(shared.give_back)
         return shared
 

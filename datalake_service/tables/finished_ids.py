@@ -17,9 +17,9 @@ from datalake_service.catalog.annotations import (
     ANY_DONE,
     CODE,
     FAILED,
-    FINAL_STATUSES,
     GENERATION,
     STATUS,
+    STATUSES,
     VERSION,
     DoneRule,
 )
@@ -259,11 +259,11 @@ def _sort(
     *,
     distinct: bool,
 ) -> None:
-    """Rows of one maker and generation: which are final, which failed."""
-    done = [status for status in FINAL_STATUSES if rule.is_done(status, generation)]
+    """Rows of one maker and generation: which are done, which failed."""
+    done = [status for status in STATUSES if rule.is_done(status, generation)]
     final, failed = (
         ids.filter(pc.is_in(statuses, value_set=pa.array(wanted, pa.string()))).combine_chunks()
-        for wanted in (done, [FAILED])
+        for wanted in (done, {FAILED}.difference(done))
     )
     if distinct:
         found.add_merged(generation, final=final, failed=failed)

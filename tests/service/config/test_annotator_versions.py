@@ -31,8 +31,6 @@ def test_what_is_asked_again() -> None:
         ({"reuse": "label"}, "needs a version"),
         ({"reuse": "labels"}, "allowed: label, code; did you mean label?"),
         ({"retry": "everything"}, "allowed: failed, skipped, all"),
-        ({"campaign": "c"}, "is for retry: skipped and retry: all"),
-        ({"campaign": "c", "retry": "failed"}, "is for retry: skipped and retry: all"),
         ({"retry": "all", "shared": True}, "of a shared annotator needs a name here"),
     ],
 )

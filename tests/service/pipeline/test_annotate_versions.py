@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from datalake_interfaces import DataItem, SkipDoc
 from datalake_service.catalog import layout
-from datalake_service.catalog.generations import load_generations
+from datalake_service.catalog.generations import Company, begin, load_generations
 from datalake_service.catalog.makers import Maker
 from datalake_service.errors import AnnotationLockError, LimitExceededError, UsageError
 from datalake_service.pipeline.annotate import annotate
@@ -23,6 +24,7 @@ from tests.support.merging import read_merged, read_record
 
 KEY = layout.merged_key(layout.annotation_prefix(DATASET, ANNOTATOR, "b1"))
 ROWS = ListRows({"b1": list("abcdef")})
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 async def start(
@@ -127,6 +129,89 @@ def test_workers_share_a_campaign(folder_store: FolderStore) -> None:
         name for names in rows.batches.values() for name in names
     )
     assert asyncio.run(start(folder_store, says(3), **options))[0] == []
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize(
+    ("retry", "asked"), [(None, "abef"), ("failed", "ab"), ("skipped", "abcef"), ("all", "abcdef")]
+)
+def test_under_one_name_each_row_is_asked_once(
+    folder_store: FolderStore, retry: str | None, asked: str, *, merged: bool
+) -> None:
+    """Also if it fails; under another name, or none, it is asked again."""
+    run(folder_store, says(1, fails="ab", skips="c"), rows=ListRows({"b1": list("abcd")}))
+    for campaign in ("first", "second"):
+        assert run(folder_store, says(2, fails="b"), retry=retry, campaign=campaign) == (
+            asked if campaign == "first" or retry == "all" else "b"
+        )
+        for _ in range(2):
+            assert run(folder_store, says(3), retry=retry, campaign=campaign) == ""
+            if merged:
+                merge_annotator(folder_store, DATASET, ANNOTATOR)
+    assert run(folder_store, says(4), retry="failed") == "b"
+
+
+def test_workers_that_share_retry_failed_rows_once(folder_store: FolderStore) -> None:
+    """Whoever comes while one of them is at work takes part; when all have ended, failed rows are asked anew."""
+    rows = ListRows({f"b{number}": [f"r{number}{row}" for row in range(4)] for number in range(4)})
+    names = sorted(name for batch in rows.batches.values() for name in batch)
+    shared: dict[str, Any] = {"rows": rows, "shared": True, "retry": "failed", "lock_ttl_ms": 60_000}
+    asyncio.run(start(folder_store, says(1, fails=" ".join(names)), rows=rows))
+
+    async def one_after_the_other() -> list[str]:
+        """The first one holds still at its last row until the second one is through with what is left to it."""
+        first_asked, release, waits = [], asyncio.Event(), asyncio.Event()
+
+        async def slow(item: DataItem) -> object:
+            first_asked.append(item.id)
+            if len(first_asked) == len(names) - 1:
+                waits.set()
+                await release.wait()
+            raise ValueError("no")
+
+        job = AnnotationJob(DATASET, ANNOTATOR, list(rows.batches), maker=Maker(code="c"))
+        options = AnnotationOptions(
+            shared=True, retry="failed", lock_ttl_ms=60_000, max_concurrency=1, chunk_size=1, max_chunk_seconds=0.05
+        )
+        first = asyncio.create_task(annotate(folder_store, job, rows=rows, function=slow, options=options))
+        await waits.wait()
+        second = asyncio.create_task(start(folder_store, says(1, fails=" ".join(names)), **shared))
+        await asyncio.sleep(0.5)
+        release.set()
+        await first
+        return sorted([*first_asked, *(await second)[0]])
+
+    for _ in range(2):
+        assert asyncio.run(one_after_the_other()) == names
+    assert asyncio.run(start(folder_store, says(2), **shared))[0] == names
+
+
+def test_what_a_dead_worker_began_is_begun_anew(folder_store: FolderStore) -> None:
+    """Its lease is gone; two that come at once after it take part in one and the same."""
+    company = Company("dead", dict)
+    maker = Maker(code="c")
+    dead = begin(folder_store, DATASET, ANNOTATOR, maker, now=NOW, again="failed", company=company)
+    both = Company("a", lambda: {"b"}), Company("b", lambda: {"a"})
+    found = [
+        begin(folder_store, DATASET, ANNOTATOR, maker, now=NOW, again="failed", company=company)
+        for company in (*both, both[0])
+    ]
+    assert [one.campaign and one.campaign.generation for one in (dead, *found)] == [1, 2, 2, 2]
+    assert [one.joined for one in found] == [False, True, True]
+
+
+def test_what_another_label_asks_again_is_other_work(
+    folder_store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unfinished one of the old label is not gone on with; one of the same is, with a word about it."""
+    run(folder_store, says(1), "v1")
+    for label in ("v1", "v2"):
+        with pytest.raises(LimitExceededError):
+            run(folder_store, says(2, fails="c"), label, retry="all", max_errors=0, max_concurrency=1)
+        assert "annotation.campaign_joined" not in caplog.text
+    assert run(folder_store, says(3), "v2", retry="all") == "cdef"
+    assert "annotation.campaign_joined" in caplog.text
+    assert shown(folder_store) == {"a": 2, "b": 2, "c": 3, "d": 3, "e": 3, "f": 3}
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -246,8 +331,6 @@ def test_shared_workers_with_other_code_are_refused(folder_store: FolderStore) -
     [
         ({"retry": "some"}, "retry must be one of failed, skipped, all"),
         ({"reuse": "any"}, "reuse must be one of label, code"),
-        ({"campaign": "c"}, "a campaign is for retry='skipped' and retry='all' only"),
-        ({"campaign": "c", "retry": "failed"}, "a campaign is for"),
         ({"campaign": "../c", "retry": "all"}, "campaign"),
         ({"shared": True, "retry": "all"}, "needs a campaign name"),
         ({"reuse": "label"}, "reuse='label' needs a version"),
