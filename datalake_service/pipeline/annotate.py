@@ -134,7 +134,7 @@ async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
                 with loop:
                     await run.work(output)
                 failures.judge()
-            if not session.report().batches_left:
+            if not session.report().batches_left and not session.options.sample:
                 finish()
     except BaseException as error:
         if isinstance(error, DatalakeError):

@@ -57,7 +57,10 @@ class Changes:
         Raises:
             UsageError: A sample of what is asked again.
         """
-        if self.estimate is not None and (self.retry is not None or self.reuse is not None):
+        self._check_estimate(self)
+
+    def _check_estimate(self, asked: Changes | AnnotatorConfig) -> None:
+        if self.estimate is not None and (asked.retry is not None or asked.reuse is not None):
             raise UsageError("an estimate is about rows that have no annotation yet: it goes without retry and reuse")
 
     @property
@@ -83,6 +86,7 @@ class Changes:
         return tuple(self._changed(one) for one in config.annotators if one.annotator_name in wanted)
 
     def _changed(self, annotator: AnnotatorConfig) -> AnnotatorConfig:
+        self._check_estimate(annotator)
         changed: dict[str, Any] = {}
         if self.shared:
             changed["shared"] = True

@@ -74,7 +74,7 @@ def choose_sample(
     chosen = [one for one in smallest if one[0] > smallest[0][0]] or alike
     largest = -min(hashed for hashed, _ in chosen)
     fraction = min(1.0, (largest + _SLACK) / (1 << _BITS))
-    return Sample(frozenset(name for _, name in chosen), replace(rows, fraction=fraction), left)
+    return Sample(frozenset(name for _, name in chosen), replace(rows, fraction=fraction, sample=True), left)
 
 
 def _rows_left(store: ObjectStore, config: DatasetConfig, annotator: AnnotatorConfig, rows: Rows) -> Iterator[RowName]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, cast, runtime_checkable
 
@@ -90,6 +90,8 @@ class Rows:
     """``None``: all."""
     fraction: float = 1.0
     """Not more than this share."""
+    sample: bool = False
+    """Whether the others are going to follow."""
 
 
 ALL_ROWS = Rows()
@@ -117,6 +119,8 @@ class AnnotatorWork:
     config: DatasetConfig
     annotator: AnnotatorConfig
     rows: Rows = ALL_ROWS
+    since: Mapping[str, str] | None = None
+    """See ``AnnotationJob``; for one of several workers that an engine starts."""
 
 
 @runtime_checkable
@@ -231,10 +235,10 @@ def annotate_here(
         check_columns(annotator, view)
         run = annotate(
             store,
-            annotation_job(config, annotator, view),
+            replace(annotation_job(config, annotator, view), since=work.since),
             rows=view,
             function=instance,
-            options=annotation_options(config, annotator),
+            options=replace(annotation_options(config, annotator), sample=work.rows.sample),
             context=HandlerContext(dataset=config.dataset_name, parameters=annotator.parameters),
             make=partial(make_annotator, config, annotator, clock=clock),
             progress=tell,
