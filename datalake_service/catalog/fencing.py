@@ -248,14 +248,16 @@ class Workers(WorkersBelow):
         *,
         clock: Clock | None = None,
         draw: Callable[[], str] | None = None,
+        gone: Callable[[str, int], bool] | None = None,
     ) -> None:
-        """Prepare; nothing is asked of the store."""
+        """Prepare; nothing is asked of the store. Arguments as those of ``WorkersBelow``."""
         super().__init__(
             store,
             layout.worker_leases_prefix(dataset, annotator),
             time_key=time_key(layout.annotator_lease_key(dataset, annotator)),
             clock=clock,
             draw=draw,
+            gone=gone,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
@@ -16,7 +16,7 @@ from typing import Protocol
 
 from datalake_interfaces.annotators import DataItem
 from datalake_service.catalog.claims import Claim, Claims, Seen
-from datalake_service.catalog.fencing import Workers
+from datalake_service.catalog.fencing import Workers, is_gone
 from datalake_service.catalog.parts import Part
 from datalake_service.errors import LeaseLostError, StoreError
 from datalake_service.events import ANNOTATION_BATCH_TAKEN_OVER, ANNOTATION_CLAIM_NOT_RELEASED, ANNOTATION_WAITING, emit
@@ -144,7 +144,13 @@ class Shared:
     """
 
     def __init__(
-        self, store: ObjectStore, worker: Worker, parts: Collection[Part], *, selection: Callable[[str], str]
+        self,
+        store: ObjectStore,
+        worker: Worker,
+        parts: Collection[Part],
+        *,
+        selection: Callable[[str], str],
+        since: Mapping[str, str] | None = None,
     ) -> None:
         """Look at what was claimed before: rows that are finished have to be read after this.
 
@@ -153,6 +159,8 @@ class Shared:
             worker: Who asks; its lease is held.
             parts: Those to go through.
             selection: Names the rows of a batch that will be read.
+            since: The claims, with their ETags, as they were when the run began whose workers these are; default: when
+                this one begins.
 
         Raises:
             StoreError: The store failed.
@@ -160,8 +168,9 @@ class Shared:
         self._worker = worker
         self._selection = selection
         self._claims = Claims(store, worker.dataset, worker.annotator, worker=worker.name)
-        self._workers = Workers(store, worker.dataset, worker.annotator)
+        self._workers = Workers(store, worker.dataset, worker.annotator, gone=is_gone)
         self._began = dict(self._claims.versions())
+        self._since = self._began if since is None else since
         self._parts = {part.name: part for part in parts}
         self._sizes = Counter(part.batch for part in parts)
         self._known: dict[str, Claim | None] = {name: None for name in self._parts if name not in self._began}
@@ -275,9 +284,9 @@ class Shared:
         )
 
     def _was_seen(self, claim: Claim) -> bool:
-        """Whether another worker went through a batch since this one began, and selected the same rows."""
+        """Whether another worker went through a batch since this one, or its run, began, and selected the same rows."""
         seen = claim.record.seen
-        if seen is None or claim.etag == self._began.get(claim.batch):
+        if seen is None or claim.etag == self._since.get(claim.batch):
             return False
         if seen.selection != self._selection(self._parts[claim.batch].batch):
             return False

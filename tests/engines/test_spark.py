@@ -44,10 +44,9 @@ def test_a_handler_that_cannot_be_constructed(spark_engine: SparkEngine, tmp_pat
     behaviour.says_what_cannot_be_loaded(spark_engine, tmp_path)
 
 
-@pytest.mark.skip(reason="fails on Spark, cause not found yet: take this mark off and run ./build.sh test --engines")
 def test_an_annotator_that_dies_goes_on(spark_engine: SparkEngine, tmp_path: Path, local_rows: Lakes) -> None:
     """Its batch is free when the lease of its worker has run out, or is known to be dead."""
-    behaviour.annotates_the_same(spark_engine, tmp_path, local_rows, counts_the_dead=False)
+    behaviour.annotates_the_same(spark_engine, tmp_path, local_rows)
 
 
 def test_a_cluster_that_does_not_answer(tmp_path: Path) -> None:

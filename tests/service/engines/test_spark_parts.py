@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog.stops import request_stop
+from datalake_service.catalog.tallies import Tally, Whole
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.code import collect_code
 from datalake_service.engines.messages import Ended, Refused
 from datalake_service.engines.parcels import code_of, pack
-from datalake_service.engines.spark_annotator import together
 from datalake_service.engines.spark_session import SparkFailedError, failure_of, jar_files
 from datalake_service.engines.spark_tables import read_credentials
 from datalake_service.engines.spark_tasks import Order, Outcome, run_parcels
+from datalake_service.engines.spark_whole import together
 from datalake_service.errors import ConfigError, StoreError, UsageError
 from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.engine import TaskJob
@@ -121,6 +122,22 @@ def test_what_workers_did_together() -> None:
     assert (both.annotated, both.skipped, both.failed, both.already_done) == (12, 1, 1, 5)
     assert (both.remaining, both.batches) == (1, 3)
     assert together([AnnotationReport(already_done=4)]).already_done == 4
+
+
+def test_what_one_did_that_died() -> None:
+    """Its tally is in the whole; what failed under it and under who took its place is one failed row."""
+    left = AnnotationReport(annotated=7, already_done=6, failed=1, remaining=1, batches=1, run="b")
+    tally = Tally(annotated=12, failed=2)
+    both = together([left, left_alone := AnnotationReport(already_done=13, remaining=1)], whole_of(tally, lost=1))
+    assert (both.annotated, both.failed, both.already_done, both.remaining) == (12, 1, 1, 1)
+    assert both.whole is not None
+    assert both.whole.lost == 1
+    assert together([left, left_alone]).annotated == 7
+
+
+def whole_of(tally: Tally, *, lost: int) -> Whole:
+    """What two workers did."""
+    return Whole(number=1, by="c", at="", workers=("a", "b"), lost=lost, tally=tally)
 
 
 @pytest.fixture
