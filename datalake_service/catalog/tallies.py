@@ -7,7 +7,7 @@ end adds them up: ``docs/design/012-shared-annotators.md``, section "The whole".
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -227,20 +227,30 @@ class Tallies:
         found = self._read_whole()
         return None if found is None else found[0]
 
-    def add_up(self, *, by: str, now: datetime) -> Whole | None:
-        """Add up and remove the tallies of workers that have ended: all of them, since nobody lives.
+    def add_up(self, *, by: str, now: datetime, anybody: Callable[[], bool]) -> Whole | None:
+        """Add up and remove the tallies of workers that have ended, if nobody lives.
 
-        ``None``: another worker did, or there are none. Unless nobody did anything, it is durable when this returns.
-        Should this process die on the way, the tallies that are left count once all the same.
+        ``None``: somebody lives, another worker did it, or there are none. Unless nobody did anything, it is durable
+        when this returns. Should this process die on the way, the tallies that are left count once all the same.
+
+        Args:
+            by: The worker that does it.
+            now: When.
+            anybody: Asked whether another worker lives, once it is known which tallies there are: one that begins
+                later is not among them, and all the others have written their last.
 
         Raises:
             StoreError: The store failed.
         """
+        keys = self._keys()
+        if anybody():
+            return None
         before = self._read_whole()
         counted = () if before is None else before[0].workers
-        found = list(self._read_all())
+        found = list(self._read_all(keys))
         new = [one for one in found if one.worker not in counted]
         if not new:
+            self._remove(found)
             return None
         whole = Whole(
             number=1 if before is None else before[0].number + 1,
@@ -254,9 +264,12 @@ class Tallies:
         did_something = whole.tally != Tally() or whole.lost
         if did_something and not self._commit(whole, None if before is None else before[1]):
             return None
+        self._remove(found)
+        return whole
+
+    def _remove(self, found: Iterable[WorkerTally]) -> None:
         for one in found:
             self._store.delete(layout.tally_key(self._dataset, self._annotator, one.worker))
-        return whole
 
     def _commit(self, whole: Whole, etag: str | None) -> bool:
         """Write it, unless another one was faster. A doubtful answer is settled by reading back."""
@@ -279,11 +292,13 @@ class Tallies:
             return None
         return Whole.from_json(data, key=self._whole_key), meta.etag
 
-    def _read_all(self) -> Iterable[WorkerTally]:
+    def _keys(self) -> list[str]:
         prefix = layout.tallies_prefix(self._dataset, self._annotator)
-        for key in [meta.key for meta in self._store.list(prefix)]:
-            if layout.parse_tally(key.removeprefix(prefix)) is None:
-                continue
+        keys = (meta.key for meta in self._store.list(prefix))
+        return [key for key in keys if layout.parse_tally(key.removeprefix(prefix)) is not None]
+
+    def _read_all(self, keys: Iterable[str]) -> Iterator[WorkerTally]:
+        for key in keys:
             try:
                 yield WorkerTally.from_json(self._store.get(key)[0], key=key)
             except ObjectNotFoundError:

@@ -108,6 +108,7 @@ _LEFTOVERS = {
     "older versions": "files of older annotations that no merge refers to",
     "rejections": "rejection files that don't count",
     "workers": "leases of dead workers",
+    "tallies": "tallies of dead workers",
     "writes": "unfinished writes",
     "probes": "objects of an unfinished probe",
 }

@@ -83,9 +83,10 @@ class AllWorkers:
             self._not_stored(error)
 
     def _add_up(self, worker: str) -> Whole | None:
-        if self._workers.live(but=worker, look_only=True):
-            return None
-        return self._tallies.add_up(by=worker, now=self._clock.now())
+        others = self._workers
+        return self._tallies.add_up(
+            by=worker, now=self._clock.now(), anybody=lambda: bool(others.live(but=worker, look_only=True))
+        )
 
     @asynccontextmanager
     async def tallied(self, worker: str) -> AsyncGenerator[None, None]:

@@ -19,6 +19,7 @@ _WORDS: Mapping[LeftoverKind, str] = {
     LeftoverKind.OLDER: "the merged object does not name it: a merge was broken off, or lost a race",
     LeftoverKind.REJECTIONS: "its task is complete, and does not count it",
     LeftoverKind.WORKERS: "the lease of a worker that died",
+    LeftoverKind.TALLIES: "what a worker did, which nobody was left to add up",
 }
 
 

@@ -47,6 +47,8 @@ class LeftoverKind(StrEnum):
     """Rejection files of attempts at a task that don't count."""
     WORKERS = "workers"
     """Leases of workers that shared an annotator, or the tasks of a dataset, and died."""
+    TALLIES = "tallies"
+    """What workers that shared an annotator did, if nobody was left to add it up."""
     WRITES = "writes"
     """Temporary files, scratch folders and unfinished uploads."""
     PROBES = "probes"
@@ -127,6 +129,8 @@ class Suspects:
         self.tasks: dict[str, ObjectMeta] = {}
         self.workers: list[ObjectMeta] = []
         """Leases of workers that share annotators or tasks; living ones among them."""
+        self.tallies: dict[str, list[ObjectMeta]] = {}
+        """By folder; of workers that share one annotator, living ones among them."""
 
     def see(self, meta: ObjectMeta) -> None:
         """Take an object of the listing into account."""
@@ -137,17 +141,8 @@ class Suspects:
                 self._see_in_batch(top, below, name, meta)
         elif self._batches is not None:
             return
-        elif top == layout.ANNOTATIONS and below.endswith("/.temp") and below.count("/") == 1:
-            self._runs_in(f"{self._prefix}{folder}/").see(name, meta)
-        elif top == layout.ANNOTATIONS and below.endswith(f"/{layout.SHARED}/workers"):
-            self.workers.append(meta)
-        elif top == layout.ANNOTATIONS and below.endswith("/older"):
-            at = f"{self._prefix}{folder.removesuffix('older')}"
-            before = self._annotated  # it comes right before the older ones, in the order of keys
-            merged = before if before is not None and before.key == layout.merged_key(at) else None
-            self.older.setdefault(at, _Side(merged=merged)).files.append(meta)
-        elif top == layout.ANNOTATIONS and meta.key == layout.merged_key(f"{self._prefix}{folder}/"):
-            self._annotated = meta
+        elif top == layout.ANNOTATIONS:
+            self._see_annotations(f"{self._prefix}{folder}/", below, name, meta)
         elif meta.key.startswith(layout.task_workers_prefix(self.dataset)):
             self.workers.append(meta)
         elif meta.key.startswith(layout.tasks_prefix(self.dataset)) and name.endswith(".json"):
@@ -163,6 +158,21 @@ class Suspects:
             self.sides.setdefault(batch, _Side()).files.append(meta)
         elif below == "rejected" and (found := layout.parse_task_rejections(name)) is not None:
             self.rejections.setdefault((batch, found.task), {})[found.number] = meta
+
+    def _see_annotations(self, folder: str, below: str, name: str, meta: ObjectMeta) -> None:
+        if below.endswith("/.temp") and below.count("/") == 1:
+            self._runs_in(folder).see(name, meta)
+        elif below.endswith(f"/{layout.SHARED}/workers"):
+            self.workers.append(meta)
+        elif below.endswith(f"/{layout.SHARED}/tallies"):
+            self.tallies.setdefault(folder, []).append(meta)
+        elif below.endswith("/older"):
+            at = folder.removesuffix("older/")
+            before = self._annotated  # it comes right before the older ones, in the order of keys
+            merged = before if before is not None and before.key == layout.merged_key(at) else None
+            self.older.setdefault(at, _Side(merged=merged)).files.append(meta)
+        elif meta.key == layout.merged_key(folder):
+            self._annotated = meta
 
     def _runs_in(self, folder: str) -> _Runs:
         return self.runs.setdefault(folder, _Runs())
@@ -204,8 +214,14 @@ def looks(store: ObjectStore, suspects: Suspects, age: Age) -> Iterator[Look]:
         if state is not None and (plain or age.thorough):
             find = partial(_lost_rejections, store, suspects.dataset, batch, task, files, age)
             yield Look(LeftoverKind.REJECTIONS, plain=plain, find=find)
+    yield from _looks_at_workers(store, suspects, age)
+
+
+def _looks_at_workers(store: ObjectStore, suspects: Suspects, age: Age) -> Iterator[Look]:
     if suspects.workers:
         yield Look(LeftoverKind.WORKERS, plain=True, find=partial(_dead_workers, store, suspects.workers, age))
+    for folder, tallies in suspects.tallies.items():
+        yield Look(LeftoverKind.TALLIES, plain=True, find=partial(_lost_tallies, store, folder, tallies, age))
 
 
 @dataclass(slots=True)
@@ -318,6 +334,18 @@ def _dead_workers(store: ObjectStore, found: Iterable[ObjectMeta], age: Age) -> 
         if record.released or has_expired(record, written=meta.last_modified, store_now=age.store_now()):
             dead.append(meta)
     return dead
+
+
+def _lost_tallies(store: ObjectStore, folder: str, found: Iterable[ObjectMeta], age: Age) -> list[ObjectMeta]:
+    """All of an annotator's, if nobody works on it: whoever does writes its own every half minute.
+
+    As long as one is young, the run goes on, and its last worker adds up those of the dead as well. Whoever sleeps
+    writes all that it did when it wakes up.
+    """
+    if not all(map(age.is_over, found)):
+        return []
+    now = list(store.list(folder))
+    return now if all(map(age.is_over, now)) else []
 
 
 def _is_removed(store: ObjectStore, meta: ObjectMeta) -> bool:

@@ -20,7 +20,6 @@ _EXPECTED = re.compile(
     r"\.datalake/(probe\.json|time)|posts/\.state/.*\.json|posts/b10?/(merged\.parquet|manifest\.yaml)"
     r"|posts/annotations/lang/b10?/(merged\.parquet|manifest\.yaml)|posts/annotations/lang/\.temp/\.lock(\.time)?"
     r"|posts/annotations/lang/\.shared/(batches/b10?|whole)\.json|posts/annotations/lang/\.state/generations\.json"
-    r"|posts/annotations/lang/\.shared/tallies/[0-9a-f]{32}\.json"  # of workers whose last one died: for the next last
 )
 
 

@@ -124,13 +124,31 @@ def test_two_last_ones_never_count_twice(folder_store: FolderStore) -> None:
     for name in ("a" * 32, "b" * 32):
         tallies.write(WorkerTally(worker=name, where="there", tally=Tally(annotated=5), ended=True))
     kept = [folder_store.get(meta.key) for meta in folder_store.list(TALLIES)]
-    assert (first := tallies.add_up(by="a" * 32, now=NOW)) is not None
+    assert (first := tallies.add_up(by="a" * 32, now=NOW, anybody=lambda: False)) is not None
     assert first.tally.annotated == 10
-    assert tallies.add_up(by="b" * 32, now=NOW) is None
+    assert tallies.add_up(by="b" * 32, now=NOW, anybody=lambda: False) is None
     for name, (data, _) in zip(("a" * 32, "b" * 32), kept, strict=True):
         tallies.write(WorkerTally.from_json(data, key=name))
-    assert tallies.add_up(by="b" * 32, now=NOW) is None
+    assert tallies.add_up(by="b" * 32, now=NOW, anybody=lambda: False) is None
     assert tallies.whole() == first
+    assert list(folder_store.list(TALLIES)) == []
+
+
+def test_a_worker_that_begins_while_others_are_added_up_counts_when_it_ends(folder_store: FolderStore) -> None:
+    """Its tally, which says nothing yet, is neither counted nor removed: its name would never count again."""
+    tallies = Tallies(folder_store, DATASET, ANNOTATOR)
+    tallies.write(WorkerTally(worker="a" * 32, where="there", tally=Tally(annotated=5), ended=True))
+
+    def nobody_yet() -> bool:
+        tallies.write(WorkerTally(worker="b" * 32, where="there"))
+        return False
+
+    assert (first := tallies.add_up(by="a" * 32, now=NOW, anybody=nobody_yet)) is not None
+    assert (first.tally.annotated, first.workers, first.lost) == (5, ("a" * 32,), 0)
+    tallies.write(WorkerTally(worker="b" * 32, where="there", tally=Tally(annotated=7), ended=True))
+    assert tallies.add_up(by="c" * 32, now=NOW, anybody=lambda: True) is None
+    assert (second := tallies.add_up(by="b" * 32, now=NOW, anybody=lambda: False)) is not None
+    assert (second.tally.annotated, second.workers) == (7, ("b" * 32,))
 
 
 def test_fsck_knows_them(folder_store: FolderStore) -> None:

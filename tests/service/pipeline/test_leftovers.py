@@ -420,6 +420,24 @@ def test_leases_of_dead_workers_go(folder_store: FolderStore) -> None:
     assert {slow, young, alive} <= left
 
 
+def test_tallies_that_nobody_adds_up_go(folder_store: FolderStore) -> None:
+    """Once nobody has worked for so long; as long as one is young the run goes on, and its last worker counts all."""
+    first, second = (layout.tally_key("posts", "lang", worker * 32) for worker in "ab")
+    other = put(folder_store, layout.tally_key("posts", "other", "c" * 32), days=3)
+    put(folder_store, first, days=3)
+    put(folder_store, second, days=0.5)
+    assert removed(folder_store) == {"tallies": 1}
+    assert names(folder_store, "posts/") == {key.removeprefix("posts/") for key in (first, second)}
+    age(folder_store, 2, second)
+    begun = layout.tally_key("posts", "lang", "d" * 32)
+    hooked = Hooked(folder_store, "list", layout.tallies_prefix("posts", "lang"), lambda: put(folder_store, begun))
+    assert removed(hooked) == {}
+    age(folder_store, 2, begun)
+    assert removed(folder_store) == {"tallies": 3}
+    assert names(folder_store, "posts/") == set()
+    assert other not in names(folder_store, "")
+
+
 def test_a_dataset_that_fails_does_not_stop_the_others(folder_store: FolderStore) -> None:
     """One line says so."""
     for dataset in ("a", "b"):
