@@ -128,12 +128,13 @@ class Processes:
         self._deaths = 0
 
     def died(self, how: str) -> None:
-        """A process died by itself."""
-        self._deaths += 1
-        if self._deaths >= _DEATHS * self.workers:
-            self.error = LimitExceededError(
-                f"the processes of the annotator die, {self._deaths} one after the other: {how}"
-            )
+        """A process died by itself. Those that die after the run was told to end are not counted."""
+        with self._lock:
+            self._deaths += 1
+            if self._deaths >= _DEATHS * self.workers and self.error is None:
+                self.error = LimitExceededError(
+                    f"the processes of the annotator die, {self._deaths} one after the other: {how}"
+                )
 
     def forget(self, process: _Process) -> None:
         """End a process, whatever it does."""

@@ -80,8 +80,8 @@ def test_without_other_attempts_the_row_has_failed(folder_store: FolderStore) ->
 
 
 def test_processes_that_always_die_end_the_run(folder_store: FolderStore) -> None:
-    """Rather than a million processes; rows that failed are stored."""
-    with pytest.raises(LimitExceededError, match=r"processes of the annotator die, \d one after the other"):
+    """Three for each worker, rather than a million; rows that failed are stored."""
+    with pytest.raises(LimitExceededError, match="processes of the annotator die, 6 one after the other"):
         run(folder_store, one_batch(), there.dies, executor="processes")
     assert set(statuses(chunk_rows(folder_store)).values()) == {"failed"}
 
