@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.claims import Claim, Claims
+from datalake_service.catalog.claims import Claim, ClaimsBelow
 from datalake_service.catalog.fencing import take_away
 from datalake_service.catalog.leases import LeaseRecord, grace, renewal_lead, time_key
 from datalake_service.catalog.manifests import format_time
@@ -36,16 +36,28 @@ class LockStatus(StrEnum):
     """It counts as neither free nor held: a person decides."""
 
 
+class LockedFor(StrEnum):
+    """What a lock is for."""
+
+    ANNOTATOR = "annotator"
+    TASKS = "tasks"
+    """Of one of the workers that share the tasks of a dataset."""
+    PLANNING = "planning"
+    MERGING = "merging"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """One lock object that was not given back."""
 
+    key: str
     dataset: str
-    annotator: str
+    locked_for: LockedFor = LockedFor.ANNOTATOR
+    annotator: str | None = None
     worker: str | None = None
-    """Which of the workers that share the annotator; ``None``: one that has it for itself."""
-    batches: tuple[str, ...] = ()
-    """The batches that a shared worker has."""
+    """Which of the workers that share the annotator, or the tasks; ``None``: one that has it for itself."""
+    claims: tuple[str, ...] = ()
+    """The batches, or the tasks, that a shared worker has."""
     record: LeaseRecord | None
     """``None``: it cannot be read."""
     error: str | None = None
@@ -82,9 +94,11 @@ class Lock:
         record = self.record
         return {
             "datasetName": self.dataset,
+            "for": str(self.locked_for),
             "annotatorName": self.annotator,
             "worker": self.worker,
-            "batches": list(self.batches),
+            "batches": list(self.claims if self.annotator is not None else ()),
+            "tasks": list(self.claims if self.annotator is None else ()),
             "status": str(self.status),
             "owner": None if record is None else record.owner,
             "host": None if record is None else record.host,
@@ -98,31 +112,56 @@ class Lock:
 
 
 def find_locks(store: ObjectStore, dataset: str) -> Iterator[Lock]:
-    """All locks of the annotators of a dataset that were not given back, and those of workers that share one.
+    """All locks of a dataset that were not given back: of its tasks, then of its annotators.
 
-    Costs two listings and one read for each annotator, one small write for each lock (it tells the store's time), and
-    if there are shared workers, one read for each batch that was ever shared.
+    Costs three listings, two requests, and for each annotator two listings and one read; one small write for each lock
+    (it tells the store's time), and where workers share something, one read for each claim.
     """
+    yield from find_task_locks(store, dataset)
     for annotator in store.list_folders(layout.annotators_prefix(dataset)):
         yield from find_locks_of(store, dataset, annotator)
 
 
+def find_task_locks(store: ObjectStore, dataset: str) -> list[Lock]:
+    """The locks that workers of the tasks did not give back: their own, and who plans, and who merges, for all."""
+    prefix = layout.task_workers_prefix(dataset)
+    found = [
+        _look(store, layout.planning_lease_key(dataset), dataset, locked_for=LockedFor.PLANNING),
+        _look(store, layout.merging_lease_key(dataset), dataset, locked_for=LockedFor.MERGING),
+    ]
+    found += [
+        _look(store, prefix + worker.name, dataset, locked_for=LockedFor.TASKS, worker=worker.worker)
+        for worker in _workers(store, prefix)
+    ]
+    return _with_claims([lock for lock in found if lock is not None], store, layout.task_claims_prefix(dataset))
+
+
 def find_locks_of(store: ObjectStore, dataset: str, annotator: str) -> list[Lock]:
     """The locks of one annotator that were not given back: its own, or those of the workers that share it."""
-    found = [find_lock(store, dataset, annotator)]
     prefix = layout.worker_leases_prefix(dataset, annotator)
-    named = (layout.parse_worker_lease(meta.key.removeprefix(prefix)) for meta in store.list(prefix))
-    found += [find_lock(store, dataset, annotator, worker) for worker in named if worker is not None]
-    locks = [lock for lock in found if lock is not None]
-    if all(lock.worker is None for lock in locks):
-        return locks
-    batches = _claimed(store, dataset, annotator)
-    return [replace(lock, batches=tuple(sorted(batches.get(lock.worker or "", ())))) for lock in locks]
+    found = [find_lock(store, dataset, annotator)]
+    found += [find_lock(store, dataset, annotator, worker.worker) for worker in _workers(store, prefix)]
+    return _with_claims([lock for lock in found if lock is not None], store, layout.claims_prefix(dataset, annotator))
 
 
 def find_lock(store: ObjectStore, dataset: str, annotator: str, worker: str | None = None) -> Lock | None:
     """The lock of an annotator, or of one of its workers; ``None``: there is none, or it was given back."""
-    key = lock_key(dataset, annotator, worker)
+    if worker is None:
+        key = layout.annotator_lease_key(dataset, annotator)
+    else:
+        key = layout.worker_lease_key(dataset, annotator, worker)
+    return _look(store, key, dataset, annotator=annotator, worker=worker)
+
+
+def _look(
+    store: ObjectStore,
+    key: str,
+    dataset: str,
+    *,
+    locked_for: LockedFor = LockedFor.ANNOTATOR,
+    annotator: str | None = None,
+    worker: str | None = None,
+) -> Lock | None:
     try:
         body, meta = store.get(key)
     except ObjectNotFoundError:
@@ -134,44 +173,53 @@ def find_lock(store: ObjectStore, dataset: str, annotator: str, worker: str | No
         problem = str(error)
     if record is not None and record.released:
         return None
-    now = store.put(time_key(layout.annotator_lease_key(dataset, annotator)), b"", mode=Overwrite()).last_modified
+    alone = layout.planning_lease_key(dataset) if annotator is None else layout.annotator_lease_key(dataset, annotator)
     return Lock(
+        key=key,
         dataset=dataset,
+        locked_for=locked_for,
         annotator=annotator,
         worker=worker,
         record=record,
         error=problem,
         written_at=meta.last_modified,
-        store_now=now,
+        store_now=store.put(time_key(alone), b"", mode=Overwrite()).last_modified,
         etag=meta.etag,
     )
 
 
-def _claimed(store: ObjectStore, dataset: str, annotator: str) -> dict[str, list[str]]:
-    """The batches that workers claimed and did not give back, by worker. A claim that cannot be read is nobody's."""
-    claims = Claims(store, dataset, annotator)
+class _Worker(NamedTuple):
+    name: str
+    """Of its lease's file."""
+    worker: str
+
+
+def _workers(store: ObjectStore, prefix: str) -> list[_Worker]:
+    names = (meta.key.removeprefix(prefix) for meta in store.list(prefix))
+    found = ((name, layout.parse_worker_lease(name)) for name in names)
+    return [_Worker(name, worker) for name, worker in found if worker is not None]
+
+
+def _with_claims(locks: list[Lock], store: ObjectStore, prefix: str) -> list[Lock]:
+    """Those of workers with what they claimed and did not give back. A claim that cannot be read is nobody's."""
+    if all(lock.worker is None for lock in locks):
+        return locks
+    claims = ClaimsBelow(store, prefix)
     found: dict[str, list[str]] = {}
     with ThreadPoolExecutor(_READERS, thread_name_prefix="claims") as pool:
-        for claim in pool.map(lambda batch: _read(claims, batch), claims.versions()):
+        for claim in pool.map(lambda name: _read(claims, name), claims.versions()):
             if claim is not None and not claim.record.released:
                 found.setdefault(claim.record.worker, []).append(claim.batch)
-    return found
+    return [replace(lock, claims=tuple(sorted(found.get(lock.worker or "", ())))) for lock in locks]
 
 
-def _read(claims: Claims, batch: str) -> Claim | None:
+def _read(claims: ClaimsBelow, name: str) -> Claim | None:
     try:
-        return claims.read(batch)
+        return claims.read(name)
     except StoreUnavailableError:
         raise
     except StoreError:
         return None
-
-
-def lock_key(dataset: str, annotator: str, worker: str | None) -> str:
-    """The key of a lock: of one of the workers that share an annotator, or of the annotator itself (``None``)."""
-    if worker is None:
-        return layout.annotator_lease_key(dataset, annotator)
-    return layout.worker_lease_key(dataset, annotator, worker)
 
 
 def break_lock(
@@ -180,7 +228,7 @@ def break_lock(
     """Give a lock back in its owner's place, if it is still as it was looked at. One conditional write.
 
     Its owner, if it is alive, notices when it renews: it stops then, and what it stored until then counts. The batches
-    of a shared worker are free at once.
+    or tasks of a shared worker are free at once.
 
     Args:
         store: The lake.
@@ -194,7 +242,7 @@ def break_lock(
     """
     take_away(
         store,
-        lock_key(lock.dataset, lock.annotator, lock.worker),
+        lock.key,
         etag=lock.etag,
         ttl=lock.record.ttl if lock.record is not None else timedelta(seconds=1),
         by="datalake locks break",

@@ -1,4 +1,4 @@
-"""``datalake locks``: which annotator is held by whom, and taking a lock away from a dead owner."""
+"""``datalake locks``: what is held by whom, and taking a lock away from a dead owner."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from datalake_service.catalog.locks import Lock
 
 _SHOWN = 3
-"""Batches that are named; the others are counted."""
+"""Batches or tasks that are named; the others are counted."""
 _SHORT = 8
 """Characters of a worker's name that are shown."""
 
 
 @click.group("locks")
 def locks_group() -> None:
-    """Look at the locks of annotators, and break one."""
+    """Look at the locks of annotators and of tasks, and break one."""
 
 
 @locks_group.command("list")
@@ -45,26 +45,30 @@ def list_command(session: Session, dataset: str | None) -> None:
 
 @locks_group.command("break")
 @dataset_option
-@click.option("--annotator", required=True, metavar="NAME", help="The annotator whose lock it is.")
-@click.option("--worker", metavar="NAME", help="Of the workers that share it, the one whose name begins so.")
+@click.option("--annotator", metavar="NAME", help="The annotator whose lock it is. Default: a lock of the tasks.")
+@click.option("--worker", metavar="NAME", help="Of the workers that share them, the one whose name begins so.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @common_options
-def break_command(session: Session, dataset: str, annotator: str, worker: str | None, *, yes: bool) -> None:
+def break_command(session: Session, dataset: str, annotator: str | None, worker: str | None, *, yes: bool) -> None:
     """Give a lock back in its owner's place. Its owner, if it is alive, stops at its next renewal."""
-    from datalake_service.catalog.locks import break_lock, find_locks_of
+    from datalake_service.catalog.locks import break_lock, find_locks_of, find_task_locks
     from datalake_service.config.names import check_name
     from datalake_service.pipeline.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
-    check_name(annotator, what="annotator")
-    lock = _chosen(find_locks_of(store, dataset, annotator), f"annotator {annotator!r} of {dataset}", worker)
+    if annotator is None:
+        lock = _chosen(find_task_locks(store, dataset), f"tasks of {dataset}", worker)
+    else:
+        check_name(annotator, what="annotator")
+        lock = _chosen(find_locks_of(store, dataset, annotator), f"annotator {annotator!r} of {dataset}", worker)
     if not yes:
         question = f"{printable(_in_words(lock))}\n{printable(_consequence(lock))}\nBreak this lock?"
         confirm(question, before="breaks a lock", refused="the lock was not broken")
     break_lock(store, lock)
     events.emit(events.ANNOTATION_LEASE_BROKEN, **lock.to_dict())
-    told = [printable(f"broke the lock of {dataset}/{annotator}: {_in_words(lock)}"), printable(_consequence(lock))]
+    whose = f"{dataset}, {lock.locked_for}" if annotator is None else f"{dataset}/{annotator}"
+    told = [printable(f"broke the lock of {whose}: {_in_words(lock)}"), printable(_consequence(lock))]
     session.output.show({**lock.to_dict(), "broken": True}, lambda: told)
 
 
@@ -73,10 +77,10 @@ def _chosen(locks: Sequence[Lock], what: str, worker: str | None) -> Lock:
 
     found = [lock for lock in locks if worker is None or (lock.worker or "").startswith(worker)]
     if not locks:
-        raise UsageError(f"{what} is not locked; see: datalake locks list")
+        raise UsageError(f"{what}: nothing is locked; see: datalake locks list")
     if len(found) != 1:
         names = ", ".join(_short(lock) for lock in locks)
-        raise UsageError(f"{what} is worked on by {names}: say with --worker whose lock, by the beginning of its name")
+        raise UsageError(f"{what}: worked on by {names}; say with --worker whose lock, by the beginning of its name")
     return found[0]
 
 
@@ -84,13 +88,13 @@ def _lines(locks: Sequence[Lock]) -> Iterable[str]:
     if not locks:
         return ["no locks"]
     lines = table(
-        ("DATASET", "ANNOTATOR", "WORKER", "BATCHES", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"),
+        ("DATASET", "FOR", "WORKER", "HAS", "STATUS", "OWNER", "HOST", "PROCESS", "RENEWED", "EXPIRES"),
         [
             (
                 lock.dataset,
-                lock.annotator,
+                str(lock.locked_for) if lock.annotator is None else f"{lock.locked_for} {lock.annotator}",
                 _short(lock),
-                "all" if lock.worker is None else _few(lock.batches),
+                "all" if lock.worker is None else _few(lock.claims),
                 str(lock.status),
                 None if lock.record is None else lock.record.owner,
                 None if lock.record is None else lock.record.host,
@@ -109,6 +113,10 @@ def _short(lock: Lock) -> str:
     return "one alone" if lock.worker is None else lock.worker[:_SHORT]
 
 
+def _what(lock: Lock) -> str:
+    return "batches" if lock.annotator is not None else "tasks"
+
+
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN]) or "none"
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
@@ -118,8 +126,8 @@ def _in_words(lock: Lock) -> str:
     if lock.record is None:
         return lock.error or ""
     age = _duration((lock.store_now - lock.written_at).total_seconds())
-    batches = "" if lock.worker is None else f", batches: {_few(lock.batches)}"
-    return f"held by {lock.record.in_words()}, renewed {age} ago, expires {_expiry(lock)}{batches}"
+    has = "" if lock.worker is None else f", {_what(lock)}: {_few(lock.claims)}"
+    return f"held by {lock.record.in_words()}, renewed {age} ago, expires {_expiry(lock)}{has}"
 
 
 def _expiry(lock: Lock) -> str | None:
@@ -130,15 +138,16 @@ def _expiry(lock: Lock) -> str | None:
 
 
 def _consequence(lock: Lock) -> str:
+    twice = "rows may be asked twice" if lock.annotator is not None else "the same may be read or merged twice"
     if lock.record is None:
-        return "if somebody works with it after all, rows may be asked twice; nothing that was stored is lost"
+        return f"if somebody works with it after all, {twice}; nothing that was stored is lost"
     if lock.expires_in.total_seconds() < 0:
         return "it had expired: the next worker would have taken it anyway"
     learns = _duration(lock.renewal_in.total_seconds())
-    free = "" if lock.worker is None else "its batches are free at once; "
+    free = "" if lock.worker is None else f"its {_what(lock)} are free at once; "
     return (
         f"{free}if its owner is alive, it notices at its next renewal (within {learns}) and stops with LeaseLostError; "
-        "until then rows may be asked twice, and nothing that was stored is lost"
+        f"until then {twice}, and nothing that was stored is lost"
     )
 
 

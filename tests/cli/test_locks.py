@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.claims import Claims
+from datalake_service.catalog.claims import Claims, ClaimsBelow
 from datalake_service.catalog.leases import Lease
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.open import open_store
@@ -34,7 +34,7 @@ def test_locks_are_listed(tmp_path: Path) -> None:
     assert lock["process"] > 0
     assert 0 < lock["expiresInSeconds"] <= 3605
     shown = datalake_on_terminal("locks", "list", cwd=tmp_path).out.splitlines()
-    headings = "DATASET ANNOTATOR WORKER BATCHES STATUS OWNER HOST PROCESS RENEWED EXPIRES"
+    headings = "DATASET FOR WORKER HAS STATUS OWNER HOST PROCESS RENEWED EXPIRES"
     assert shown[0].split() == headings.split()
     assert " ago  in " in shown[1]
     missing = datalake("locks", "list", "--datasetName", "none", cwd=tmp_path)
@@ -60,7 +60,7 @@ def test_breaking_asks_and_says_what_may_happen(tmp_path: Path, lake: ObjectStor
     assert [lock["datasetName"] for lock in datalake("locks", "list", cwd=tmp_path).json["locks"]] == ["pages"]
     again = datalake(*which, "--yes", cwd=tmp_path)
     assert again.status == 2
-    assert "annotator 'lang' of posts is not locked" in again.err
+    assert "annotator 'lang' of posts: nothing is locked" in again.err
     lake.put(layout.annotator_lease_key("posts", "lang"), b"junk", mode=Overwrite())
     assert "is not a lock" in datalake_on_terminal("locks", "list", cwd=tmp_path).out
     broken = datalake(*which, "--yes", cwd=tmp_path)
@@ -84,7 +84,7 @@ def test_workers_that_share_an_annotator_are_listed_and_broken_one_by_one(tmp_pa
     shown = datalake_on_terminal("locks", "list", cwd=tmp_path).out
     assert "aaaaaaaa  b1, b2, b3 and 1 more" in shown
     which = ("locks", "break", "--datasetName", "posts", "--annotator", "lang")
-    assert "is worked on by aaaaaaaa, bbbbbbbb: say with --worker" in datalake(*which, "--yes", cwd=tmp_path).err
+    assert "worked on by aaaaaaaa, bbbbbbbb; say with --worker" in datalake(*which, "--yes", cwd=tmp_path).err
     assert datalake(*which, "--yes", "--worker", "c", cwd=tmp_path).status == 2
     broken = datalake_on_terminal(*which, "--worker", "a", cwd=tmp_path, answer="y\n")
     assert broken.status == 0, broken.out
@@ -93,3 +93,29 @@ def test_workers_that_share_an_annotator_are_listed_and_broken_one_by_one(tmp_pa
     (left,) = datalake("locks", "list", cwd=tmp_path).json["locks"]
     assert left["worker"] == "b" * 32
     assert datalake(*which, "--yes", cwd=tmp_path).json["worker"] == "b" * 32
+
+
+def test_locks_of_tasks_are_listed_and_broken(tmp_path: Path) -> None:
+    """Of workers with the tasks they have, of who plans and of who merges; no annotator is named then."""
+    store = open_store(tmp_path / "lake")
+    keys = [
+        layout.planning_lease_key("posts"),
+        layout.merging_lease_key("posts"),
+        layout.task_worker_key("posts", "a" * 32),
+    ]
+    for key in keys:
+        assert Lease(store, key, ttl=timedelta(hours=1), owner="worker of posts").acquire()
+    claims = ClaimsBelow(store, layout.task_claims_prefix("posts"), worker="a" * 32)
+    assert claims.take("t1", over=None)
+    listed = datalake("locks", "list", cwd=tmp_path).json["locks"]
+    assert [(one["for"], one["annotatorName"], one["tasks"]) for one in listed] == [
+        ("planning", None, []),
+        ("merging", None, []),
+        ("tasks", None, ["t1"]),
+    ]
+    which = ("locks", "break", "--datasetName", "posts", "--yes")
+    assert "say with --worker" in datalake(*which, cwd=tmp_path).err
+    broken = datalake_on_terminal(*which, "--worker", "a", cwd=tmp_path).out
+    assert "broke the lock of posts, tasks: held by worker of posts" in broken
+    assert "its tasks are free at once" in broken
+    assert [one["for"] for one in datalake("locks", "list", cwd=tmp_path).json["locks"]] == ["planning", "merging"]
