@@ -22,7 +22,7 @@ _EXAMPLES = Path("example_configs")
     "--seed",
     "seeds",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="An example whose seed.py is run. May be repeated. Default: every folder of ./example_configs that has one.",
 )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT: Final = 100
 """How many errors are listed unless more are asked for."""
+MOST: Final = 1_000_000
+"""How many may be asked for: they are all held in memory."""
 _NONE: Final = "no errors"
 _MORE: Final = "… and more; --limit shows them"
 
@@ -34,7 +36,9 @@ def errors_group() -> None:
 @click.option("--batch", metavar="NAME", help="Only this batch.")
 @click.option("--annotator", metavar="NAME", help="Only rows that this annotator failed for.")
 @click.option("--kind", metavar="KIND", help="Only this kind of error.")
-@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST), default=DEFAULT_LIMIT, show_default=True, help="At most so many."
+)
 @common_options
 def list_command(
     session: Session, dataset: str, *, batch: str | None, annotator: str | None, kind: str | None, limit: int

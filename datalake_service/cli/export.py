@@ -167,9 +167,13 @@ def _check_output(output: str) -> None:
     path = Path(output)
     if not output.endswith(SUFFIXES) or path.name in SUFFIXES:
         raise click.UsageError(f"--output {output}: its name decides the format; end it in {', '.join(SUFFIXES)}")
-    if path.is_dir():
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        raise click.UsageError(f"--output {output}: {error.strerror}") from None
+    if is_folder:
         raise click.UsageError(f"--output {output}: is a folder; name the file in it")
-    if not path.parent.is_dir():
+    if not has_folder:
         raise click.UsageError(f"--output {output}: there is no folder {path.parent}")
 
 

@@ -16,6 +16,7 @@ import click
 
 from datalake_service import events
 from datalake_service.cli.annotate import annotate_command
+from datalake_service.cli.budgets import budgets_group
 from datalake_service.cli.clean_up import clean_up_command
 from datalake_service.cli.datasets import datasets_group
 from datalake_service.cli.dev_aws import dev_aws_command
@@ -58,6 +59,7 @@ for _command in (
     worker_command,
     tasks_group,
     errors_group,
+    budgets_group,
     locks_group,
     mutex_group,
     clean_up_command,
@@ -126,7 +128,10 @@ def _ended(arguments: Sequence[str], termination: Termination) -> int:
 
 
 def _told(error: click.ClickException) -> int:
-    """A mistake in the command, in one line that says where help is."""
+    """A mistake in the command, in one line that says where help is; a group without a command is asking for it."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
+        return error.exit_code
     path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx is not None else "datalake"
     say(printable(f"{path}: {error.format_message()} (see: {path} --help)"))
     return error.exit_code

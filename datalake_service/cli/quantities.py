@@ -25,5 +25,7 @@ def to_timedelta(_context: click.Context, _option: click.Parameter, value: str) 
 
     try:
         return timedelta(seconds=parse_duration(value))
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise click.BadParameter(f"{value!r} is too long a time; choose a shorter one") from None
+    except ValueError as error:
         raise click.BadParameter(str(error)) from None

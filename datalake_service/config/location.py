@@ -26,7 +26,10 @@ def resolve_uri(text: str, *, folder: Path | None = None) -> str:
     """
     match = _SCHEME.fullmatch(text)
     if match is None or match["scheme"].lower() == "file":
-        path = Path(text if match is None else match["rest"]).expanduser()
+        try:
+            path = Path(text if match is None else match["rest"]).expanduser()
+        except RuntimeError:
+            raise ConfigError("~ names nobody on this machine who has a home; write the whole path") from None
         return str(path if folder is None else folder / path)
     if match["scheme"].lower() != "s3" or (parts := _S3.fullmatch(match["rest"])) is None:
         raise ConfigError("allowed: s3://bucket/prefix, or the path of a folder")

@@ -136,7 +136,10 @@ def _path(value: object, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
     if value.startswith(STANDARD_LIBRARY):
         value = sysconfig.get_path("stdlib") + value.removeprefix(STANDARD_LIBRARY)
-    return folder / Path(value.removeprefix("file://")).expanduser()
+    try:
+        return folder / Path(value.removeprefix("file://")).expanduser()
+    except RuntimeError:
+        raise wrong("~ names nobody on this machine who has a home; write the whole path") from None
 
 
 _ARN = r"arn:aws[a-z-]*:"

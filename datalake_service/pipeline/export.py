@@ -23,8 +23,8 @@ from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".csv.gz", ".csv.zst", ".parquet")
-_CSV: Final = (".csv", ".csv.gz", ".csv.zst")
 """What the name of an export may end in."""
+_CSV: Final = (".csv", ".csv.gz", ".csv.zst")
 LINEAGE_SUFFIX: Final = ".lineage.json"
 """Behind the name of an export: what its rows come from."""
 METADATA_KEY: Final = "datalake.lineage"

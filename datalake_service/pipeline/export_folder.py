@@ -113,9 +113,13 @@ def check_folder(path: Path) -> None:
     """Refuse a folder that something is in.
 
     Raises:
-        UsageError: It is no folder, or not empty.
+        UsageError: It is no folder, not empty, or cannot be looked at.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    try:
+        free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    if not free:
         raise UsageError(f"{path}: is there already; name a folder that does not exist, or an empty one")
 
 

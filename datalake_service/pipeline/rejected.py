@@ -51,7 +51,9 @@ def open_archives(store: ObjectStore, dataset: str, *, open_store: OpenStore) ->
 
     Raises:
         ConfigError: An address cannot be opened.
+        NameNotAllowedError: No dataset is called so.
     """
+    check_name(dataset, what="dataset")
     try:
         archives = load_dataset(store, dataset).archives
     except DatasetNotFoundError:  # made without a dataset file

@@ -81,8 +81,13 @@ def open_store(
 def _folder(path: str) -> Path:
     if not path:
         raise ConfigError("the path of the lake is empty; write a folder or s3://bucket/prefix")
-    folder = Path(path).expanduser()
-    if folder.exists() and not folder.is_dir():
+    try:
+        folder = Path(path).expanduser()
+        is_file = folder.exists() and not folder.is_dir()
+    except (OSError, RuntimeError) as error:  # no permission, a name that is too long; nobody has this home
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path!r} cannot be the folder of a lake: {reason}") from None
+    if is_file:
         raise ConfigError(f"{path} is a file; the lake needs a folder (or s3://bucket/prefix)")
     return folder
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -99,6 +101,23 @@ def test_a_mistake_in_the_command_is_one_line(tmp_path: Path, arguments: list[st
     assert done.out == ""
     assert "Traceback" not in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nonsense_is_told_in_words(tmp_path: Path) -> None:
+    """Whatever any option of any command is given: no internal error, a status that is documented, nothing is made."""
+    walk = [sys.executable, "-m", "tests.cli.nonsense"]
+    done = subprocess.run(walk, cwd=tmp_path, env=environment(), input="", capture_output=True, text=True, check=True)
+    seen = json.loads(done.stdout)
+    assert seen["tried"] > 500
+    assert seen["surprises"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_without_a_command_shows_its_help(tmp_path: Path) -> None:
+    """As it is meant to be read, and as a mistake."""
+    done = datalake("tasks", cwd=tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("Usage: datalake tasks [OPTIONS] COMMAND [ARGS]...\n\n  Look at tasks")
 
 
 def test_wrong_settings_are_told_without_secrets(tmp_path: Path) -> None:
