@@ -332,8 +332,8 @@ def _note_failure(attempts: Attempts, keeping: asyncio.Task[None]) -> None:
 def _over(ledger: Ledger, kind: str) -> str:
     terms, account = ledger.terms, ledger.account
     spent, since = account.spent.get(kind, 0.0), account.since[:16].replace("T", " ")
-    more = "later" if account.period else "with a larger one"
+    more = "later, or with a larger one" if account.period else "with a larger one"
     return (
         f"the budget of {terms.budget[kind]:g} {kind} is used up: {spent:.6g} since {since}, of all workers and starts"
-        f"; for the rows that are left, run again {more}"
+        f"; for the rows that are left, run again {more} (or see: datalake budgets reset --help)"
     )

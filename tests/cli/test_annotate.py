@@ -330,20 +330,6 @@ def test_an_estimate_is_not_about_what_is_asked_again(place: Place) -> None:
     assert "goes without retry and reuse" in refused(place.annotate("--estimate", "5"))
 
 
-def test_an_estimate_is_paid_from_the_budget_that_a_larger_one_goes_on_with(place: Place, good: ScriptedModel) -> None:
-    """20 rows of 30: what the sample took is not there any more; who has 20 and wants 5 more says 25."""
-    place.write(judge(good, maxConcurrency=1))
-    for more, asked, status in (
-        (("20", "--estimate", "12"), 12, 0),
-        (("20",), 20, 1),
-        (("20", "--estimate", "1"), 20, 1),
-        (("25",), 25, 1),
-        (("99",), 30, 0),
-    ):
-        done = place.annotate("--budgetCalls", *more)
-        assert (len(good.asked), done.status) == (asked, status), done.out + done.err
-
-
 def test_rows_can_be_asked_again(place: Place, good: ScriptedModel) -> None:
     """All of them, in a campaign of a name that is not begun anew."""
     place.write(judge(good))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.annotating.estimate import Pace, SampledRow, estimate_share, predict
+from datalake_service.catalog.budgets import list_budgets, reset_budget
 from datalake_service.config.load import load_dataset
 from datalake_service.pipeline.annotate_dataset import Changes, annotate_dataset
 from datalake_service.pipeline.estimating import choose_sample
@@ -90,6 +92,31 @@ def test_a_larger_sample_pays_for_the_difference_and_predicts_from_its_own_rows(
     assert told.failed_share.low is not None
     assert told.failed_share.high is not None
     assert told.failed_share.low < 0.1 < told.failed_share.high
+
+
+def test_a_budget_goes_on_after_an_estimate_when_it_is_raised_and_begins_anew_when_it_is_reset(tmp_path: Path) -> None:
+    """20 calls: what the sample took is not there any more; who wants 5 more says 25; the last run ends it."""
+    store = lake(tmp_path, [30])
+    asked: list[tuple[int, bool]] = []
+
+    def run(budget: int, **more: Any) -> None:
+        config = dataset_file(tmp_path, maxConcurrency=1)
+        (outcome,) = annotate_dataset(config, store, changes=Changes(budget={"calls": budget}, **more)).annotators
+        asked.append((outcome.report.annotated + outcome.report.failed, outcome.error is None))
+
+    run(20, estimate=12)
+    run(20)
+    run(20, estimate=1)
+    run(25)
+    was = reset_budget(store, "d", "costs", now=datetime(2026, 11, 21, tzinfo=UTC))
+    assert was is not None
+    assert (was.to_dict()["spent"], was.workers, was.ended) == ({"calls": 25}, 0, False)
+    run(4)
+    run(20, estimate=50)
+    assert [some for some, _ in asked[:-1]] == [12, 8, 0, 5, 4]
+    assert [well for _, well in asked] == [True, False, False, False, False, True]
+    (state,) = list_budgets(store, "d")
+    assert state.ended, "a sample of all that is left is the end"
 
 
 def test_what_decides_about_the_time() -> None:
