@@ -41,7 +41,7 @@ class QuestionTooLongError(UsageError):
 
 
 class Asking:
-    """Puts questions to a lake: a few at a time, each with a database of its own and a deadline. Thread-safe."""
+    """Puts questions to a lake: a few at a time, each with a database to itself and a deadline. Thread-safe."""
 
     def __init__(self, lake: LiveLake, *, at_once: int = 3, seconds: float = 30.0) -> None:
         """Ask ``lake``.
@@ -54,7 +54,7 @@ class Asking:
         self.lake = lake
         self._turns = threading.BoundedSemaphore(at_once)
         self._fence = Fence()
-        self._spares = Spares(lake.limits)
+        self._spares = Spares(lake.limits, lake.folders)
         self._seconds = seconds
         self._lock = threading.Lock()
         self._conditions: OrderedDict[tuple[str, str, str], Condition] = OrderedDict()
@@ -93,7 +93,6 @@ class Asking:
                 self._conditions.move_to_end(key)
                 return self._conditions[key]
         with self.opened([]) as files:
-            files.lock()
             filters = Filters(files.connection, over_all=node)
             if filters.raw:
                 files.put_behind(self._fence)
@@ -123,7 +122,6 @@ class Asking:
         with self.opened(needed_files(snapshot, rows, references)) as files:
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             found = [sources_of(snapshot, some, references, files) for some in parts]
-            files.lock()
             if fenced:
                 files.put_behind(self._fence)
             yield files, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from typing import Final, TypeVar
 
 from datalake_service.pipeline.live_asking import Asking, types_of
@@ -52,7 +53,8 @@ def over_rows(
     references = [*columns, *condition.columns.values()]
     with asking.sources(snapshot, rows, references, fenced=condition.raw) as (opened, parts):
         selected = [part.sources for part in parts]
-        answer = question(RowSet(opened.connection, selected, condition, types_of(snapshot, references)))
+        with closing(RowSet(opened.connection, selected, condition, types_of(snapshot, references))) as asked:
+            answer = question(asked)
     looked_at = sum(row.file.footer.rows for row in rows)
     return answer, None if looked_at == all_rows else looked_at
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,8 @@ from datalake_service.pipeline.live_dataset import AnnotationFiles, RowFile, Sna
 from datalake_service.pipeline.live_look import DatasetLook, look
 from datalake_service.pipeline.live_waiting import WaitingPart, WaitingRows
 from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.folder import FolderStore
+from datalake_service.storage.scratch import innermost
 from datalake_service.tables.engine import EngineLimits
 from datalake_service.tables.live_files import LiveFile, load_files, load_local
 from datalake_service.tables.naming import nearest_names
@@ -72,7 +74,7 @@ class LiveLake:
             clock: Time source.
         """
         self.store = store
-        self.limits = limits or EngineLimits()
+        self.limits = replace(limits or EngineLimits(), spill_folder=folder)
         self._folder = folder
         self._max_age = max_age
         self._clock = clock or SystemClock()
@@ -81,6 +83,12 @@ class LiveLake:
         self._names: tuple[float, list[str]] | None = None
         self._small: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._small_bytes = 0
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where the files that are read lie, if they have names."""
+        inner = innermost(self.store)
+        return [self._folder, inner.root] if isinstance(inner, FolderStore) else [self._folder]
 
     def datasets(self) -> list[str]:
         """The names of all datasets, deleted ones left out."""

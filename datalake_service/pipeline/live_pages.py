@@ -18,7 +18,18 @@ from datalake_service.tables.conditions import Condition
 from datalake_service.tables.footers import GroupBounds
 from datalake_service.tables.live import ID, STATUS
 from datalake_service.tables.live_files import LiveFile, OpenFiles
-from datalake_service.tables.paging import Cell, FoundRow, Order, Place, find_by_id, find_rows, groups_of, read_rows
+from datalake_service.tables.paging import (
+    Cell,
+    FoundRow,
+    Order,
+    Place,
+    Stretch,
+    find_by_id,
+    find_rows,
+    groups_of,
+    read_by_id,
+    read_rows,
+)
 from datalake_service.tables.query import LocalTable
 from datalake_service.tables.sql import Reference
 
@@ -73,18 +84,19 @@ def find_page(asking: Asking, snapshot: Snapshot, request: PageRequest) -> list[
     types = types_of(snapshot, references)
     candidates = [row for row in snapshot.rows if request.batches is None or row.batch in request.batches]
     found: list[tuple[FoundRow, RowFile]] = []
-    for rows, next_bound in _slices(asking, snapshot, candidates, request):
+    known = _known_bounds(asking, snapshot, candidates, request)
+    enough = None if known is None else _enough(known, request)
+    stretch = Stretch(after=request.after, backwards=request.backwards, limit=request.limit, until=enough)
+    for rows, next_bound in _slices(candidates, known, request, enough):
         with asking.sources(snapshot, rows, references, fenced=request.condition.raw) as (opened, parts):
             for part in parts:
                 some = find_rows(
                     opened.connection,
                     part.sources,
                     order=order,
-                    after=request.after,
-                    backwards=request.backwards,
+                    stretch=stretch,
                     condition=request.condition,
                     types=types,
-                    limit=request.limit,
                 )
                 found += [(row, part.members[row.source][row.place.batch]) for row in some]
         # What is wanted stands at the front of the order, or, backwards, at its end.
@@ -101,33 +113,22 @@ _Bound = tuple[Any, ...]
 """The rank of the best value that a file can hold."""
 
 
-def _slices(
-    asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], request: PageRequest
-) -> Iterator[tuple[list[RowFile], _Bound | None]]:
-    """Files in the order in which they can contribute, each slice with the best that later ones can have."""
-    falls = request.order.descending != request.backwards
-    bounds = _bounds(asking, snapshot, rows, request.order, falls=falls)
-    if bounds is None:
-        for start in range(0, len(rows), _MOST):
-            yield list(rows[start : start + _MOST]), None
-        return
-    ordered = sorted(rows, key=lambda row: bounds[row], reverse=falls)
-    if request.after is not None:
-        place = request.order.rank(request.after.value)
-        worst = _bounds(asking, snapshot, rows, request.order, falls=not falls) or {}
-        # A file whose rows all stand before the place has nothing to add.
-        ordered = [row for row in ordered if (worst[row] <= place if falls else worst[row] >= place)]
-    start, size = 0, _FIRST
-    while start < len(ordered):
-        end = start + size
-        yield ordered[start:end], bounds[ordered[end]] if end < len(ordered) else None
-        start, size = end, min(size * _LARGER, _MOST)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What footers say about the sort column of some files."""
+
+    groups: Mapping[RowFile, Sequence[GroupBounds]]
+    """Empty where the file has no such column."""
+    kind: ColumnType
+
+    def bounds(self, order: Order, *, falls: bool) -> dict[RowFile, _Bound]:
+        """The largest rank (if ``falls``) or the smallest that a row of each file can have."""
+        return {row: _bound(groups, order, self.kind, falls=falls) for row, groups in self.groups.items()}
 
 
-def _bounds(
-    asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], order: Order, *, falls: bool
-) -> dict[RowFile, _Bound] | None:
-    """The largest rank (if ``falls``) or the smallest that a row of each file can have; ``None``: nothing is known."""
+def _known_bounds(asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], request: PageRequest) -> _Known | None:
+    """What footers say about the order; ``None``: nothing."""
+    order = request.order
     kind = snapshot.type_of(order.column)
     known = order.column.annotator is None and kind in (ColumnType.STRING, ColumnType.INT64)
     if order.seed is not None or not known:
@@ -142,10 +143,60 @@ def _bounds(
         some = missing[start : start + _MOST]
         with asking.opened([file for file, _ in some]) as opened:
             opened.read_bounds(some)
-    return {
-        row: _bound([] if stored is None else row.file.bounds[stored.position], order, kind, falls=falls)
-        for row, stored in places
-    }
+    return _Known({row: () if stored is None else row.file.bounds[stored.position] for row, stored in places}, kind)
+
+
+def _enough(known: _Known, request: PageRequest) -> str | None:
+    """A time so that the rows between the place and it are a page at least: only their row groups need be read.
+
+    Only of all rows by their time, which is never null: of rows that a condition selects, nobody knows how many.
+    """
+    order, after = request.order, request.after
+    if order.column != CREATED_AT or request.condition.sql != "TRUE":
+        return None
+    falls = order.descending != request.backwards
+    sure: list[tuple[str, int]] = []
+    for row, groups in known.groups.items():
+        for group in groups if row.hidden_by is None else ():
+            if group.low is None or group.high is None:
+                continue
+            begin, end = (group.high, group.low) if falls else (group.low, group.high)
+            if after is None or (begin < after.value if falls else begin > after.value):
+                sure.append((end, group.rows))
+    count = 0
+    for end, rows in sorted(sure, reverse=falls):
+        count += rows
+        if count >= request.limit:
+            return end
+    return None
+
+
+def _slices(
+    rows: Sequence[RowFile], known: _Known | None, request: PageRequest, enough: str | None
+) -> Iterator[tuple[list[RowFile], _Bound | None]]:
+    """Files in the order in which they can contribute, each slice with the best that later ones can have."""
+    order = request.order
+    if known is None:
+        for start in range(0, len(rows), _MOST):
+            yield list(rows[start : start + _MOST]), None
+        return
+    falls = order.descending != request.backwards
+    bounds = known.bounds(order, falls=falls)
+    ordered = sorted(rows, key=lambda row: bounds[row], reverse=falls)
+    if request.after is not None:
+        place = order.rank(request.after.value)
+        worst = known.bounds(order, falls=not falls)
+        # A file whose rows all stand before the place has nothing to add.
+        ordered = [row for row in ordered if (worst[row] <= place if falls else worst[row] >= place)]
+    start, size = 0, _FIRST
+    if enough is not None:
+        last = order.rank(enough)
+        ordered = [row for row in ordered if (bounds[row] >= last if falls else bounds[row] <= last)]
+        size = _LARGER
+    while start < len(ordered):
+        end = start + size
+        yield ordered[start:end], bounds[ordered[end]] if end < len(ordered) else None
+        start, size = end, min(size * _LARGER, _MOST)
 
 
 def _bound(groups: Sequence[GroupBounds], order: Order, kind: ColumnType, *, falls: bool) -> _Bound:
@@ -189,8 +240,7 @@ def read_page(
     base: dict[tuple[str, str], list[Cell]] = {}
     added: dict[tuple[str, str, str], list[Cell]] = {}
     with asking.opened(files) as opened:
-        _prepare(opened, files)
-        opened.lock()
+        opened.read_bounds([(file.file, file.file.footer.columns[ID].position) for file in by_file])
         for file, rows in by_file.items():
             cells = _read(opened, file.file, [row.number for row in rows], names, cut=cut)
             base |= {(row.place.batch, row.place.id): cells[row.number] for row in rows}
@@ -218,11 +268,6 @@ def _arranged(
         yield next(own) if reference.annotator is None else next(others[reference.annotator], _NOTHING)
 
 
-def _prepare(opened: OpenFiles, files: Sequence[LiveFile]) -> None:
-    """Know the row groups of every file."""
-    opened.read_bounds([(file, file.footer.columns[ID].position) for file in dict.fromkeys(files)])
-
-
 def _read(
     opened: OpenFiles, file: LiveFile, numbers: Sequence[int], names: Sequence[str], *, cut: int | None
 ) -> dict[int, list[Cell]]:
@@ -231,6 +276,20 @@ def _read(
     opened.fetch(file, positions, groups_of(numbers, groups))
     table = LocalTable(opened.path(file), file.footer)
     return read_rows(opened.engine.connection, table, numbers, names, groups=groups, cut=cut)
+
+
+def _read_ids(
+    opened: OpenFiles, file: LiveFile, ids: Sequence[str], names: Sequence[str], *, cut: int | None
+) -> dict[str, list[Cell]]:
+    """Rows of a file by id, those that are there."""
+    table, connection = LocalTable(opened.path(file), file.footer), opened.engine.connection
+    if opened.is_here(file):
+        return read_by_id(connection, table, ids, names, cut=cut)
+    opened.fetch(file, {file.footer.columns[ID].position})
+    numbers = find_by_id(connection, table, ids)
+    opened.read_bounds([(file, file.footer.columns[ID].position)])
+    rows = _read(opened, file, list(numbers), names, cut=cut)
+    return {numbers[number]: cells for number, cells in rows.items()}
 
 
 def read_annotations(
@@ -242,19 +301,15 @@ def read_annotations(
     """
     best: dict[str, tuple[bool, list[Cell]]] = {}
     for file in files.files:
-        opened.fetch(file, {file.footer.columns[ID].position})
-        table = LocalTable(opened.path(file), file.footer)
-        numbers = find_by_id(opened.engine.connection, table, ids)
-        rows = _read(opened, file, list(numbers), [STATUS, *names], cut=cut)
-        for number, (status, *cells) in rows.items():
+        for row_id, (status, *cells) in _read_ids(opened, file, ids, [STATUS, *names], cut=cut).items():
             final = status.value in FINAL_STATUSES
-            known = best.get(numbers[number])
+            known = best.get(row_id)
             if known is None or not known[0]:
                 shown = [
                     cell if status.value == DONE or name.startswith("_") else _NOTHING
                     for name, cell in zip(names, cells, strict=True)
                 ]
-                best[numbers[number]] = (final, shown)
+                best[row_id] = (final, shown)
     return {row_id: cells for row_id, (_, cells) in best.items()}
 
 
@@ -288,15 +343,11 @@ def read_one(
     }
     files = [row.file for row in rows] + [file for one in beside.values() for file in one.files]
     with asking.opened(files) as opened:
-        _prepare(opened, files)
-        opened.lock()
         for row in rows:
-            opened.fetch(row.file, {row.file.footer.columns[ID].position})
-            table = LocalTable(opened.path(row.file), row.file.footer)
-            numbers = list(find_by_id(opened.engine.connection, table, [row_id]))
-            if not numbers:
+            own = _read_ids(opened, row.file, [row_id], [CREATED_AT.column, *names], cut=cut)
+            if not own:
                 continue
-            (created, *cells), *_ = _read(opened, row.file, numbers[:1], [CREATED_AT.column, *names], cut=cut).values()
+            created, *cells = own[row_id]
             said = {
                 name: found[row_id]
                 for name, some in (beside if row.merged else {}).items()

@@ -78,6 +78,8 @@ class Engine:
         )
         # It would go to standard output, among the rows of an export.
         self.connection.execute("SET enable_progress_bar = false")
+        self.confined = False
+        """Whether ``confine`` was called."""
 
     def lock(self, paths: Sequence[str] = ()) -> None:
         """From now on only ``paths`` can be read, nothing written, no extension loaded, no setting changed.
@@ -89,6 +91,20 @@ class Engine:
             self.connection.execute(
                 f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
             )
+
+    def confine(self, folders: Sequence[str]) -> None:
+        """From now on only what is in ``folders`` can be read, whatever is opened there later; no setting is changed.
+
+        For SQL of our own only: files in these folders could be written.
+        """
+        listed = ", ".join(quote_text(folder) for folder in folders)
+        with in_our_words("open a database"):
+            # What is called /proc/self/fd/7 is another file in the next question.
+            self.connection.execute(
+                f"SET enable_external_file_cache = false; SET allowed_directories = [{listed}]; "
+                "SET enable_external_access = false; SET lock_configuration = true"
+            )
+        self.confined = True
 
     def interrupt(self) -> None:
         """Make a query that runs in another thread end with an error. Nothing happens if the database is closed."""

@@ -1,6 +1,6 @@
 """Files that a question about live rows reads: versions of merged objects, and local files of rows that wait.
 
-Each question has a database of its own, which can read the files that were opened for it and nothing else.
+Each question has a database to itself as long as it lasts.
 """
 
 from __future__ import annotations
@@ -66,13 +66,15 @@ class OpenFiles:
         self._files: dict[LiveFile, LocalFile] = {}
         self._limits = limits
         self._fenced: FencedConnection | None = None
+        self._spares = spares
+        self._sound = True
         try:
-            self.engine = spares.take()
-            self._stack.callback(spares.dispose, self.engine)
             remote = [file for file in dict.fromkeys(files) if file.version is not None]
             self._files = dict(zip(remote, in_parallel(store, self._open, remote), strict=True))
             self._paths = {file: opened.path for file, opened in self._files.items()}
             self._paths |= {file: str(file.path) for file in files if file.version is None}
+            self.engine = spares.take(self._paths.values())
+            self._stack.callback(self._give_back)
         except BaseException:
             self._stack.close()
             raise
@@ -87,11 +89,16 @@ class OpenFiles:
         """Where the database finds a file."""
         return self._paths[file]
 
+    def is_here(self, file: LiveFile) -> bool:
+        """Whether all bytes of a file are at hand."""
+        opened = self._files.get(file)
+        return opened is None or opened.is_whole
+
     def fetch(self, file: LiveFile, positions: Collection[int], groups: Collection[int] | None = None) -> None:
         """Make sure that the bytes of some columns are there."""
-        opened = self._files.get(file)
-        if opened is None or opened.is_whole:
+        if self.is_here(file):
             return
+        opened = self._files[file]
         opened.fetch(
             column_ranges(self.engine.connection, opened.path, key=file.key, positions=positions, groups=groups)
         )
@@ -107,10 +114,6 @@ class OpenFiles:
         for (file, position), groups in zip(missing, found, strict=True):
             file.bounds[position] = tuple(groups)
 
-    def lock(self) -> None:
-        """From now on the database can do nothing but read these files."""
-        self.engine.lock(list(self._paths.values()))
-
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """What is asked: this process's database, or the one behind the fence."""
@@ -123,6 +126,7 @@ class OpenFiles:
 
     def interrupt(self) -> None:
         """End the question that is being answered, from any thread."""
+        self._sound = False
         if self._fenced is not None:
             self._fenced.interrupt()
         self.engine.interrupt()
@@ -135,9 +139,16 @@ class OpenFiles:
         """Return itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close it; a database in which something failed is not used again."""
+        self._sound = self._sound and kind is None
         self.close()
+
+    def _give_back(self) -> None:
+        if self._sound:
+            self._spares.give_back(self.engine)
+        else:
+            self._spares.dispose(self.engine)
 
 
 def load_files(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datalake_service.catalog.columns import ColumnType
+from datalake_service.tables.comparing import text
 from datalake_service.tables.conditions import Condition
 from datalake_service.tables.engine import in_our_words, quote_text
 from datalake_service.tables.footers import GroupBounds
@@ -62,6 +63,20 @@ class Order:
         return sorted(places, key=lambda row: self.key(row.place), reverse=self.descending)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A part of an order."""
+
+    after: Place | None = None
+    """Where it begins; ``None``: at the beginning."""
+    backwards: bool = False
+    """Whether it ends at ``after`` instead."""
+    limit: int
+    """How many rows are wanted at most."""
+    until: str | None = None
+    """Rows beyond this value of a column that is never null are not wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundRow:
     """A row of a page, before it is read."""
@@ -78,13 +93,11 @@ def find_rows(
     sources: Sequence[RowSource],
     *,
     order: Order,
-    after: Place | None,
-    backwards: bool,
+    stretch: Stretch,
     condition: Condition,
     types: Mapping[Reference, ColumnType],
-    limit: int,
 ) -> list[FoundRow]:
-    """The next rows behind ``after`` (or the last before it, if ``backwards``), in order.
+    """The rows of a stretch that a condition selects, in order.
 
     Raises:
         FilterError: The user's SQL fails on some row.
@@ -93,23 +106,29 @@ def find_rows(
     if not sources:
         return []
     columns = {} if order.seed is not None else {_SORT: order.column}
-    key, values = _SORT, {}
+    key = _SORT
     if order.seed is not None:
         key = f"hash(row_id, row_batch, {quote_text(order.seed)})"
     rows = union([select(source, columns, condition, types) for source in sources])
+    after, backwards, until = stretch.after, stretch.backwards, stretch.until
     falls = order.descending != backwards
-    where = ""
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
     if after is not None:
         values = {"batch": after.batch, "id": after.id} | ({} if after.value is None else {"value": after.value})
-        where = f" WHERE {_behind(key, null=after.value is None, falls=falls, backwards=backwards)}"
+        conditions.append(_behind(key, null=after.value is None, falls=falls, backwards=backwards))
         if order.column in _NEVER_NULL and order.seed is None:
             # Says nothing new, but DuckDB leaves out row groups by it.
-            where += f" AND {key} {'<=' if falls else '>='} $value"
+            conditions.append(f"{key} {'<=' if falls else '>='} $value")
+    if until is not None:
+        conditions.append(f"{key} {'>=' if falls else '<='} $until")
+        values["until"] = until
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     way = "DESC" if falls else "ASC"
     sql = (
         f"SELECT {key} AS found_key, row_batch, row_id, source, row_number FROM ({rows}){where} "
         f"ORDER BY found_key {way} NULLS {'FIRST' if backwards else 'LAST'}, row_batch {way}, row_id {way} "
-        f"LIMIT {limit}"
+        f"LIMIT {stretch.limit}"
     )
     with in_our_words("find rows", names=condition.names, user_sql=condition.user_sql):
         found = connection.execute(sql, values).fetchall() if values else connection.execute(sql).fetchall()
@@ -156,24 +175,53 @@ def read_rows(
         groups: The row groups of the file; others than those that hold the rows are not touched.
         cut: Longer texts are cut to so many characters.
     """
-    found: dict[int, list[Cell]] = {}
-    wanted = [(name, table.footer.columns.get(name)) for name in columns]
-    picked = [stored for _, stored in wanted if stored is not None]
-    chosen = ", ".join(["row_number", *(_cell(f"c{stored.position}", stored.type, cut) for stored in picked)])
     parts = [
-        f"SELECT {chosen} FROM {scan(table)} WHERE row_number >= {start} AND row_number < {end} "
-        f"AND row_number IN ({', '.join(map(str, inside))})"
-        for start, end, inside in _by_group(numbers, groups)
+        f"row_number >= {inside[0]} AND row_number <= {inside[-1]}"
+        + ("" if len(inside) == inside[-1] - inside[0] + 1 else f" AND row_number IN ({', '.join(map(str, inside))})")
+        for inside in _by_group(numbers, groups)
     ]
     if not parts:
-        return found
+        return {}
+    found = _read_cells(connection, table, "row_number", parts, columns, cut=cut)
+    return {row[0]: cells for row, cells in found}
+
+
+def read_by_id(
+    connection: duckdb.DuckDBPyConnection,
+    table: LocalTable,
+    ids: Sequence[str],
+    columns: Sequence[str],
+    *,
+    cut: int | None,
+) -> dict[str, list[Cell]]:
+    """The same by id, of a file that is here as a whole: one scan finds rows and reads them."""
+    column = f"c{table.footer.columns[ID].position}"
+    wanted = f"{column} = {text(ids[0])}" if len(ids) == 1 else f"{column} IN ({', '.join(map(text, ids))})"
+    found = _read_cells(connection, table, column, [wanted], columns, cut=cut)
+    return {row[0]: cells for row, cells in found}
+
+
+def _read_cells(
+    connection: duckdb.DuckDBPyConnection,
+    table: LocalTable,
+    key: str,
+    conditions: Sequence[str],
+    columns: Sequence[str],
+    *,
+    cut: int | None,
+) -> Iterator[tuple[tuple[Any, ...], list[Cell]]]:
+    """Rows that one of some conditions selects, each with ``key`` first, and the cells of some columns."""
+    wanted = [(name, table.footer.columns.get(name)) for name in columns]
+    picked = [stored for _, stored in wanted if stored is not None]
+    chosen = ", ".join([key, *(_cell(f"c{stored.position}", stored.type, cut) for stored in picked)])
     with in_our_words("read rows"):
-        tuples = connection.execute(union(parts)).fetchall()
+        tuples = connection.execute(
+            union([f"SELECT {chosen} FROM {scan(table)} WHERE {condition}" for condition in conditions])
+        ).fetchall()
     cells = _cells(tuples, [stored.type for stored in picked])
     for row, values in zip(tuples, cells, strict=True):
         left = iter(values)
-        found[row[0]] = [Cell(None, None) if stored is None else next(left) for _, stored in wanted]
-    return found
+        yield row, [Cell(None, None) if stored is None else next(left) for _, stored in wanted]
 
 
 def count_rows(
@@ -221,12 +269,13 @@ def groups_of(numbers: Sequence[int], groups: Sequence[GroupBounds]) -> set[int]
     return found
 
 
-def _by_group(numbers: Sequence[int], groups: Sequence[GroupBounds]) -> Iterator[tuple[int, int, list[int]]]:
+def _by_group(numbers: Sequence[int], groups: Sequence[GroupBounds]) -> Iterator[list[int]]:
+    """Numbers in order, those of each row group together."""
     start = 0
     for group in groups:
-        inside = [number for number in numbers if start <= number < start + group.rows]
+        inside = sorted({number for number in numbers if start <= number < start + group.rows})
         if inside:
-            yield start, start + group.rows, inside
+            yield inside
         start += group.rows
 
 

@@ -101,6 +101,11 @@ class RowSet:
                 return self.connection.execute(sql, dict(values)).fetchall()
             return self.connection.execute(sql).fetchall()
 
+    def close(self) -> None:
+        """Forget what was put together."""
+        for name in self._tables.values():
+            self.ask(f"DROP TABLE {name}")
+
 
 def profile(rows: RowSet, column: Reference, *, buckets: int, top: int) -> Profile:
     """Look at a column."""
