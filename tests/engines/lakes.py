@@ -18,18 +18,9 @@ from datalake_service.pipeline.run import run_dataset
 from datalake_service.pipeline.run_report import RunReport
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
-from tests.support.repository import ROOT
 
-EXAMPLES = ("quickstart", "tracebacks", "characters", "web_archive")
-"""Those that need no AWS."""
-
-
-def example(name: str) -> DatasetConfig:
-    """An example, with every row kept: which of two duplicates stays depends on the names of runs, which are random."""
-    folder = ROOT / "example_configs" / name
-    document = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    document.get("writeConnector", {}).pop("deduplicateOn", None)
-    return load_dataset(document, folder=folder)
+TIMES = frozenset({"_created_at", "_annotated_at", "_seconds"})
+"""The columns that are left out of comparisons: when a row was written, when it was annotated, how long that took."""
 
 
 def run(config: DatasetConfig, lake: Path, engine: Engine, *, stop: threading.Event | None = None) -> RunReport:
@@ -39,7 +30,7 @@ def run(config: DatasetConfig, lake: Path, engine: Engine, *, stop: threading.Ev
 
 
 def lines(lake: Path) -> list[str]:
-    """Every merged row of a lake, base and annotations, sorted; without times and names of runs."""
+    """Every merged row of a lake, base and annotations, sorted; without ``TIMES``."""
     return rows_of(open_store(lake))
 
 
@@ -50,12 +41,13 @@ def rows_of(store: ObjectStore) -> list[str]:
         if meta.key.endswith("/merged.parquet"):
             place = meta.key.removesuffix("merged.parquet")
             rows = pq.read_table(io.BytesIO(store.get(meta.key)[0])).to_pylist()
-            found += [place + json.dumps(_lasting(row), sort_keys=True, default=str) for row in rows]
+            found += [place + json.dumps(lasting(row), sort_keys=True, default=str) for row in rows]
     return sorted(found)
 
 
-def _lasting(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name == "_batch" or not name.startswith("_")}
+def lasting(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what differs each time."""
+    return {name: value for name, value in row.items() if name.rpartition(".")[2] not in TIMES}
 
 
 class Lakes:

@@ -8,40 +8,9 @@ from datalake_service.config.compute import RayEngine as Settings
 from datalake_service.engines.ray import RayEngine
 from datalake_service.errors import UsageError
 from tests.engines import behaviour
-from tests.engines.lakes import EXAMPLES, Lakes, annotator, lines, project, run
+from tests.engines.lakes import Lakes, annotator, lines, project, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_give_the_same_rows(ray_engine: RayEngine, name: str, tmp_path: Path, local_rows: Lakes) -> None:
-    """Byte for byte those of the LOCAL engine."""
-    behaviour.makes_the_same_rows(ray_engine, name, tmp_path, local_rows)
-
-
-def test_workers_that_die_are_replaced(ray_engine: RayEngine, tmp_path: Path, local_rows: Lakes) -> None:
-    """Twice in one task."""
-    behaviour.survives_its_workers(ray_engine, tmp_path, local_rows)
-
-
-def test_a_task_that_kills_every_worker_is_given_up(ray_engine: RayEngine, tmp_path: Path) -> None:
-    """After the third."""
-    behaviour.gives_up_what_kills_everybody(ray_engine, tmp_path)
-
-
-def test_a_stop_is_in_order(ray_engine: RayEngine, tmp_path: Path, local_rows: Lakes) -> None:
-    """And another engine goes on."""
-    behaviour.stops_in_order(ray_engine, tmp_path, local_rows)
-
-
-def test_logs_come_back(ray_engine: RayEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """To whoever started the run."""
-    behaviour.tells_what_handlers_log(ray_engine, tmp_path, caplog)
-
-
-def test_a_handler_that_cannot_be_constructed(ray_engine: RayEngine, tmp_path: Path) -> None:
-    """Ends the run before anything is read."""
-    behaviour.says_what_cannot_be_loaded(ray_engine, tmp_path)
 
 
 def test_an_annotator_that_dies_goes_on(ray_engine: RayEngine, tmp_path: Path, local_rows: Lakes) -> None:

@@ -30,6 +30,8 @@ class Aws:
     """Where the emulator is, and the side door to what it holds."""
 
     endpoint_url: str
+    models_url: str = ""
+    """Of the stand-in for SageMaker's endpoints; empty with an emulator that somebody else started."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -101,4 +103,4 @@ def ministack(folder: Path) -> Iterator[Aws]:
         yield Aws(endpoint)
         return
     with dev_aws(0, folder=folder) as emulator:
-        yield Aws(emulator.endpoint_url)
+        yield Aws(emulator.endpoint_url, emulator.models_url)

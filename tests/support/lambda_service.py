@@ -33,6 +33,7 @@ class Environment:
     """One process of the function."""
 
     def __init__(self, folder: Path, variables: Mapping[str, str], entry: tuple[str, ...] = ENTRY) -> None:
+        self.folder = folder
         self._api = runtime_api()
         self.api: RuntimeApi = self._api.__enter__()
         settings = {
@@ -109,6 +110,15 @@ class LambdaService:
         self._all: list[Environment] = []
         self._lock = threading.Lock()
 
+    def deploy(self, folder: Path) -> None:
+        """Make the modules of ``folder`` those of the image; environments of another one are not used again."""
+        with self._lock:
+            self.folder = folder
+            others = [environment for environment in self._idle if environment.folder != folder]
+            self._idle = [environment for environment in self._idle if environment.folder == folder]
+        for environment in others:
+            environment.stop()
+
     def invoke(self, event: Any) -> tuple[object, bool]:
         """One invocation in an environment of its own."""
         with self._lock:
@@ -128,8 +138,11 @@ class LambdaService:
         with self._lock:
             if failed:
                 self.failures.append(answer)
-            if environment.alive:
+            is_current = environment.folder == self.folder
+            if is_current and environment.alive:
                 self._idle.append(environment)
+        if not is_current:
+            environment.stop()
         return answer, failed
 
     def stop(self) -> None:
