@@ -65,7 +65,7 @@ class AwsClients:
         region, endpoint = self._settings["region_name"], self._settings["endpoint_url"]
         return f"AwsClients(region={region!r}, endpoint_url={endpoint!r})"
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    def client(self, service: str) -> Any:  # noqa: ANN401 - classes are made at run time
         """Return this process's client of ``service``, as boto3 names it (``sqs``, ``dynamodbstreams``).
 
         Raises:
@@ -82,7 +82,7 @@ class AwsClients:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, NoRegionError
 
-        from datalake_service.aws.session import make_session
+        from datalake_service.aws.session import make_quick_session
 
         config = Config(
             connect_timeout=self._timeouts[0],
@@ -92,11 +92,13 @@ class AwsClients:
             retries={"total_max_attempts": 1, "mode": "standard"},  # ``service.py`` repeats, and knows when to give up
         )
         try:
-            session = make_session()
+            session = make_quick_session()
             try:
-                return session.client(service, config=config, **self._settings)
+                return session.create_client(service, config=config, **self._settings)
             except NoRegionError:
-                client = session.client(service, config=config, **{**self._settings, "region_name": _REGION_OF_OTHERS})
+                client = session.create_client(
+                    service, config=config, **{**self._settings, "region_name": _REGION_OF_OTHERS}
+                )
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"the configuration of AWS cannot work: {' '.join(str(error).split())}") from error
         if is_of_aws(client.meta.endpoint_url):

@@ -89,7 +89,7 @@ class S3Bucket:
         method: Callable[..., dict[str, Any]] = getattr(self.client(), operation)
         return method(Bucket=self.name, **parameters)
 
-    def client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+    def client(self) -> Any:  # noqa: ANN401 - classes are made at run time
         """Return the client of this process."""
         if self._client is None or self._process != os.getpid():
             if self._process not in {0, os.getpid()}:
@@ -101,14 +101,15 @@ class S3Bucket:
         return self._client
 
     def _connect(self) -> Any:  # noqa: ANN401
-        import boto3
         from botocore.config import Config
 
+        from datalake_service.aws.session import make_session
+
         settings = dict(self._settings)
-        session = boto3.session.Session()
+        session = make_session()
         own_server = bool(settings["endpoint_url"])
         if own_server and not settings["region_name"]:
-            settings["region_name"] = session.region_name or _REGION_OF_OTHERS
+            settings["region_name"] = session.get_config_variable("region") or _REGION_OF_OTHERS
         # Other servers often know neither virtual hosts nor the newer trailing checksums.
         checksums = dict.fromkeys(_CHECKSUMS, "when_required") if own_server else {}
         config = Config(
@@ -122,7 +123,7 @@ class S3Bucket:
             s3={"addressing_style": "path" if own_server else "auto"},
             **checksums,
         )
-        client = session.client("s3", config=config, **settings)
+        client = session.create_client("s3", config=config, **settings)
         client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
         return client
 

@@ -14,7 +14,7 @@ PLANTS = {
     "a part that sees a sibling": ("plan", "import datalake_service.tables", "Imports point one way"),
     "a lower layer that sees a higher one": ("storage", "import datalake_service.catalog", "Imports point one way"),
     "errors that see anything": ("errors.py", "import datalake_service.events", "Imports point one way"),
-    "AWS outside storage": ("config", "import boto3", "AWS lives behind the storage port and in aws"),
+    "AWS outside storage": ("config", "import botocore", "AWS lives behind the storage port and in aws"),
     "SQL outside tables": ("chunks", "import duckdb", "SQL, Parquet and Arrow live in tables"),
     "Arrow outside tables": ("runtime", "import pyarrow", "SQL, Parquet and Arrow live in tables"),
     "a package with no place": ("newcomer", "", "Imports point one way"),

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-import boto3
 from botocore.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
+from datalake_service.aws.session import make_session
 from datalake_service.storage.s3 import S3Store
 from datalake_utils.ids import random_hex
 
@@ -51,9 +51,15 @@ class S3Server:
     def client(self) -> Any:
         """Return a plain client, for looking at the bucket without the code under test."""
         if not self._clients:
-            session = boto3.session.Session(self.access_key, self.secret_key, region_name=self.region)
-            config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-            self._clients.append(session.client("s3", endpoint_url=self.endpoint_url, config=config))
+            client = make_session().create_client(
+                "s3",
+                self.region,
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            )
+            self._clients.append(client)
         return self._clients[0]
 
     def make_bucket(self, name: str = "") -> str:

@@ -7,7 +7,7 @@ from botocore.utils import parse_timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datalake_service.aws.session import make_session, moment
+from datalake_service.aws.session import make_quick_session, make_session, moment
 from tests.support.stream_server import ARN, STREAM, stream_server
 
 SECONDS = st.integers(0, 4_000_000_000) | st.floats(0, 4e9)
@@ -43,7 +43,7 @@ def test_records_of_a_stream_come_with_them() -> None:
     with stream_server() as server:
         (shard,) = server.shards
         server.put_bytes(shard, b"\x00\xffdata")
-        client = make_session().client(
+        client = make_quick_session().create_client(
             "kinesis",
             region_name="eu-west-1",
             endpoint_url=server.environment["AWS_ENDPOINT_URL"],
@@ -56,3 +56,10 @@ def test_records_of_a_stream_come_with_them() -> None:
     assert record["Data"] == b"\x00\xffdata"
     assert record["ApproximateArrivalTimestamp"] == datetime.fromtimestamp(server.now, UTC)
     assert record["ApproximateArrivalTimestamp"].tzinfo is UTC
+
+
+def test_sessions_share_what_they_read_about_services() -> None:
+    """And nothing else: credentials and settings are each one's own."""
+    first, second = make_session(), make_session()
+    assert first.get_component("data_loader") is second.get_component("data_loader")
+    assert first.get_component("credential_provider") is not second.get_component("credential_provider")
