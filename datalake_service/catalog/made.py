@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from datalake_service.catalog.makers import MadeKey, Maker
+from datalake_service.catalog.makers import MadeKey, Maker, VersionKey
 from datalake_service.catalog.manifests import format_time, parse_time
 
 _RUNS: Final = 20
@@ -87,6 +87,16 @@ class Made:
             failed=int(document["failed"]),
             older=int(document["older"]),
         )
+
+
+def replaced_before(made: Sequence[Made], moment: datetime) -> frozenset[VersionKey]:
+    """The versions of which replaced rows are kept, and that made nothing since a moment, in no generation."""
+    last: dict[VersionKey, datetime | None] = {}
+    for one in made:
+        known = last.get(one.maker.key, one.last_at)
+        last[one.maker.key] = None if known is None or one.last_at is None else max(known, one.last_at)
+    kept = {one.maker.key for one in made if one.older}
+    return frozenset(key for key, at in last.items() if key in kept and at is not None and at < moment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,15 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="When what dead processes left is removed; 2h at least.",
 )
+@click.option(
+    "--replaced-older-than",
+    "--replacedOlderThan",
+    "replaced_older_than",
+    callback=to_timedelta,
+    metavar="TIME",
+    help="Also remove annotations that newer versions replaced, of versions that made nothing for so long. "
+    "Default: they stay.",
+)
 @click.option("--thorough", is_flag=True, help="Look for leftovers also where a listing shows no reason to.")
 @common_options
 def clean_up_command(
@@ -69,6 +78,7 @@ def clean_up_command(
     memory_limit: int | None,
     grace: timedelta,
     leftovers_older_than: timedelta,
+    replaced_older_than: timedelta | None,
     thorough: bool,
 ) -> None:
     """Merge every batch that has chunks, remove what dead processes left, and datasets that were deleted long ago.
@@ -91,6 +101,7 @@ def clean_up_command(
         annotators=chosen_annotators or None,
         limits=limits,
         leftovers_older_than=leftovers_older_than,
+        replaced_older_than=replaced_older_than,
         thorough=thorough,
     ):
         answers.batch(result)
@@ -170,6 +181,7 @@ def _batch_value(result: BatchResult) -> dict[str, Any]:
             "newRows": merged.new_rows,
             "duplicates": merged.duplicates,
             "repeated": merged.repeated,
+            "forgotten": merged.forgotten,
             "conflicts": merged.conflicts,
             "rejected": merged.rejected,
             "chunks": merged.chunks,
@@ -199,6 +211,7 @@ def _words(result: BatchResult) -> Iterator[str]:
             (merged.new_rows, "new"),
             (merged.duplicates, "duplicates"),
             (merged.repeated, "repeated"),
+            (merged.forgotten, "older annotations removed"),
             (merged.rejected, "rejected"),
         ]
         yield ", ".join([f"{merged.rows:,} rows", *(f"{number:,} {word}" for number, word in counts if number)])

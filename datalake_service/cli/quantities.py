@@ -19,10 +19,12 @@ def to_size(_context: click.Context, _option: click.Parameter, value: str | None
         raise click.BadParameter(str(error)) from None
 
 
-def to_timedelta(_context: click.Context, _option: click.Parameter, value: str) -> timedelta:
+def to_timedelta(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
     """A duration such as ``12h``; a callback of an option."""
     from datalake_utils.units import parse_duration
 
+    if value is None:
+        return None
     try:
         return timedelta(seconds=parse_duration(value))
     except OverflowError:

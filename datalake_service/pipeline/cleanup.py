@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from datalake_service.catalog import layout
@@ -66,6 +66,7 @@ def clean_up(
     annotators: Collection[tuple[str, str]] | None = None,
     limits: MergeLimits | None = None,
     leftovers_older_than: timedelta = OLDER_THAN,
+    replaced_older_than: timedelta | None = None,
     thorough: bool = False,
     clock: Clock | None = None,
 ) -> Iterator[BatchResult]:
@@ -79,6 +80,8 @@ def clean_up(
         annotators: Only these, (dataset, annotator) each. Neither this nor ``datasets``: the whole lake.
         limits: What each merge may use of this machine.
         leftovers_older_than: Younger leftovers stay, by the store's clock; two hours at least.
+        replaced_older_than: Remove annotations that newer versions have replaced, of versions that made nothing for so
+            long; ``None``: none. Costs a request or two for each annotated batch.
         thorough: Also look at every batch and task that may have leftovers although its listing looks well.
         clock: Time source.
 
@@ -90,7 +93,8 @@ def clean_up(
     _check_names(datasets or {}, annotators or ())
     age = Age(check_age(leftovers_older_than), thorough, cache(lambda: store_time(store)))
     require_conditions(store)
-    merges = _CleanUp(store, limits or MergeLimits(), age, clock)
+    forget_before = None if replaced_older_than is None else age.store_now() - replaced_older_than
+    merges = _CleanUp(store, limits or MergeLimits(), age, clock, forget_before=forget_before)
     everything = datasets is None and annotators is None
     wanted = dict.fromkeys(list_datasets(store)) if everything else dict(datasets or {})
     return merges.run(wanted, annotators or (), everything=everything)
@@ -109,11 +113,20 @@ def _check_names(datasets: Mapping[str, Collection[str] | None], annotators: Col
 class _CleanUp:
     """Merges one after the other, then the leftovers of each dataset."""
 
-    def __init__(self, store: ObjectStore, limits: MergeLimits, age: Age, clock: Clock | None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        limits: MergeLimits,
+        age: Age,
+        clock: Clock | None,
+        *,
+        forget_before: datetime | None = None,
+    ) -> None:
         self._store = store
         self._limits = limits
         self._age = age
         self._clock = clock
+        self._forget_before = forget_before
 
     def run(
         self,
@@ -171,6 +184,8 @@ class _CleanUp:
                 waiting.batches.add(found.batch)
             elif found is not None and found.annotator is not None:
                 waiting.annotators.add(found.annotator)
+        if self._forget_before is not None:
+            waiting.annotators.update(self._store.list_folders(layout.annotators_prefix(dataset)))
         return waiting
 
     def _exists(self, dataset: str, batch: str) -> bool:
@@ -193,6 +208,7 @@ class _CleanUp:
                 limits=self._limits,
                 clock=self._clock,
                 on_failure=failures.__setitem__,
+                forget_before=self._forget_before,
             )
         except (DatalakeError, OSError, MemoryError) as error:
             yield BatchResult(dataset=dataset, annotator=annotator, error=_one_line(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatalakeError, MergeError
@@ -82,6 +83,7 @@ def merge_annotator(
     clock: Clock | None = None,
     draw: Callable[[], str] | None = None,
     on_failure: Callable[[str, DatalakeError], None] | None = None,
+    forget_before: datetime | None = None,
 ) -> AnnotatorMergeResult:
     """Merge everything that an annotator made into one object for each batch; as safe as ``merge_batch``.
 
@@ -94,6 +96,8 @@ def merge_annotator(
         draw: Returns twelve random hexadecimal digits.
         on_failure: Told of each batch that cannot be merged, and why. Without it the first one is raised, after the
             others were merged.
+        forget_before: Keep no annotations that newer versions have replaced, of versions that made nothing since;
+            ``None``: all are kept.
 
     Raises:
         NameNotAllowedError: A name is not portable.
@@ -108,7 +112,13 @@ def merge_annotator(
     lost: Exception | None = None
     for _ in range(MAX_ATTEMPTS):
         merge = AnnotatorMerge(
-            store, dataset, annotator, limits or MergeLimits(), draw=draw or _random_attempt, now=clock.now()
+            store,
+            dataset,
+            annotator,
+            limits or MergeLimits(),
+            draw=draw or _random_attempt,
+            now=clock.now(),
+            forget_before=forget_before,
         )
         try:
             merge.run()

@@ -7,7 +7,7 @@ batch in it has committed its rows; a batch that fails keeps its chunks and nobo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,8 +24,8 @@ from datalake_service.catalog.annotations import (
     VERSION,
 )
 from datalake_service.catalog.columns import merge_censuses
-from datalake_service.catalog.made import Spending
-from datalake_service.catalog.makers import RunMaker
+from datalake_service.catalog.made import Spending, replaced_before
+from datalake_service.catalog.makers import RunMaker, VersionKey
 from datalake_service.catalog.rejections import RejectionKind
 from datalake_service.catalog.summary import Summary, summary_yaml
 from datalake_service.chunks.annotation_rows import rows_by_batch
@@ -69,6 +69,8 @@ class _Target:
     previous: ObjectMeta | None = None
     done: frozenset[tuple[str, str]] = frozenset()
     """(name, ETag) of files whose rows the merged object has."""
+    forget: frozenset[VersionKey] = frozenset()
+    """Versions of which replaced rows are not kept any more."""
     error: DatalakeError | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     """Files that hold rows of the batch, by name; also those that are done."""
@@ -89,14 +91,20 @@ class AnnotatorMerge:
         *,
         draw: Callable[[], str],
         now: datetime,
+        forget_before: datetime | None = None,
     ) -> None:
-        """Merge with attempt names from ``draw``."""
+        """Merge with attempt names from ``draw``.
+
+        With ``forget_before``, also look at batches in which nothing is new, and keep no rows that were replaced of
+        versions that made nothing since.
+        """
         self._store = store
         self._dataset = dataset
         self._annotator = annotator
         self._limits = limits
         self._draw = draw
         self._now = now
+        self._forget_before = forget_before
         self.results: dict[str, MergeResult] = {}
         """By batch; those that were committed."""
         self.failures: dict[str, DatalakeError] = {}
@@ -111,6 +119,7 @@ class AnnotatorMerge:
         with scratch_folder(self._store) as folder:
             rejections = RejectionFiles(folder, layout.annotator_rejected_prefix(self._dataset, self._annotator))
             targets = self._sort(inventory, folder, rejections)
+            targets += self._with_something_to_forget(folder, {target.batch for target in targets})
             rejections.store(self._store)
             self.rejected, self.warnings = rejections.lines, rejections.warnings
             for target in targets:
@@ -142,6 +151,15 @@ class AnnotatorMerge:
                 rejections.add(source, lines.bad, RejectionKind.LINE)
         return list(targets.values())
 
+    def _with_something_to_forget(self, folder: Path, besides: Collection[str]) -> Iterator[_Target]:
+        if self._forget_before is None:
+            return
+        for batch in self._store.list_folders(layout.annotator_prefix(self._dataset, self._annotator)):
+            if layout.is_batch_folder(batch) and batch not in besides:
+                target = self._target(batch, folder / f"older-{batch}.jsonl")
+                if target.forget or target.error is not None:
+                    yield target
+
     def _target(self, batch: str, path: Path) -> _Target:
         key = layout.merged_key(layout.annotation_prefix(self._dataset, self._annotator, batch))
         try:
@@ -150,14 +168,16 @@ class AnnotatorMerge:
             return _Target(batch, path)
         try:
             with closing(MergedFile(self._store, meta)) as merged:
-                return _Target(batch, path, meta, frozenset(merged.metadata.contains))
+                record, moment = merged.metadata, self._forget_before
+                forget = frozenset[VersionKey]() if moment is None else replaced_before(record.made, moment)
+                return _Target(batch, path, meta, frozenset(record.contains), forget)
         except LOST_RACE:
             raise
         except DatalakeError as error:
             return _Target(batch, path, meta, error=error)
 
     def _commit(self, target: _Target, folder: Path) -> None:
-        if target.error is None and not target.rows:
+        if target.error is None and not target.rows and not target.forget:
             return  # a crash came between its commit and the deletion
         try:
             if target.error is not None:
@@ -197,6 +217,7 @@ class AnnotatorMerge:
             path=path,
             keys=keys,
             limits=Limits(self._limits.partition_bytes, self._limits.group_bytes),
+            forget=target.forget,
         )
         attempt = self._draw()
         metadata = MergedMetadata(
@@ -232,7 +253,8 @@ class AnnotatorMerge:
             committed=True,
             rows=written.rows,
             new_rows=written.rows - (0 if previous is None else previous.rows),
-            repeated=before + target.rows - written.rows - written.older,
+            repeated=before + target.rows - written.rows - written.older - written.forgotten,
+            forgotten=written.forgotten,
             chunks=len(fresh),
             size=target.size,
         )
@@ -249,6 +271,8 @@ class AnnotatorMerge:
                 table = file.read_group(number)
                 yield position, StoredBlock(file, table, system=ANNOTATION_COLUMNS)
                 position += size
+        if not target.rows:
+            return
         try:
             with target.path.open("rb") as stream:
                 for lines in read_lines(stream, max_line_bytes=self._limits.max_line_bytes):

@@ -77,6 +77,8 @@ class MergeResult:
     """Duplicates of earlier merges that came back, because later runs name fewer columns."""
     repeated: int = 0
     """Rows that were there already, with the same id and content (annotations: superseded by another one)."""
+    forgotten: int = 0
+    """Annotations that newer versions had replaced, and that are kept no more."""
     rejected: int = 0
     """Lines that could not be used, conflicts included."""
     conflicts: int = 0

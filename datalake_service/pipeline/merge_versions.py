@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import compress
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from datalake_service.catalog.annotations import (
     ATTEMPTS,
@@ -29,7 +31,7 @@ from datalake_service.catalog.annotations import (
     VERSION,
 )
 from datalake_service.catalog.made import Made, Spending
-from datalake_service.catalog.makers import MadeKey, Maker
+from datalake_service.catalog.makers import MadeKey, Maker, VersionKey
 from datalake_service.chunks.inventory import Source
 from datalake_service.tables.bits import Mask
 from datalake_service.tables.blocks import Block
@@ -57,6 +59,8 @@ class Written:
 
     rows: int = 0
     older: int = 0
+    forgotten: int = 0
+    """Older ones that were kept before, and are not any more."""
     statuses: Counter[str] = field(default_factory=Counter)
     """Of the rows that count."""
     keys: dict[MadeKey, Counter[str]] = field(default_factory=dict)
@@ -82,12 +86,20 @@ def made_keys(previous: Sequence[Made] | None, sources: Iterable[Source], census
 
 
 def write_versions(
-    blocks: Blocks, total: int, new_from: int, *, schema: TableSchema, path: Path, keys: set[MadeKey], limits: Limits
+    blocks: Blocks,
+    total: int,
+    new_from: int,
+    *,
+    schema: TableSchema,
+    path: Path,
+    keys: set[MadeKey],
+    limits: Limits,
+    forget: Collection[VersionKey] = (),
 ) -> tuple[MergedWriter, MergedWriter | None, Written]:
     """Choose among ``total`` rows, and write those that count to ``path``, older versions beside it.
 
-    Rows from position ``new_from`` on are new. Returns the writers, to be finished (the second has rows, if there is
-    one), and what was written.
+    Rows from position ``new_from`` on are new. What these versions made and newer ones have replaced is left out:
+    ``forget``. Returns the writers, to be finished (the second has rows, if there is one), and what was written.
     """
     several = len(keys) > 1
     winners: Winners | VersionWinners
@@ -106,6 +118,8 @@ def write_versions(
             writer.add(block.table(schema, None if keep.all() else keep))
             if older is not None and isinstance(winners, VersionWinners):
                 kept = winners.kept(start, block.values(STATUS))
+                if forget:
+                    kept = _remembered(written, block, kept, forget)
                 if kept.any():
                     _count_older(written, block, kept)
                     older.add(block.table(schema, kept))
@@ -143,6 +157,15 @@ def _count(written: Written, block: Block, keep: Mask, keys: set[MadeKey], *, ne
             written.keys.setdefault(key, Counter())[status] += 1
     if new:
         written.spent += _spent(block)
+
+
+def _remembered(written: Written, block: Block, kept: Mask, forget: Collection[VersionKey]) -> Mask:
+    """Without final rows of versions to forget. A failure stays: it says that its row has to be asked again."""
+    versions = zip(block.values(VERSION), block.values(CODE), block.values(STATUS), strict=True)
+    forgotten = kept & np.array([(label, code) in forget and status != FAILED for label, code, status in versions])
+    written.forgotten += int(np.count_nonzero(forgotten))
+    remembered: Mask = kept & ~forgotten
+    return remembered
 
 
 def _count_older(written: Written, block: Block, kept: Mask) -> None:

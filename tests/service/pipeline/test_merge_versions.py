@@ -19,12 +19,14 @@ from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.base import CreateOnly, ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
+from datalake_utils.clock import ManualClock
 from tests.support.annotations import ANNOTATOR, DATASET
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.merging import read_record
 from tests.support.versions import Made, as_made, expected, line, merged, older_objects, put_run, run_maker
 
 KEY = layout.merged_key(layout.annotation_prefix(DATASET, ANNOTATOR, "b1"))
+DAY = 86_400.0
 MAKERS = ((None, None), ("v1", "c1"), ("v2", "c1"), ("v2", "c2"))
 
 
@@ -88,6 +90,38 @@ def test_the_newest_counts_and_older_versions_stay(
         assert said == {**dict.fromkeys(said, 0), **actual, "older": len(kept)}
         assert record["counts"]["superseded"] == len(rows) - len(counting) - len(kept)
         assert record["spent"]["attempts"] == len(rows)
+
+
+def test_what_was_replaced_is_forgotten_when_somebody_says_so(tmp_path: Path) -> None:
+    """Only of versions that made nothing since, only what a reading does not show, and no failure that is news."""
+    clock = ManualClock()
+    folder_store, began = FolderStore(tmp_path, durable=False, clock=clock), clock.now()
+    put_run(folder_store, "aaaaaa", [line(Made(name, "done", 1)) for name in "abc"], run_maker("v1", "c", 1))
+    merge_annotator(folder_store, DATASET, ANNOTATOR)
+    second = [line(Made(name, "done", 2)) for name in "abe"] + [line(Made("c", "failed", 2))]
+    clock.advance(3 * DAY)
+    put_run(folder_store, "bbbbbb", second, run_maker("v2", "c", 2))
+    clock.advance(2 * DAY)
+    put_run(folder_store, "cccccc", [line(Made("a", "done", 3))], run_maker("v3", "c", 3))
+    merge_annotator(folder_store, DATASET, ANNOTATOR)
+    counting = as_made(merged(folder_store)[0])
+
+    def kept(day: int, store: ObjectStore = folder_store) -> set[tuple[str, str]]:
+        merge_annotator(store, DATASET, ANNOTATOR, forget_before=began + timedelta(days=day))
+        rows, older = merged(folder_store)
+        assert as_made(rows) == counting, "what is read stays"
+        return {(row["id"], row["_version"]) for row in older}
+
+    assert kept(0) == {("a", "v1"), ("b", "v1"), ("a", "v2"), ("c", "v2")}
+    for number in range(1, 12):
+        with suppress(Crash):
+            kept(2, FaultyStore(folder_store, {number: Fault.CRASH_AFTER}))
+    assert kept(2) == {("a", "v2"), ("c", "v2")}
+    assert [one["older"] for one in read_record(folder_store, KEY)["made"]] == [0, 2, 0]
+    assert kept(4) == {("c", "v2")}, "it says that the row has failed since"
+    assert kept(30) == {("c", "v2")}
+    assert len(older_objects(folder_store)) == 1
+    assert read_record(folder_store, KEY)["spent"]["attempts"] == 8
 
 
 def test_the_record_says_who_made_what(folder_store: FolderStore) -> None:
