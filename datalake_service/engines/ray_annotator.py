@@ -81,12 +81,14 @@ class Actors:
             Exception: What the annotator raised.
         """
         self._context = context
-        await asyncio.gather(*(self._opened(seat) for seat in self._seats))
+        await asyncio.gather(*map(self._begin_to_open, self._seats))
 
     async def close(self) -> None:
         """Close all that live."""
         ray = self._cluster.connect()
         for seat in self._seats:
+            if seat.ready is None or not seat.ready.done():
+                continue  # it still waits for a machine
             try:
                 answer: Answer = await seat.actor.close.remote()
             except ray.exceptions.RayError:
@@ -107,8 +109,7 @@ class Actors:
         """
         ray = self._cluster.connect()
         for tried in range(_TRIES):
-            seat = min(self._seats, key=lambda one: one.calls)
-            await self._opened(seat)
+            seat = await self._free()
             actor = seat.actor
             seat.calls += 1
             try:
@@ -128,11 +129,26 @@ class Actors:
         needs = self._needs | {"max_concurrency": self._work.annotator.max_concurrency + 2}
         return self._cluster.actor(AnnotatorActor, *arguments, needs=needs, groups={})
 
-    async def _opened(self, seat: _Seat) -> None:
-        """Wait until the actor of a place is open; the first who asks opens it."""
+    async def _free(self) -> _Seat:
+        """The least busy of those that are open: who takes the place of a dead one may wait long for a machine.
+
+        Raises:
+            Exception: What its ``open`` raised.
+        """
+        while True:
+            opening = [self._begin_to_open(seat) for seat in self._seats]
+            found = [seat for seat, ready in zip(self._seats, opening, strict=True) if ready.done()]
+            if found:
+                seat = min(found, key=lambda one: one.calls)
+                self._begin_to_open(seat).result()
+                return seat
+            await asyncio.wait(opening, return_when=asyncio.FIRST_COMPLETED)
+
+    def _begin_to_open(self, seat: _Seat) -> asyncio.Future[None]:
+        """When the actor of a place is open; the first who asks opens it."""
         if seat.ready is None:
             seat.ready = asyncio.ensure_future(self._open(seat.actor))
-        await asyncio.shield(seat.ready)
+        return seat.ready
 
     async def _open(self, actor: Any) -> None:  # noqa: ANN401
         ray = self._cluster.connect()

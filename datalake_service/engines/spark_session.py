@@ -24,6 +24,8 @@ from datalake_service.engines.spark_memory import driver_megabytes
 from datalake_service.errors import DatalakeError, UsageError
 
 _HERE: Final = "127.0.0.1"
+_JAVA_STACK: Final = re.compile(r"(?: This stopped SparkContext|\s+at [\w.$/]+\()")
+"""Where a message begins to say what only Spark's developers need."""
 _CULPRIT: Final = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times?")
 _S3A: Final = "org.apache.hadoop.fs.s3a.S3AFileSystem"
 """The connector for buckets; it comes in jars of its own."""
@@ -143,6 +145,7 @@ class SparkConnection:
         builder: Any = SparkSession.builder
         if settings.remote is not None:
             require_answer(settings.remote, engine="Spark", key="remote", default_port=15_002, seconds=seconds)
+            _require_connect(settings.remote, seconds=seconds)
             builder = builder.remote(settings.remote)
             options = dict(settings.spark_conf)
         else:
@@ -157,8 +160,9 @@ class SparkConnection:
             builder = builder.config(name, value)
         try:
             session = builder.getOrCreate()
+            str(session.version)  # asks the server, if there is one: only now it is known to be Spark
         except Exception as error:
-            raise _not_started(error) from error
+            raise _not_started(error, settings.remote or settings.master) from error
         self._ours = existing is None
         if settings.remote is None:
             _prepare(session)
@@ -242,11 +246,41 @@ def _line_with(text: str, part: str) -> str:
     return next(line.strip() for line in text.splitlines() if part in line)[:500]
 
 
-def _not_started(error: BaseException) -> UsageError:
-    text = " ".join(str(error).split())
+def _not_started(error: BaseException, place: str | None) -> UsageError:
+    text = _JAVA_STACK.split(" ".join(str(error).split()))[0]
     if "JAVA_GATEWAY_EXITED" in text or "JAVA_HOME" in text:
         return UsageError("Spark needs Java 17 or newer (on Debian: apt-get install openjdk-17-jre-headless)")
-    return UsageError(f"computeEngine: Spark could not be reached or started: {text[:500]}")
+    if "stopped SparkContext" in text:
+        return UsageError(
+            f"computeEngine.master: what listens at {place} did not accept this run within a minute; is that a Spark"
+            " master, of the version that is installed here, with workers?"
+        )
+    return UsageError(
+        f"computeEngine: Spark at {place or 'this machine'} could not be reached or started: {text[:400]}"
+    )
+
+
+def _require_connect(remote: str, *, seconds: float) -> None:
+    """Refuse a server that takes connections and says nothing: the library would ask again for many minutes.
+
+    Raises:
+        UsageError: It does not speak the protocol of Spark Connect.
+    """
+    import grpc
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    try:
+        channel = DefaultChannelBuilder(remote).toChannel()
+    except Exception as error:
+        raise _not_started(error, remote) from error
+    try:
+        grpc.channel_ready_future(channel).result(timeout=seconds)
+    except grpc.FutureTimeoutError as error:
+        raise UsageError(
+            f"computeEngine.remote: what listens at {remote} says nothing within {seconds:g} s; is that Spark Connect?"
+        ) from error
+    finally:
+        channel.close()
 
 
 def _prepare(session: Any) -> None:  # noqa: ANN401
