@@ -1,4 +1,7 @@
-"""What every question about live rows shares: turns, a deadline, the condition, files opened and forgotten."""
+"""What every question about live rows shares: turns, a deadline, the condition, files opened and forgotten.
+
+A question ends early when nobody waits for its answer any more: whoever asks says so by ``LEFT``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from datalake_service.catalog.columns import ColumnType
@@ -18,6 +22,7 @@ from datalake_service.tables.live_files import LiveFile, OpenFiles
 from datalake_service.tables.paging import count_rows
 from datalake_service.tables.spares import Spares
 from datalake_service.tables.sql import Reference
+from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
     from datalake_service.config.filters import FilterNode
@@ -30,6 +35,9 @@ JOINED_FILES: Final = 16
 """Files of rows that are joined with annotations together."""
 _CONDITIONS: Final = 64
 _BEAT: Final = 0.05
+_CLOCK: Final = SystemClock()
+LEFT: ContextVar[threading.Event | None] = ContextVar("left", default=None)
+"""Set when whoever asked has left; of the thread that asks, so that it need not pass through every question."""
 
 _T = TypeVar("_T")
 
@@ -38,6 +46,12 @@ class QuestionTooLongError(UsageError):
     """A question took longer than it may."""
 
     kind = "too_long"
+
+
+class AbandonedError(UsageError):
+    """Nobody waits for the answer any more."""
+
+    kind = "abandoned"
 
 
 class Asking:
@@ -68,9 +82,10 @@ class Asking:
             DatasetNotFoundError: There is no such dataset.
             FilterError: A filter cannot be used.
             QuestionTooLongError: It took too long.
+            AbandonedError: Whoever asked has left.
             StoreError: Reading fails.
         """
-        with self._turns:
+        with self._turn():
             for attempt in range(_ATTEMPTS):
                 snapshot = self.lake.snapshot(dataset, version=version if attempt == 0 else None, again=attempt > 0)
                 try:
@@ -110,16 +125,24 @@ class Asking:
 
     @contextmanager
     def sources(
-        self, snapshot: Snapshot, rows: Sequence[RowFile], references: Collection[Reference], *, fenced: bool
+        self,
+        snapshot: Snapshot,
+        rows: Sequence[RowFile],
+        references: Collection[Reference],
+        *,
+        fenced: bool,
+        patient: bool = False,
     ) -> Iterator[tuple[OpenFiles, list[Sources]]]:
-        """Rows as sources of queries, which may take so long and not longer; ``fenced``: in another process.
+        """Rows as sources of queries, which may take so long and not longer, unless one is ``patient``.
+
+        ``fenced``: they are asked in another process.
 
         Where rows are joined with annotations, each query is about a part of them: small tables are joined faster than
         one that does not fit into memory.
         """
         joined = any(reference.annotator is not None for reference in references)
         size = JOINED_FILES if joined else max(1, len(rows))
-        with self.opened(needed_files(snapshot, rows, references)) as files:
+        with self.opened(needed_files(snapshot, rows, references), patient=patient) as files:
             parts = [rows[start : start + size] for start in range(0, len(rows), size)]
             found = [sources_of(snapshot, some, references, files) for some in parts]
             if fenced:
@@ -145,36 +168,57 @@ class Asking:
         return total
 
     @contextmanager
-    def opened(self, files: Sequence[LiveFile]) -> Iterator[OpenFiles]:
+    def opened(self, files: Sequence[LiveFile], *, patient: bool = False) -> Iterator[OpenFiles]:
         """Files at hand, for as long as a question may take."""
-        with OpenFiles(self.lake.store, files, self.lake.limits, self._spares) as opened, self._deadline(opened):
+        seconds = None if patient else self._seconds
+        with OpenFiles(self.lake.store, files, self.lake.limits, self._spares) as opened, _deadline(opened, seconds):
             yield opened
 
     @contextmanager
-    def _deadline(self, files: OpenFiles) -> Iterator[None]:
-        done, late = threading.Event(), threading.Event()
-
-        def watch() -> None:
-            if done.wait(self._seconds):
-                return
-            late.set()
-            # An interrupt that comes between two statements is forgotten, so it is sent until it is heard.
-            while not done.wait(_BEAT):
-                files.interrupt()
-
-        watcher = threading.Thread(target=watch, name="deadline", daemon=True)
-        watcher.start()
+    def _turn(self) -> Iterator[None]:
+        """Wait for a turn, as long as somebody waits for the answer."""
+        left = LEFT.get()
+        while not self._turns.acquire(timeout=None if left is None else _BEAT):
+            if left is not None and left.is_set():
+                raise _abandoned()
         try:
             yield
-        except StoreError as error:
-            if late.is_set():
-                raise QuestionTooLongError(
-                    f"it took longer than {self._seconds:g} s; narrow it down (a batch, a filter on an annotation)"
-                ) from error
-            raise
         finally:
-            done.set()
-            watcher.join()
+            self._turns.release()
+
+
+def _abandoned() -> AbandonedError:
+    return AbandonedError("nobody waits for the answer any more")
+
+
+@contextmanager
+def _deadline(files: OpenFiles, seconds: float | None) -> Iterator[None]:
+    """Interrupt a question that takes longer than it may, or whose answer nobody waits for."""
+    left, done, late, began = LEFT.get(), threading.Event(), threading.Event(), _CLOCK.monotonic()
+
+    def watch() -> None:
+        while not done.wait(_BEAT):
+            if seconds is not None and _CLOCK.monotonic() - began >= seconds:
+                late.set()
+            if late.is_set() or (left is not None and left.is_set()):
+                # An interrupt that comes between two statements is forgotten, so it is sent until it is heard.
+                files.interrupt()
+
+    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except StoreError as error:
+        if left is not None and left.is_set():
+            raise _abandoned() from error
+        if late.is_set():
+            raise QuestionTooLongError(
+                f"it took longer than {seconds:g} s; narrow it down (a batch, a filter on an annotation)"
+            ) from error
+        raise
+    finally:
+        done.set()
+        watcher.join()
 
 
 def types_of(snapshot: Snapshot, references: Collection[Reference]) -> dict[Reference, ColumnType]:

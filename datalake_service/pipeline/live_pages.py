@@ -133,17 +133,20 @@ def _known_bounds(asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], r
     known = order.column.annotator is None and kind in (ColumnType.STRING, ColumnType.INT64)
     if order.seed is not None or not known:
         return None
-    places = [(row, row.file.footer.columns.get(order.column.column)) for row in rows]
+    read_bounds(asking, rows, order.column.column)
+    return _Known({row: row.file.bounds_of(order.column.column) or () for row in rows}, kind)
+
+
+def read_bounds(asking: Asking, rows: Sequence[RowFile], column: str) -> None:
+    """Have what footers say about a column of some files at hand."""
+    places = [(row.file, row.file.footer.columns.get(column)) for row in rows]
     missing = [
-        (row.file, stored.position)
-        for row, stored in places
-        if stored is not None and stored.position not in row.file.bounds
+        (file, stored.position) for file, stored in places if stored is not None and stored.position not in file.bounds
     ]
     for start in range(0, len(missing), _MOST):
         some = missing[start : start + _MOST]
         with asking.opened([file for file, _ in some]) as opened:
             opened.read_bounds(some)
-    return _Known({row: () if stored is None else row.file.bounds[stored.position] for row, stored in places}, kind)
 
 
 def _enough(known: _Known, request: PageRequest) -> str | None:

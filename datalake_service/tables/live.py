@@ -71,6 +71,8 @@ def select(
     columns: Mapping[str, Reference],
     condition: Condition,
     types: Mapping[Reference, ColumnType],
+    *,
+    shown: Mapping[str, ColumnType] | None = None,
 ) -> str:
     """The rows that a condition selects: ``row_batch``, ``row_id``, ``row_number``, ``source``, ``columns``.
 
@@ -79,8 +81,10 @@ def select(
         columns: What else is returned, by alias, in the type of all batches.
         condition: Selects.
         types: The type of every column over all batches.
+        shown: By alias, the types of ``columns`` that are returned in another one, which holds all their values.
     """
     wanted = {**columns, **condition.columns}
+    kinds = {alias: types[reference] for alias, reference in wanted.items()} | dict(shown or {})
     rows = source.rows
     base = [
         f"c{rows.position(BATCH)} AS row_batch",
@@ -94,10 +98,10 @@ def select(
         if known and reference.annotator is not None:
             of_annotators.setdefault(reference.annotator, {})[alias] = reference
         else:
-            base.append(f"{_value(rows if reference.annotator is None else None, reference, types)} AS {alias}")
+            base.append(f"{_value(rows if reference.annotator is None else None, reference, kinds[alias])} AS {alias}")
     hidden = "" if source.hidden_by is None else _hidden(source.hidden_by, rows)
     joins = [
-        _join(number, source.annotations[name], items, condition, types, name)
+        _join(number, source.annotations[name], items, condition, kinds, name)
         for number, (name, items) in enumerate(of_annotators.items())
     ]
     where = "" if condition.sql == "TRUE" else f" WHERE ({condition.sql})"
@@ -111,12 +115,12 @@ def _hidden(by: Files, rows: Files) -> str:
     return f" WHERE c{rows.position(ID)} NOT IN (SELECT c{by.position(ID)} FROM {by.scan()})"
 
 
-def _value(files: Files | None, reference: Reference, types: Mapping[Reference, ColumnType]) -> str:
-    """A column in the type that it has over all batches."""
+def _value(files: Files | None, reference: Reference, kind: ColumnType) -> str:
+    """A column in the type in which it is wanted."""
     stored = None if files is None else files.footer.columns.get(reference.column)
     if stored is None:
-        return converted("NULL", ColumnType.NULL, types[reference])
-    return converted(f"c{stored.position}", stored.type, types[reference])
+        return converted("NULL", ColumnType.NULL, kind)
+    return converted(f"c{stored.position}", stored.type, kind)
 
 
 def _join(
@@ -124,14 +128,14 @@ def _join(
     annotated: Annotated,
     items: Mapping[str, Reference],
     condition: Condition,
-    types: Mapping[Reference, ColumnType],
+    kinds: Mapping[str, ColumnType],
     name: str,
 ) -> str:
     """The annotations of one annotator, joined to the rows; only finished ones have values."""
     # What the lake itself says about an annotation shows even if it failed.
     system = any(reference.column.startswith("_") for reference in items.values())
     parts = [
-        _annotations(files, items, types, rank, done_only=not system and not annotated.waiting)
+        _annotations(files, items, kinds, rank, done_only=not system and not annotated.waiting)
         for rank, files in enumerate((annotated.merged, *annotated.waiting))
         if files is not None
     ]
@@ -155,7 +159,7 @@ def _join(
 def _annotations(
     files: Files,
     items: Mapping[str, Reference],
-    types: Mapping[Reference, ColumnType],
+    kinds: Mapping[str, ColumnType],
     rank: int,
     *,
     done_only: bool,
@@ -168,7 +172,7 @@ def _annotations(
         f"{rank} AS rank",
     ]
     for alias, reference in items.items():
-        value = _value(files, reference, types)
+        value = _value(files, reference, kinds[alias])
         shown = done_only or reference.column.startswith("_")
         columns.append(f"{value if shown else f'CASE WHEN {done} THEN {value} END'} AS {alias}")
     return f"SELECT {', '.join(columns)} FROM {files.scan()}" + (f" WHERE {done}" if done_only else "")

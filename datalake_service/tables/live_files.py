@@ -38,6 +38,8 @@ class LiveFile:
     """By position of the column, what the footer says of each row group; filled as it is asked for."""
     owner: object | None = None
     """Keeps a local file from being removed."""
+    local_size: int = 0
+    """Bytes of a local file."""
 
     @property
     def key(self) -> str:
@@ -47,7 +49,12 @@ class LiveFile:
     @property
     def size(self) -> int:
         """Bytes."""
-        return self.version.meta.size if self.version is not None else 0
+        return self.version.meta.size if self.version is not None else self.local_size
+
+    def bounds_of(self, column: str) -> tuple[GroupBounds, ...] | None:
+        """What is known of a column, if it was read already."""
+        stored = self.footer.columns.get(column)
+        return None if stored is None else self.bounds.get(stored.position)
 
 
 class OpenFiles:
@@ -194,7 +201,10 @@ def load_local(paths: Sequence[tuple[Path, object]], limits: EngineLimits) -> li
         footers = read_footers(engine.connection, [(str(path), path.name) for path, _ in paths])
     finally:
         engine.close()
-    return [LiveFile(footer, None, path, owner=owner) for footer, (path, owner) in zip(footers, paths, strict=True)]
+    return [
+        LiveFile(footer, None, path, owner=owner, local_size=path.stat().st_size)
+        for footer, (path, owner) in zip(footers, paths, strict=True)
+    ]
 
 
 def _note_bounds(engine: Engine, files: Sequence[LocalFile], group: Sequence[LiveFile], column: str | None) -> None:

@@ -180,6 +180,14 @@ def parquet_pieces(columns: TableColumns, batches: Iterable[pa.RecordBatch]) -> 
     yield pieces.take()
 
 
+def batch_of(columns: TableColumns, rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    """Rows as DuckDB returned them, as a batch."""
+    schema = arrow_schema(columns)
+    values = zip(*rows, strict=True) if rows else [() for _ in columns]
+    arrays = [pa.array(list(some), field.type) for some, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
 def _groups(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Batches together, as many as make a row group."""
     pending: list[pa.RecordBatch] = []

@@ -55,7 +55,7 @@ class Answers:
         self._clock = clock or SystemClock()
         self._needs_token = needs_token
         self._charts = Charts(self._asking)
-        self._exports = Exports(lake.store, lake.limits)
+        self._exports = Exports(self._asking)
 
     # Lake and datasets -------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Answers:
         """The pieces of a file, its media type and its name."""
         check_name(dataset, what="dataset")
         query = parse(ExportQuery, given)
-        pieces = self._exports.open(self._lake.snapshot(dataset), query)
+        pieces = self._exports.open(dataset, query)
         return pieces, MEDIA[query.format], file_name(dataset, query.format)
 
     def command(self, dataset: str, given: Parameters) -> dict[str, Any]:

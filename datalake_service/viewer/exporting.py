@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from datalake_service.catalog.columns import ColumnType
 from datalake_service.config.filters import FilterNode
-from datalake_service.errors import DatasetNotMergedError
+from datalake_service.pipeline.live_asking import Asking
 from datalake_service.pipeline.live_dataset import Snapshot
+from datalake_service.pipeline.live_export import LiveExport, Piece, RowsRequest
 from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
-from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.delimited import CsvMaker, header_line
+from datalake_service.tables.rows import LineMaker
 from datalake_service.tables.sql import Reference
 from datalake_service.viewer.problems import BusyError
 from datalake_service.viewer.queries import ExportQuery
-from datalake_service.viewer.selecting import columns_of, filter_of
+from datalake_service.viewer.selecting import columns_of, filter_of, order_of
 
 MEDIA: Final = {
     "jsonl": "application/jsonl",
@@ -34,13 +35,12 @@ _UNSAFE: Final = '"\\/\r\n'
 class Exports:
     """Makes files of one lake, a few at a time."""
 
-    def __init__(self, store: ObjectStore, limits: EngineLimits) -> None:
-        """Export from ``store``."""
-        self._store = store
-        self._limits = limits
+    def __init__(self, asking: Asking) -> None:
+        """Put questions by ``asking``."""
+        self._asking = asking
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
-    def open(self, snapshot: Snapshot, query: ExportQuery) -> Generator[bytes, None, None]:
+    def open(self, dataset: str, query: ExportQuery) -> Generator[bytes, None, None]:
         """The pieces of a file. Everything that can be wrong with the question is found before the first one.
 
         Raises:
@@ -50,29 +50,34 @@ class Exports:
         if not self._turns.acquire(blocking=False):
             raise BusyError(f"{AT_ONCE} exports are running; try again when one has ended, or use the command line")
         try:
-            if not any(row.merged for row in snapshot.rows):
-                raise DatasetNotMergedError(f"nothing of dataset {snapshot.dataset!r} is merged yet; merge it first")
-            view = DatasetView(self._store, request_of(snapshot, query), limits=self._limits)
+            export = LiveExport(self._asking, dataset, lambda snapshot: self._request(snapshot, query))
         except BaseException:
             self._turns.release()
             raise
-        return self._pieces(view, query.format)
+        return self._pieces(export, query.format)
 
-    def _pieces(self, view: DatasetView, kind: str) -> Generator[bytes, None, None]:
+    def _request(self, snapshot: Snapshot, query: ExportQuery) -> RowsRequest:
+        schema = snapshot.schema
+        return RowsRequest(
+            columns=shown_columns(snapshot, query),
+            condition=self._asking.condition(snapshot, filter_of(query, schema)),
+            order=order_of(schema, query.sort, query.order, sample=query.sample, seed=query.seed),
+            batches=frozenset(query.batch) if query.batch else None,
+            limit=query.sample,
+            typed=query.format == "parquet",
+        )
+
+    def _pieces(self, export: LiveExport, kind: str) -> Generator[bytes, None, None]:
         try:
-            with closing(view):
-                if kind == "parquet":
-                    yield from view.parquet()
-                else:
-                    for _, lines in view.csv() if kind == "csv" else view.lines():
-                        yield lines
+            with closing(export.pieces()) as pieces:
+                yield from _written(kind, [(one.label, type_) for one, type_ in export.columns], pieces)
         finally:
             self._turns.release()
 
     def command(self, snapshot: Snapshot, query: ExportQuery) -> dict[str, Any]:
         """The command that makes the same file, and what is different from the screen."""
         request = request_of(snapshot, query)
-        words = ["datalake", "export", "--uri", self._store.uri, "--datasetName", snapshot.dataset]
+        words = ["datalake", "export", "--uri", self._asking.lake.store.uri, "--datasetName", snapshot.dataset]
         words += ["--output", f"{snapshot.dataset}.{query.format}"]
         if query.columns:
             words += ["--columns", _names(request.base_columns or [])]
@@ -84,13 +89,46 @@ class Exports:
             words += ["--filter", request.filter.model_dump_json(exclude_none=True)]
         for name in query.batch:
             words += ["--batch", name]
-        notes = []
-        waiting = sum(row.file.footer.rows for row in snapshot.rows if not row.merged)
-        if waiting:
-            notes.append(f"{waiting:,} rows are not merged yet: they are on the screen, but not in the file.")
-        if query.sort is not None:
-            notes.append("Rows come batch by batch in the order in which they were merged, not sorted.")
-        return {"command": shlex.join(words), "notes": notes}
+        return {"command": shlex.join(words), "notes": list(_differences(snapshot, query))}
+
+
+def _written(kind: str, columns: Sequence[tuple[str, ColumnType]], pieces: Iterator[Piece]) -> Iterator[bytes]:
+    """Rows in the format of a file."""
+    labels, kinds = [label for label, _ in columns], [type_ for _, type_ in columns]
+    if kind == "parquet":
+        from datalake_service.tables.output import batch_of, parquet_pieces
+
+        yield from parquet_pieces(columns, (batch_of(columns, piece) for piece in pieces))
+        return
+    make: Callable[[Piece], bytes]
+    if kind == "csv":
+        yield header_line(labels)
+        make = CsvMaker(kinds)
+    else:
+        make = LineMaker(labels, kinds)
+    for piece in pieces:
+        yield make(piece)
+
+
+def shown_columns(snapshot: Snapshot, query: ExportQuery) -> list[Reference]:
+    """The id, and what the screen shows, in its order."""
+    chosen = [Reference(None, "id"), *columns_of(snapshot.schema, query.columns)]
+    return list({reference.label: reference for reference in reversed(chosen)}.values())[::-1]
+
+
+def _differences(snapshot: Snapshot, query: ExportQuery) -> Iterator[str]:
+    """What is on the screen, and in the file that is downloaded, and not in what the command writes."""
+    waiting = sum(row.file.footer.rows for row in snapshot.rows if not row.merged)
+    if waiting:
+        yield f"The command leaves out {waiting:,} rows that are not merged yet."
+    if any(files.waiting for by_batch in snapshot.annotations.values() for files in by_batch.values()):
+        yield "The command leaves out annotations that are not merged yet."
+    if query.sample is not None:
+        yield "The command writes all rows, not the sample."
+    yield "The command writes rows batch by batch, in the order in which they were merged."
+    columns = columns_of(snapshot.schema, query.columns)
+    if columns != sorted(columns, key=lambda one: one.annotator is not None):
+        yield "The command writes the columns of annotators last."
 
 
 def request_of(snapshot: Snapshot, query: ExportQuery) -> ViewRequest:

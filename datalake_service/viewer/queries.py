@@ -117,8 +117,10 @@ class ExportQuery(Selection):
 
     format: Literal["jsonl", "csv", "parquet"] = "jsonl"
     columns: list[str] = Field(default_factory=list, description="Default: all.", max_length=2_000)
-    sort: str | None = None
+    sort: str | None = Field(None, description="A column. Default: the time of creation.")
     order: Literal["asc", "desc"] = "desc"
+    sample: Annotated[int, Field(ge=1, le=MAX_SAMPLE)] | None = Field(None, description="So many rows at random.")
+    seed: str = Field("0", description="The same seed gives the same sample.", max_length=200)
 
 
 class EventsQuery(Query):

@@ -119,7 +119,14 @@ export const getFailures = (dataset, query, signal) => getJson(`${datasetPath(da
 export const getOperations = (signal) => getJson("/api/operations", [], signal);
 
 /** @param {import("./view.js").View} view @param {string[]} columns @param {string} format @returns {[string, any][]} */
-const exporting = (view, columns, format) => [["format", format], ...named(columns), ...selection(view), ...sorting(view)];
+const exporting = (view, columns, format) => [
+  ["format", format],
+  ...named(columns),
+  ...selection(view),
+  ...sorting(view),
+  ["sample", view.sample?.rows],
+  ["seed", view.sample?.seed],
+];
 
 /** @param {string} dataset @param {import("./view.js").View} view @param {string[]} columns @param {string} format */
 export const exportAddress = (dataset, view, columns, format) =>

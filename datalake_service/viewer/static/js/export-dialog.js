@@ -17,7 +17,7 @@ export function ExportDialog({ dataset, view, columns, rows, close }) {
   const address = exportAddress(dataset, view, columns, format);
   const command = useAnswer(address, (signal) => getExportCommand(dataset, view, columns, format, signal));
   return html`<${Dialog} title="Export" close=${close} actions=${html`<span class="space"></span><a class="button main" href=${address} download><${Icon} name="download" />Download ${FORMATS[/** @type {keyof typeof FORMATS} */ (format)]}</a>`}>
-    <p>${rows === null ? "All rows" : html`<b>${count(rows)}</b> ${rows === 1 ? "row" : "rows"}`} with ${columns.length === 1 ? "one column" : html`<b>${columns.length}</b> columns`}${view.filter !== null || view.search !== null || view.batch !== null ? ", as filtered" : ""}${view.sort !== null ? ", as sorted" : ""}.${view.sample !== null ? " The sample is not: all rows are exported." : ""}</p>
+    <p>${rows === null ? (view.sample !== null ? "The sample" : "All rows") : html`<b>${count(rows)}</b> ${rows === 1 ? "row" : "rows"}`} with ${columns.length === 1 ? "one column" : html`<b>${columns.length}</b> columns`}${view.filter !== null || view.search !== null || view.batch !== null ? ", as filtered" : ""}${view.sample !== null ? ", at random" : view.sort !== null ? ", as sorted" : ", newest first"}.</p>
     <div class="switch" role="group" aria-label="Format">
       ${Object.entries(FORMATS).map(([name, label]) => html`<button key=${name} aria-pressed=${String(format === name)} onClick=${() => setFormat(name)}>${label}</button>`)}
     </div>
