@@ -31,23 +31,19 @@ class Gate:
         self._most = most
         self._ceiling = most
         self._adaptive = adaptive
-        self._width = float(min(most, FIRST) if adaptive else most)
+        self._exact = float(min(most, FIRST) if adaptive else most)
+        self.width = int(self._exact)
+        """How many calls are let in at once."""
         self.inside = 0
         """Calls under way."""
         self._line: deque[asyncio.Future[None]] = deque()
         self._probing = True
         self._closed_at = 0.0
         self._good = 0
-        self._round = self._width
+        self._round = self._exact
         self._seconds = 0.0
         self._best: float | None = None
         self._slow = False
-
-    @property
-    def width(self) -> int:
-        """How many calls are let in at once."""
-        width = int(self._width)
-        return min(self._ceiling, width)
 
     @property
     def waiting(self) -> int:
@@ -57,6 +53,7 @@ class Gate:
     def limit(self, ceiling: int) -> None:
         """Let in so many at most from now on, 0 included; those that are inside stay."""
         self._ceiling = ceiling
+        self._widen(self._exact)
         self._let_in()
 
     def try_enter(self) -> bool:
@@ -88,12 +85,16 @@ class Gate:
         """A call that is still inside was answered after so long."""
         if not self._adaptive:
             return
-        full = self.inside >= self.width
         self._good += 1
         self._seconds += seconds
         if self._good >= self._round:
-            self._end_round(full=full)
-        elif self._probing and full and not self._slow and (self._best is None or seconds <= _SLOW * self._best):
+            self._end_round(full=self.inside >= self.width)
+        elif (
+            self._probing
+            and self.inside >= self.width
+            and not self._slow
+            and (self._best is None or seconds <= _SLOW * self._best)
+        ):
             self._open(1.0)
 
     def overloaded(self, *, began: float, now: float) -> None:
@@ -108,23 +109,28 @@ class Gate:
         best = mean if self._best is None else min(mean, self._best * _FORGET)
         self._best = best
         self._slow = mean > _SLOW * best
-        if mean > _VERY_SLOW * best and self._width * _CLOSE_SLOW >= FIRST:
+        if mean > _VERY_SLOW * best and self._exact * _CLOSE_SLOW >= FIRST:
             self._close(_CLOSE_SLOW, self._closed_at)
         elif full and not self._slow:
             self._open(1.0)
-        self._round = self._width
+        self._round = self._exact
+
+    def _widen(self, exact: float) -> None:
+        self._exact = exact
+        self.width = min(self._ceiling, int(exact))
 
     def _open(self, more: float) -> None:
         most = float(min(self._most, self._ceiling))
-        if self._width < most:
-            self._width = min(most, self._width + more)
+        if self._exact < most:
+            self._widen(min(most, self._exact + more))
         self._let_in()
 
     def _close(self, rest: float, now: float) -> None:
         self._probing = False
         self._closed_at = now
         self._good, self._seconds = 0, 0.0
-        self._width = self._round = max(1.0, self._width * rest)
+        self._widen(max(1.0, self._exact * rest))
+        self._round = self._exact
 
     def _let_in(self) -> None:
         while self.inside < self.width and (future := first_waiting(self._line)) is not None:

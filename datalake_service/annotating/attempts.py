@@ -53,6 +53,7 @@ class Attempts:
         self._gate = Gate(min(workers, policy.at_once or workers), adaptive=policy.adaptive)
         self._limiter = Limiter(requests=policy.requests, tokens=policy.tokens, monotonic=clock.monotonic)
         self._meter = Meter(policy.budget)
+        self._counts_tokens = policy.tokens is not None
         self._rows = self._refusals = 0
         self.error: LimitExceededError | None = None
         """Why the run has to end, once it has."""
@@ -79,25 +80,24 @@ class Attempts:
         """
 
         async def attempts(item: DataItem) -> object:
+            """The hot path: what stands here before the first failure is paid for every row."""
             self._rows += 1
-            began_row = self._monotonic()
+            began_row: float | None = None
             while True:
-                tokens = self._tokens(item) if self._limiter.counts_tokens else 0
+                tokens = self._tokens(item) if self._counts_tokens else 0
                 began = self._try_begin(tokens)
-                if began is None:
-                    began = await self._wait_for_turn(slot, tokens)
-                while not self._meter.may_begin(began) and self.error is None:
-                    began = await self._wait_for_allowance(slot, began, tokens)
-                try:
-                    if self.error is not None:
-                        raise self.error
-                    self._meter.begin(began, repeats=item.attempt > 1)
-                except LimitExceededError as error:
-                    self._gate.leave()
-                    return self._end_of_run(item, error)
+                if began_row is None:
+                    began_row = self._monotonic() if began is None else began
+                if began is None or item.attempt > 1 or self.error or not self._meter.try_begin(began):
+                    try:
+                        began = await self._begin(item, slot, began, tokens)
+                    except LimitExceededError as error:
+                        return self._end_of_run(item, error)
                 before = item.usage
+                well = False
                 try:
                     answer = await call(item)
+                    well = True
                 except Exception as error:  # noqa: BLE001 - the user's annotator: its failure is the row's
                     verdict = judge(error, now=self._clock.now)
                     wait = self._wait_after(item, error, verdict, began, slot)
@@ -106,11 +106,9 @@ class Attempts:
                     item.attempt += 1
                     item.error = error
                 else:
-                    self._refusals = 0
-                    self._gate.went_well(self._monotonic() - began)
                     return answer
                 finally:
-                    self._end(item, before, began, tokens)
+                    self._end(item, before, began, tokens, well=well)
                 await asyncio.sleep(wait)
 
         return attempts
@@ -125,6 +123,25 @@ class Attempts:
         began = self._limiter.try_begin(tokens)
         if began is None:
             self._gate.leave()
+        return began
+
+    async def _begin(self, item: DataItem, slot: Slot, began: float | None, tokens: int) -> float:
+        """Begin a call that may have to wait, or that must not begin at all.
+
+        Raises:
+            LimitExceededError: The run has to end.
+        """
+        if began is None:
+            began = await self._wait_for_turn(slot, tokens)
+        while not self._meter.may_begin(began) and self.error is None:
+            began = await self._wait_for_allowance(slot, began, tokens)
+        try:
+            if self.error is not None:
+                raise self.error
+            self._meter.begin(began, repeats=item.attempt > 1)
+        except LimitExceededError:
+            self._gate.leave()
+            raise
         return began
 
     async def _wait_for_turn(self, slot: Slot, tokens: int) -> float:
@@ -195,10 +212,14 @@ class Attempts:
         took = "" if began_row is None else f" in {self._monotonic() - began_row:.1f} s"
         return Failure(failure.kind, f"{failure.message} ({item.attempt} attempts{took})")
 
-    def _end(self, item: DataItem, before: Usage, began: float, taken: int) -> None:
+    def _end(self, item: DataItem, before: Usage, began: float, taken: int, *, well: bool) -> None:
+        now = self._monotonic()
+        if well:
+            self._refusals = 0
+            self._gate.went_well(now - began)
         self._gate.leave()
+        self._meter.end(began, now)
         usage = item.usage
-        self._meter.end(began, self._monotonic())
         if usage is not before:
             spent = usage - before if before is not NOTHING else usage
             self._meter.spend(spent)

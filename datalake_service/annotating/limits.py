@@ -91,6 +91,12 @@ class Rate:
             wait = max(wait, short / self._per_second)
         return max(wait, _LEAST_WAIT) if wait > 0 else 0.0
 
+    def spare(self, now: float) -> tuple[int, float]:
+        """How many units may begin, and until when: within one slice, so that they can be taken together, as of now."""
+        self._pass_time(now)
+        units = min(self._most - self._sum, math.floor(self._level + _ROUNDING))
+        return max(0, units), (int(now / self._slice) + 1) * self._slice
+
     def take(self, amount: int, now: float) -> None:
         """Let ``amount`` units begin; ``seconds_until`` has said 0."""
         self._level -= amount
@@ -134,8 +140,42 @@ class Rate:
 Waiter = tuple["asyncio.Future[float]", int]
 
 
+class _Spare:
+    """Units of one limit that were found to be allowed, and may begin without another look."""
+
+    __slots__ = ("_found", "_since", "left", "rate")
+
+    def __init__(self, limit: Limit | None, *, now: float) -> None:
+        """Nothing was found yet; without a limit, whatever there is."""
+        self.rate = None if limit is None else Rate(limit, now=now)
+        self._since = now
+        self._found: float = 0
+        self.left: float = 0
+        """Units that may begin; who lets one begin takes it off."""
+
+    def find(self, now: float) -> float:
+        """Look how many may begin, and return until when."""
+        if self.rate is None:
+            self._found = self.left = math.inf
+            return math.inf
+        self._since = now
+        self._found, until = self.rate.spare(now)
+        self.left = self._found
+        return until
+
+    def note(self) -> None:
+        """Count those that began; no other may."""
+        if self.rate is not None and self.left < self._found:
+            self.rate.take(int(self._found - self.left), self._since)
+        self._found = self.left = 0
+
+
 class Limiter:
-    """The limits of a run on requests and tokens, and its pauses. Used on one event loop only."""
+    """The limits of a run on requests and tokens, and its pauses. Used on one event loop only.
+
+    A look at the limits costs more than most of what else is done for a call. So it is for as many calls as may begin
+    within one slice of the window; these are counted together before anybody looks again.
+    """
 
     def __init__(
         self,
@@ -148,8 +188,9 @@ class Limiter:
         self._until = math.inf
         self._largest = 1
         now = monotonic()
-        self._requests = None if requests is None else Rate(requests, now=now)
-        self._tokens = None if tokens is None else Rate(tokens, now=now)
+        self._requests = _Spare(requests, now=now)
+        self._tokens = _Spare(tokens, now=now)
+        self._spare_until = -math.inf
         self._monotonic = monotonic
         self._paused_until = now
         self._line: deque[Waiter] = deque()
@@ -158,7 +199,7 @@ class Limiter:
     @property
     def counts_tokens(self) -> bool:
         """Whether tokens are limited."""
-        return self._tokens is not None
+        return self._tokens.rate is not None
 
     @property
     def largest(self) -> int:
@@ -168,20 +209,21 @@ class Limiter:
     @property
     def requests(self) -> Rate | None:
         """What began, if calls are limited."""
-        return self._requests
+        self._note()
+        return self._requests.rate
 
     @property
     def tokens(self) -> Rate | None:
         """Their tokens, if those are limited."""
-        return self._tokens
+        self._note()
+        return self._tokens.rate
 
     def resize(self, requests: int | None, tokens: int | None, *, until: float) -> None:
         """Change the limits, for calls that begin before ``until``; ``None``: not that one."""
         now = self._monotonic()
-        if self._requests is not None and requests is not None:
-            self._requests.resize(requests, now)
-        if self._tokens is not None and tokens is not None:
-            self._tokens.resize(tokens, now)
+        for rate, most in ((self.requests, requests), (self.tokens, tokens)):
+            if rate is not None and most is not None:
+                rate.resize(most, now)
         self._until = until
         self._serve()
 
@@ -201,10 +243,18 @@ class Limiter:
         Returns when it began, ``None`` if it has to ``wait``.
         """
         now = self._monotonic()
-        self._largest = max(self._largest, tokens)
+        if tokens > self._largest:  # noqa: PLR1730 - ``max`` takes three times as long
+            self._largest = tokens
+        calls, units = self._requests, self._tokens
+        if now < self._spare_until and calls.left and tokens <= units.left:
+            calls.left -= 1
+            units.left -= tokens
+            return now
         if self._line or self._seconds_until(tokens, now) > 0:
             return None
-        return self._take(tokens, now)
+        self._take(tokens, now)
+        self._spare_until = min(calls.find(now), units.find(now), self._until)
+        return now
 
     async def wait(self, tokens: int) -> float:
         """Wait in the line, and begin a call; returns when it began."""
@@ -223,37 +273,44 @@ class Limiter:
 
     def settle(self, began: float, taken: int, tokens: int) -> None:
         """Correct the tokens of a call that took ``taken`` and used ``tokens``."""
-        if self._tokens is not None and tokens != taken:
-            self._tokens.settle(began, tokens - taken, self._monotonic())
+        if tokens != taken and (rate := self.tokens) is not None:
+            rate.settle(began, tokens - taken, self._monotonic())
 
     def pause(self, seconds: float) -> None:
         """Let no call begin for so long; a longer pause that is under way goes on."""
+        self._note()
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)
 
+    def _note(self) -> None:
+        """Count the calls that began without a look at the limits; the next one looks."""
+        self._spare_until = -math.inf
+        self._requests.note()
+        self._tokens.note()
+
     def _seconds_until(self, tokens: int, now: float) -> float:
+        self._note()
         if now >= self._until:
             return math.inf
         wait = self._paused_until - now
-        if self._requests is not None:
-            wait = max(wait, self._requests.seconds_until(1, now))
-        if self._tokens is not None:
-            wait = max(wait, self._tokens.seconds_until(tokens, now))
+        if self._requests.rate is not None:
+            wait = max(wait, self._requests.rate.seconds_until(1, now))
+        if self._tokens.rate is not None:
+            wait = max(wait, self._tokens.rate.seconds_until(tokens, now))
         return wait
 
     def _take(self, tokens: int, now: float) -> float:
-        if self._requests is not None:
-            self._requests.take(1, now)
-        if self._tokens is not None:
-            self._tokens.take(tokens, now)
+        if self._requests.rate is not None:
+            self._requests.rate.take(1, now)
+        if self._tokens.rate is not None:
+            self._tokens.rate.take(tokens, now)
         return now
 
     def undo(self, began: float, tokens: int) -> None:
         """Take back the beginning of a call that was not made."""
         now = self._monotonic()
-        if self._requests is not None:
-            self._requests.settle(began, -1, now)
-        if self._tokens is not None:
-            self._tokens.settle(began, -tokens, now)
+        for rate, units in ((self.requests, 1), (self.tokens, tokens)):
+            if rate is not None:
+                rate.settle(began, -units, now)
         self._serve()
 
     def _serve(self) -> None:

@@ -95,13 +95,13 @@ class Meter:
     def __init__(self, budget: Budget | None = None) -> None:
         """Nothing is spent."""
         self._budget = {} if budget is None else budget.amounts()
-        self._set(self._budget)
         self._shared = False
         self._over: str | None = None
         self._waiting: list[asyncio.Future[None]] = []
         self._first: float | None = None
         self._last = 0.0
         self._usage = NOTHING
+        self._set(self._budget)
         self.calls = 0
         """Calls that began."""
         self.repeated = 0
@@ -109,6 +109,16 @@ class Meter:
         self.ended = 0
         """Calls that ended, well or not."""
         self._in_calls = 0.0
+
+    def try_begin(self, now: float) -> bool:
+        """Count a call that begins now and is no repetition, if it is plain that it may; if not, look closer.
+
+        What a call reports is compared with the budget when it ends: between two reports only calls and seconds grow.
+        """
+        if self.calls < self._plain_calls and now < self._plain_until:
+            self.calls += 1
+            return True
+        return False
 
     def begin(self, now: float, *, repeats: bool) -> None:
         """Count a call that begins now.
@@ -118,6 +128,7 @@ class Meter:
         """
         if self._first is None:
             self._first = now
+            self._look()
         if self._shared:
             if self._over is not None:
                 raise BudgetExceededError(self._over)
@@ -135,11 +146,12 @@ class Meter:
     def spend(self, usage: Usage) -> None:
         """Add what a call has reported."""
         self._usage += usage
+        self._look()
 
     @property
     def tokens_per_call(self) -> int:
         """The mean of the calls that ended; 0 before the first."""
-        return self._usage.tokens // self.ended if self.ended else 0
+        return 0 if self._usage is NOTHING or not self.ended else self._usage.tokens // self.ended
 
     def spent(self) -> Spent:
         """What is spent by now."""
@@ -181,9 +193,17 @@ class Meter:
     def _set(self, most: Mapping[str, float]) -> None:
         self._bounded = bool(most)
         self._cost, self._tokens, self._calls, self._seconds = (most.get(kind, math.inf) for kind in KINDS)
+        self._look()
+
+    def _look(self) -> None:
+        """Find how many calls may begin, and until when, if none of them reports anything."""
+        first, usage = self._first, self._usage
+        enough = self._over is not None or usage.cost >= self._cost or usage.tokens >= self._tokens
+        self._plain_calls = 0.0 if enough else self._calls
+        self._plain_until = -math.inf if first is None else first + self._seconds
 
     def _within(self, now: float) -> bool:
-        """Whether nothing is used up. Asked for every call, hence written out."""
+        """Whether nothing is used up."""
         if not self._bounded:
             return True
         usage, first = self._usage, self._first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from datalake_service.catalog.annotations import SECONDS
 from datalake_service.chunks.encoder import RowEncoder
 from datalake_service.chunks.reader import MAX_LINE_BYTES
 from datalake_service.errors import RowError
@@ -18,7 +19,7 @@ class AnnotationEncoder(RowEncoder):
 
     def __init__(self, *, most: int = MAX_ANNOTATION_BYTES) -> None:
         """Refuse rows of more than ``most`` bytes."""
-        super().__init__(reserved=())
+        super().__init__(reserved=(), finite=(SECONDS,))
         self._most = most
 
     def encode(self, row: Any) -> bytes:  # noqa: ANN401 - as its base
@@ -27,7 +28,7 @@ class AnnotationEncoder(RowEncoder):
         Raises:
             RowError: It cannot be stored, or is too large.
         """
-        line = super().encode(row)
+        line = RowEncoder.encode(self, row)  # ``super()`` would take another tenth of a microsecond
         if len(line) > self._most:
             size, most = format_size(len(line)), format_size(self._most)
             raise RowError(f"the annotation has {size}, at most {most} can be stored: keep large values elsewhere")

@@ -55,6 +55,8 @@ _SHAPES = 10_000
 _Doubtful = Callable[[Mapping[Any, Any]], object] | None
 """Picks, from a row of a shape, the values that orjson may have written as null (floats and nested values)."""
 
+_NOT_MET: _Doubtful = list
+"""Marks shapes that are not in the census yet."""
 _BY_VALUE: _Doubtful = tuple
 """Marks shapes with keys or values that are not of JSON's own types: each value is converted and looked at."""
 
@@ -64,11 +66,13 @@ class RowEncoder:
 
     Args:
         reserved: Columns that a row may not bring.
+        finite: Columns in which a float is never NaN or infinite.
     """
 
-    def __init__(self, *, reserved: tuple[str, ...] = SYSTEM_COLUMNS) -> None:
+    def __init__(self, *, reserved: tuple[str, ...] = SYSTEM_COLUMNS, finite: tuple[str, ...] = ()) -> None:
         """Start with an empty census."""
         self._reserved = reserved
+        self._finite = frozenset(finite)
         self._shapes: dict[_Shape, _Doubtful] = {}
         self._met: dict[_Shape, _Doubtful] = {}
         self._slow_census: dict[str, set[str]] = {}
@@ -84,8 +88,10 @@ class RowEncoder:
         if type(row) is not dict:
             row = _as_dict(row)
         shape = (*row, *map(type, row.values()))
-        met = shape in self._met
-        doubtful = self._met[shape] if met else self._look_at(row, shape)
+        doubtful = self._met.get(shape, _NOT_MET)
+        met = doubtful is not _NOT_MET
+        if not met:
+            doubtful = self._look_at(row, shape)
         if doubtful is _BY_VALUE:
             return self._encode_values(row)
         try:
@@ -116,7 +122,7 @@ class RowEncoder:
                     raise RowError(msg)
             if len(self._shapes) >= _SHAPES:
                 self._shapes.clear()  # rows that share no shape: forget, rather than grow with the rows
-            self._shapes[shape] = _doubtful_values(row)
+            self._shapes[shape] = _doubtful_values(row, self._finite)
         return self._shapes[shape]
 
     def _encode_values(self, row: Mapping[Any, Any]) -> bytes:
@@ -159,13 +165,13 @@ def _as_dict(row: object) -> dict[Any, Any]:
     raise RowError(msg)
 
 
-def _doubtful_values(row: Mapping[Any, Any]) -> _Doubtful:
+def _doubtful_values(row: Mapping[Any, Any], finite: frozenset[str]) -> _Doubtful:
     doubtful = []
     for key, value in row.items():
         kind = _KIND_OF_TYPE.get(type(value))
         if kind is None or type(key) is not str or (key == "id" and kind not in (TEXT, NULL)):
             return _BY_VALUE
-        if kind in (FLOAT, NESTED):
+        if kind == NESTED or (kind == FLOAT and key not in finite):
             doubtful.append(key)
     return itemgetter(*doubtful) if doubtful else None
 

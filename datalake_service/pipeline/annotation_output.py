@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from datalake_interfaces.attempts import Usage
 from datalake_service.annotating.results import ANSWER, Failure
 from datalake_service.annotating.uninterrupted import uninterrupted
-from datalake_service.catalog.annotations import FINAL_STATUSES
+from datalake_service.annotating.usage import Spent
+from datalake_service.catalog.annotations import COST, FINAL_STATUSES, INPUT_TOKENS, OUTPUT_TOKENS
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.errors import RowError, StoreError
 from datalake_service.pipeline.batch_turns import OpenTurns, Turn
@@ -25,6 +28,27 @@ _GIVE_BACK_SECONDS = 1.0
 Row = dict[str, Any]
 Replace = Callable[[Row, Failure], Row]
 """Told of a row that cannot be stored; answers the row that is stored instead."""
+
+
+@dataclass(slots=True)
+class ReportedUsage:
+    """What rows say that they have cost."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+
+    def add(self, row: Row) -> None:
+        """Add what one says."""
+        self.input_tokens += row.get(INPUT_TOKENS, 0)
+        self.output_tokens += row.get(OUTPUT_TOKENS, 0)
+        self.cost += row.get(COST, 0.0)
+
+    def spent(self, calls: int) -> Spent | None:
+        """All of it, by so many calls; ``None``: they say nothing."""
+        if not (self.cost or self.input_tokens or self.output_tokens):
+            return None
+        return Spent(calls, usage=Usage(self.input_tokens, self.output_tokens, self.cost))
 
 
 class AnnotationOutput:
@@ -40,8 +64,11 @@ class AnnotationOutput:
         threads: Executor,
         clock: Clock,
         turns: OpenTurns | None = None,
+        reported: ReportedUsage | None = None,
     ) -> None:
         """Write with ``writer``, in chunks no older than ``max_age`` seconds; count rows by status in ``counts``.
+
+        What rows say that they have cost is added up in ``reported``, if nobody else counts it.
 
         What is counted is durable once ``close`` has returned. Batches of ``turns`` are given back when all of their
         answers are durable.
@@ -60,6 +87,7 @@ class AnnotationOutput:
         self._oldest = clock.monotonic()
         self._counts = counts
         self._turns = turns
+        self._reported = reported
         self._broken = False
         """Whether a chunk could not be stored: no batch is known to be complete then."""
         self._giving_back: asyncio.Future[None] | None = None
@@ -76,11 +104,16 @@ class AnnotationOutput:
             self._backlog.append(row)
             return
         try:
-            status = self._write(row)
+            self._writer.add(row)
         except StoreError:
             self._broken = True
             raise
+        except Exception as error:  # noqa: BLE001 - also user code: how a value of theirs is turned into JSON
+            row = self._add_replaced(row, error)
+        status: str = row["_status"]
         self._counts[status] += 1
+        if self._reported is not None and (COST in row or INPUT_TOKENS in row):
+            self._reported.add(row)
         if self._turns is not None:
             self._turns.note(row["_batch"], row["id"], finished=status in FINAL_STATUSES)
         if self._writer.saturated and not self._closing:
@@ -169,22 +202,16 @@ class AnnotationOutput:
         if self._giving_back is given_back:
             self._giving_back = None
 
-    def _write(self, row: Row) -> str:
-        """Write a row, or what is stored in its place; answers the status of what was written."""
-        try:
-            self._writer.add(row)
-        except StoreError:
-            raise
-        except RowError as error:
-            row = self._add_replaced(row, Failure(ANSWER, str(error)))
-        except Exception as error:  # noqa: BLE001 - user code: how a value of theirs is turned into JSON
-            row = self._add_replaced(row, Failure(type(error).__name__, "its values cannot be stored"))
-        status: str = row["_status"]
-        return status
-
-    def _add_replaced(self, row: Row, failure: Failure) -> Row:
+    def _add_replaced(self, row: Row, error: Exception) -> Row:
+        """Write what is stored in place of a row that cannot be."""
+        known = isinstance(error, RowError)
+        failure = Failure(ANSWER, str(error)) if known else Failure(type(error).__name__, "its values cannot be stored")
         replacement = self._replace(row, failure)
-        self._writer.add(replacement)
+        try:
+            self._writer.add(replacement)
+        except StoreError:
+            self._broken = True
+            raise
         return replacement
 
     def _made_room(self, room: asyncio.Future[None]) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from datalake_service.annotating.limits import Limit, Limiter, Rate
 from datalake_service.errors import UsageError
+from datalake_utils.clock import ManualClock
 from tests.support.virtual_time import LoopClock, run
 
 WINDOW = 60.0
@@ -72,6 +73,39 @@ def test_what_was_estimated_too_high_is_given_back_and_no_window_is_passed(most:
         rate.settle(now, min(used, estimate) - estimate, now + 0.5)
         now += 0.5
     assert most_in_a_window(began, WINDOW) <= most
+
+
+@given(
+    requests=st.integers(1, 2_000),
+    tokens=st.integers(1, 5_000),
+    window=st.sampled_from([0.05, 7.5, 60.0]),
+    calls=st.lists(st.tuples(st.integers(0, 60), st.floats(0, 0.5), st.floats(0, 1.5)), min_size=1, max_size=150),
+)
+@settings(max_examples=100, deadline=None)
+def test_calls_that_begin_without_a_look_pass_no_window(
+    requests: int, tokens: int, window: float, calls: list[tuple[int, float, float]]
+) -> None:
+    """Two limits, calls in bursts, what they used settled at any time: neither limit is passed, nor what is known."""
+    clock = ManualClock()
+    clock.advance(12.3)
+    limiter = Limiter(requests=Limit(requests, window), tokens=Limit(tokens, window), monotonic=clock.monotonic)
+    began: list[tuple[float, int]] = []
+    for amount, pause, used in calls:
+        for _ in range(3):
+            moment = limiter.try_begin(min(amount, tokens))
+            if moment is None:
+                break
+            actual = int(used * min(amount, tokens)) if used <= 1 else min(amount, tokens)
+            limiter.settle(moment, min(amount, tokens), actual)
+            began.append((moment, actual))
+        clock.advance(pause * window / 10)
+    if not began:
+        return
+    assert most_in_a_window([(moment, 1) for moment, _ in began], window) <= requests
+    assert most_in_a_window(began, window) <= tokens
+    assert limiter.requests is not None
+    known = limiter.requests.began(clock.monotonic())
+    assert known >= sum(moment > clock.monotonic() - window for moment, _ in began)
 
 
 @pytest.mark.parametrize("most", [1, 3, 60, 500, 6_000])
