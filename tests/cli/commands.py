@@ -1,4 +1,7 @@
-"""Run the real command in a process of its own, in a pipe or on a terminal of the test's."""
+"""Run the real command in a process of its own, in a pipe or on a terminal of the test's.
+
+Processes are forked from one that has loaded everything (``tests/support/warm.py``); ``started`` starts one instead.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ import select
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
 from tests.support.repository import ROOT
 
 _SECONDS = 120
@@ -46,6 +52,15 @@ def environment(**more: str) -> dict[str, str]:
 
 def datalake(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> Done:
     """Run a command in a pipe."""
+    variables = environment(**env)
+    if not warm.is_possible(variables):
+        return started(*arguments, cwd=cwd, stdin=stdin, **env)
+    done = warm.communicate(arguments, cwd=cwd, env=variables, stdin=stdin, seconds=_SECONDS)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def started(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> Done:
+    """Run a command in a pipe, with an interpreter that knows nothing yet."""
     done = subprocess.run(
         command(*arguments),
         cwd=cwd,
@@ -63,19 +78,27 @@ def datalake_on_terminal(*arguments: str, cwd: Path, answer: str = "", **env: st
     """Run a command on a terminal: standard input, output and error are one; ``answer`` is typed in."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (50, 200))
-    process = subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(**env), stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    if answer:
-        os.write(ours, answer.encode())
-    shown = b""
-    with contextlib.suppress(OSError):  # the other end is closed
-        while select.select([ours], [], [], _SECONDS)[0]:
-            piece = os.read(ours, 65_536)
-            if not piece:
-                break
-            shown += piece
-    status = process.wait(_SECONDS)
+    with _on(theirs, arguments, cwd, environment(**env)) as process:
+        os.close(theirs)
+        if answer:
+            os.write(ours, answer.encode())
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while select.select([ours], [], [], _SECONDS)[0]:
+                piece = os.read(ours, 65_536)
+                if not piece:
+                    break
+                shown += piece
+        status = process.wait(_SECONDS)
     os.close(ours)
     return Done(status, shown.decode().replace("\r\n", "\n"), "")
+
+
+def _on(
+    terminal: int, arguments: Sequence[str], cwd: Path, variables: dict[str, str]
+) -> AbstractContextManager[warm.Running | subprocess.Popen[bytes]]:
+    if warm.is_possible(variables):
+        return warm.start(arguments, cwd=cwd, env=variables, streams=(terminal,) * 3)
+    return subprocess.Popen(
+        command(*arguments), cwd=cwd, env=variables, stdin=terminal, stdout=terminal, stderr=terminal
+    )

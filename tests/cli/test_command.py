@@ -13,7 +13,7 @@ import pytest
 from datalake_service.cli.main import datalake as group
 from datalake_service.config.schema import schema_text
 from datalake_service.config.version import VERSION
-from tests.cli.commands import command, datalake, datalake_on_terminal, environment
+from tests.cli.commands import command, datalake, datalake_on_terminal, environment, started
 from tests.support.repository import ROOT
 
 GUIDE = (ROOT / "docs" / "guide" / "cli.md").read_text(encoding="utf-8")
@@ -57,10 +57,10 @@ def test_camel_case_options_have_a_kebab_case_alias(name: str) -> None:
 
 def test_help_and_version(tmp_path: Path) -> None:
     """The two things that people try first."""
-    shown = datalake("--help", cwd=tmp_path)
+    shown = started("--help", cwd=tmp_path)
     assert shown.status == 0
     assert {"datasets", "tasks", "errors", "clean-up", "export", "schema"} <= set(shown.out.split())
-    assert datalake("--version", cwd=tmp_path).out == f"datalake {VERSION}\n"
+    assert started("--version", cwd=tmp_path).out == f"datalake {VERSION}\n"
     assert datalake("datasets", "create", "--help", cwd=tmp_path).out.startswith("Usage: datalake datasets create")
 
 

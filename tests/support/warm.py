@@ -1,0 +1,142 @@
+"""Run commands in processes that are forked from one that has loaded everything: a fifth of what starting them takes.
+
+What a start itself does (options of the interpreter, what is loaded when) is for tests that start one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.repository import ROOT
+from tests.support.warm_client import ask, told
+
+_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "TZ")
+"""Variables that an interpreter looks at when it starts: a command with others than ours must be started."""
+_MOST_INPUT = 1 << 16
+
+
+def is_possible(env: Mapping[str, str]) -> bool:
+    """Whether a command with this environment may be forked."""
+    return sys.platform == "linux" and _of_start(env) == _of_start(_environment())
+
+
+def communicate(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str, seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Run ``datalake`` with its streams in pipes until it ends, as ``subprocess.run`` does."""
+    given = stdin.encode()
+    if len(given) > _MOST_INPUT:
+        raise ValueError("more input than a pipe holds")
+    ours, theirs = zip(*(os.pipe() for _ in range(2)), strict=True)
+    read, write = os.pipe()
+    try:
+        os.write(write, given)
+        os.close(write)
+        with start(arguments, cwd=cwd, env=env, streams=(read, *theirs)) as running:
+            for end in (read, *theirs):
+                os.close(end)
+            out, err = _read_all(ours, time.monotonic() + seconds)
+            return subprocess.CompletedProcess(arguments, running.wait(seconds), out, err)
+    finally:
+        for end in ours:
+            os.close(end)
+
+
+class Running:
+    """A command that was forked."""
+
+    def __init__(self, server: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self._server = server
+        self._status: int | None = None
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end; returns the exit status, negative after a signal."""
+        if self._status is None:
+            self._server.settimeout(seconds)
+            self._status = told(self._server)
+        return self._status
+
+    def close(self) -> None:
+        """Kill it unless it has ended."""
+        with contextlib.suppress(TimeoutError):
+            self.wait(0.001)
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait(60)
+        self._server.close()
+
+
+@contextmanager
+def start(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: Sequence[int]) -> Iterator[Running]:
+    """Fork a command; it is killed at the end unless it has ended before."""
+    running = Running(*ask(address(), arguments, cwd=str(cwd), env=env, streams=streams))
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@functools.cache
+def address() -> str:
+    """Where the server of this process listens; it is started for the first who asks, and ends with this process."""
+    folder = tempfile.mkdtemp(prefix="warm-")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm_server", f"{folder}/socket"],
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+    )
+    atexit.register(_stop, process, folder)
+    until = time.monotonic() + 60
+    while not Path(f"{folder}/socket").exists():
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError("the server that becomes commands does not start")
+        time.sleep(0.01)
+    return f"{folder}/socket"
+
+
+def _stop(process: subprocess.Popen[bytes], folder: str) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(60)
+    shutil.rmtree(folder)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _of_start(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_AT_START)}
+
+
+def _read_all(ends: Sequence[int], until: float) -> list[str]:
+    found = dict.fromkeys(ends, b"")
+    with selectors.DefaultSelector() as waiting:
+        for end in ends:
+            waiting.register(end, selectors.EVENT_READ)
+        while waiting.get_map():
+            ready = waiting.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError("the command does not end")
+            for key, _ in ready:
+                piece = os.read(key.fd, 1 << 16)
+                found[key.fd] += piece
+                if not piece:
+                    waiting.unregister(key.fd)
+    return [found[end].decode().replace("\r\n", "\n") for end in ends]
