@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from datalake_service.aws.clients import AwsClients
-from datalake_service.aws.functions import LambdaFunction
+from datalake_service.aws.functions import FunctionFacts, LambdaFunction
 from datalake_service.catalog.stops import request_stop
 from datalake_service.config import compute
+from datalake_service.engines.lambda_task import LEAST_MARGIN, MARGIN_SHARE, margin_of
 from datalake_service.engines.lambda_worker import LambdaWorker
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
 from datalake_service.errors import StoreError, UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.engine import QueueInput, TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.queue_feed import BATCH_SECONDS, CONTINUOUS_WAIT
 from datalake_utils.clock import SystemClock
 from datalake_utils.ids import random_hex
 
@@ -23,6 +25,10 @@ _RUN_DIGITS: Final = 12
 _SETTING: Final = "computeEngine.functionName"
 LOST_SECONDS: Final = 10.0
 """How long a task waits after an invocation without an answer: the function may still be at work on it."""
+QUEUE_MARGIN: Final = CONTINUOUS_WAIT + BATCH_SECONDS + LEAST_MARGIN
+"""What a task that reads a queue may need after its last look at the time."""
+QUEUE_SECONDS: Final = QUEUE_MARGIN / MARGIN_SHARE
+"""The least time-out of a function that leaves so much."""
 _MORE_SECONDS: Final = 60.0
 """How much longer than the function may work its answer is waited for."""
 
@@ -93,7 +99,8 @@ class LambdaEngine:
         """Run every job to its end; see ``Engine.run``."""
         if not jobs:
             return []
-        function = self._function()
+        function, facts = self._function()
+        _check_time(function.name, facts, jobs)
         sign = _StopSign()
 
         def new_worker() -> LambdaWorker:
@@ -110,8 +117,8 @@ class LambdaEngine:
             jobs, slots=self._settings.concurrency, rules=rules, on_event=on_event, stop=stop, more=more
         )
 
-    def _function(self) -> LambdaFunction:
-        """The function, if it is configured as the dataset file says.
+    def _function(self) -> tuple[LambdaFunction, FunctionFacts]:
+        """The function, if it is configured as the dataset file says, and how it is.
 
         Raises:
             UsageError: It is not, does not exist, or may not be asked.
@@ -131,7 +138,20 @@ class LambdaEngine:
         ]
         if differences:
             raise UsageError(f"the function '{settings.name}': {'; '.join(differences)}; change one of them")
-        return function
+        return function, facts
+
+
+def _check_time(name: str, facts: FunctionFacts, jobs: Sequence[TaskJob]) -> None:
+    """Refuse to read queues with a function that would be ended while it waits for messages, or handles some.
+
+    Raises:
+        UsageError: It would.
+    """
+    if margin_of(facts.seconds) < QUEUE_MARGIN and any(isinstance(job.input, QueueInput) for job in jobs):
+        raise UsageError(
+            f"the function '{name}' has a time-out of {facts.seconds} s, and a queue is waited for and handled in turns"
+            f" of up to {QUEUE_MARGIN - LEAST_MARGIN:g} s: raise the time-out to {QUEUE_SECONDS:g} s at least"
+        )
 
 
 class _StopSign:

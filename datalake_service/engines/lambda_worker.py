@@ -59,6 +59,8 @@ class LambdaWorker:
         self._throttled = 0
         self._before: tuple[str, TaskCounts] | None = None
         """Where the last invocation ended, if its time was up."""
+        self._paused: TaskResult | None = None
+        """The same, until the next invocation begins."""
         self._stopping, self._turn_over, self._killed = threading.Event(), threading.Event(), threading.Event()
 
     @property
@@ -75,6 +77,7 @@ class LambdaWorker:
         """Take a message."""
         if isinstance(message, Run):
             self._turn_over.clear()
+            self._paused = None
             self._throttled = 0
             self._job = loads(message.job)  # noqa: S301 - our own scheduler packed it
         elif isinstance(message, Yield):
@@ -89,6 +92,9 @@ class LambdaWorker:
         while not self._news:
             job = self._job
             assert job is not None  # noqa: S101 - there was a Run before
+            if self._paused is not None and (self._turn_over.is_set() or self._stopping.is_set()):
+                self._news.append(Ended(self._paused))
+                break
             if not self._under_way:
                 self._invoke(job)
             try:
@@ -115,7 +121,7 @@ class LambdaWorker:
                 f"task {job.task} takes {len(request) / 1e6:.1f} MB to describe, and Lambda takes"
                 f" {MAX_REQUEST_BYTES / 1e6:g}: make the parameters of the handler smaller"
             )
-        self._under_way = True
+        self._under_way, self._paused = True, None
         threading.Thread(target=self._wait_for, args=(request,), name="invocation", daemon=True).start()
 
     def _wait_for(self, request: bytes) -> None:
@@ -183,16 +189,19 @@ class LambdaWorker:
         self._news.extend(answer.lines)
         if answer.refusal is not None:
             self._news.append(Refused(UsageError(f"the function '{self._function.name}': {answer.refusal}")))
+        elif answer.result is not None and answer.again:
+            self._time_was_up(job, answer.result)
         elif answer.result is not None:
-            goes_on = answer.again and not self._turn_over.is_set() and not self._stopping.is_set()
-            if not goes_on:
-                self._news.append(Ended(answer.result))
-                return
-            counts, before = answer.result.counts, self._before
-            self._before = (job.task, counts)
-            if self._before == before and not job.input.endless:
-                raise WorkerDiedError(
-                    f"the function '{self._function.name}' got no further than {counts.records} records in the time of"
-                    " an invocation; raise its time-out, or read from a source that can be continued in the middle"
-                )
-            self._news.append(Progress(TaskProgress(job.task, counts)))
+            self._news.append(Ended(answer.result))
+
+    def _time_was_up(self, job: TaskJob, result: TaskResult) -> None:
+        """The task goes on in another invocation, unless somebody says otherwise before that begins."""
+        counts, before = result.counts, self._before
+        self._before = (job.task, counts)
+        if self._before == before and not job.input.endless and not self._stopping.is_set():
+            raise WorkerDiedError(
+                f"the function '{self._function.name}' got no further than {counts.records} records in the time of"
+                " an invocation; raise its time-out, or read from a source that can be continued in the middle"
+            )
+        self._paused = result
+        self._news.append(Progress(TaskProgress(job.task, counts)))

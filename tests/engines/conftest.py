@@ -14,7 +14,7 @@ from datalake_service.engines.ray import RayEngine
 from datalake_service.engines.spark import SparkEngine
 from datalake_service.storage.open import open_store
 from tests.engines.lakes import Lakes
-from tests.engines.places import Expected, Place
+from tests.engines.places import Expected, Place, on
 from tests.engines.scenarios import World
 from tests.support.aws import Aws, fresh_name
 from tests.support.lambda_service import LambdaService, lambda_service
@@ -101,12 +101,13 @@ def spark_place(spark_engine: SparkEngine, world: World, surroundings: None) -> 
 def lambda_place(function: LambdaService, world: World, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A Lambda function, with lakes in buckets; two invocations at a time."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.endpoint_url)
+    function.reset()
     engine = LambdaEngine(FunctionSettings("datalake", 2, 60), region="eu-west-1", lost_seconds=0.05)
     settings = {"computeEngineType": "LAMBDA", "functionName": "datalake", "concurrency": 2}
     return Place(engine, world, world.s3.make_store, settings, function.deploy)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("lambda", "ray", "spark")])
+@pytest.fixture(params=on("lambda", "ray", "spark"))
 def place(request: pytest.FixtureRequest) -> Place:
     """Each engine, one after the other."""
     found: Place = request.getfixturevalue(f"{request.param}_place")

@@ -87,10 +87,10 @@ def once(marker, deaths):
 
 
 class Lines(SingleFileParser):
-    """One row a line; may kill its process at one of them, or take its time."""
+    """One row a line; may kill its process at one of them, or never come back from it, or take its time."""
 
-    def __init__(self, kill_at=None, marker="", deaths=1, seconds=0.0):
-        self.kill_at, self.marker, self.deaths, self.seconds = kill_at, marker, deaths, seconds
+    def __init__(self, kill_at=None, hang_at=None, marker="", deaths=1, seconds=0.0):
+        self.kill_at, self.hang_at, self.marker, self.deaths, self.seconds = kill_at, hang_at, marker, deaths, seconds
 
     def open(self, context):
         self.context = context
@@ -107,6 +107,8 @@ class Lines(SingleFileParser):
             time.sleep(self.seconds)
         if text == self.kill_at and once(self.marker, self.deaths):
             os.kill(os.getpid(), signal.SIGKILL)
+        if text == self.hang_at and once(self.marker, self.deaths):
+            time.sleep(600)
         if text.endswith("7"):
             self.context.logger.warning("a seven in %s", s3_filename)
         return Document({"text": text})

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import pytest
 
 from datalake_service.catalog.stops import request_stop
 from datalake_service.catalog.tasks import load_tasks
@@ -20,6 +22,9 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import SystemClock
 from tests.engines.scenarios import SCENARIOS, Scenario, World, everything
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 _PATIENCE: Final = 120.0
 """Seconds until a run that should be stopped has read everything, on a machine that does ten other things."""
@@ -55,7 +60,7 @@ class Place:
         """Run an example to its end, and merge; returns what it made."""
         config, target = scenario.config(self.world)
         lake = self.lake()
-        with _stopped(lake, config.dataset_name, after=scenario.records):
+        with stopped(lake, config.dataset_name, after=scenario.records):
             report = self.run(config, lake)
         assert not report.failures
         assert [batch.error for batch in clean_up(lake) if batch.error is not None] == []
@@ -78,8 +83,13 @@ class Expected:
         return self._known[name]
 
 
+def on(*names: str) -> list[ParameterSet]:
+    """Parameters of ``place``; tests of one engine stay together, because each takes seconds to start."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+
+
 @contextmanager
-def _stopped(lake: ObjectStore, dataset: str, *, after: int | None) -> Iterator[None]:
+def stopped(lake: ObjectStore, dataset: str, *, after: int | None) -> Iterator[None]:
     """``datalake datasets stop``, when the tasks have read so many records."""
     over = threading.Event()
 

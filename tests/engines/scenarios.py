@@ -47,10 +47,10 @@ class World:
             self._made[name] = make(self)
         return self._made[name]
 
-    def stream(self) -> str:
-        """A new Kinesis stream with one shard."""
+    def stream(self, *, shards: int = 1) -> str:
+        """A new Kinesis stream."""
         name, client = fresh_name(), self.aws.client("kinesis")
-        client.create_stream(StreamName=name, ShardCount=1)
+        client.create_stream(StreamName=name, ShardCount=shards)
         client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
         return name
 
@@ -80,6 +80,11 @@ class World:
         while got := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             found += [message["Body"] for message in got]
         return found
+
+
+def arn_of(stream: str) -> str:
+    """The name of a Kinesis stream in a dataset file."""
+    return f"arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,6 @@ def _lines_of(name: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def _kinesis(stream: str) -> str:
-    return f"arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}"
-
-
 def _quickstart(_world: World, document: Document) -> Target:
     document["manifestFile"]["globs"] = ["json/*.py", "urllib/*.py"]  # a part of it shows the same
     return Target()
@@ -166,12 +167,12 @@ def _s3_to_kinesis(world: World, document: Document) -> Target:
     def upload(world: World) -> str:
         bucket = world.s3.make_bucket()
         for path in (EXAMPLES / "s3_to_kinesis" / "input").iterdir():
-            world.s3.client().upload_file(str(path), bucket, path.name)
+            world.s3.client().put_object(Bucket=bucket, Key=path.name, Body=path.read_bytes())
         return bucket
 
     bucket, stream, archive = world.once("observations", upload), world.stream(), fresh_name()
     document["readConnector"]["bucketName"] = bucket
-    document["writeConnector"]["streamArn"] = _kinesis(stream)
+    document["writeConnector"]["streamArn"] = arn_of(stream)
     document["errorConnector"] |= {"bucketName": bucket, "prefix": archive}
     return Target(lambda: [*world.records(stream), *rejections_of(world.s3.store_in(bucket, archive))])
 
@@ -180,7 +181,7 @@ def _sqs_to_kinesis(world: World, document: Document) -> Target:
     queue, stream = world.aws.make_queue(), world.stream()
     names = world.aws.send(queue, _lines_of("sqs_to_kinesis"))
     document["readConnector"]["queueName"] = queue
-    document["writeConnector"]["streamArn"] = _kinesis(stream)
+    document["writeConnector"]["streamArn"] = arn_of(stream)
 
     def delivered() -> list[str]:
         assert world.aws.depth(queue) == (0, 0)
@@ -199,7 +200,7 @@ def _kinesis_vectors_sqs(world: World, document: Document) -> Target:
         return stream
 
     queue = world.aws.make_queue()
-    document["readConnector"]["streamArn"] = _kinesis(world.once("articles", put))
+    document["readConnector"]["streamArn"] = arn_of(world.once("articles", put))
     document["writeConnector"]["queueName"] = queue
     return Target(lambda: world.messages(queue))
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,14 +50,21 @@ class Environment:
             entry, cwd=folder, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
-    def invoke(self, event: Any, *, seconds: float) -> tuple[object, bool]:
-        """The answer, and whether it is a failure; what Lambda says if the process dies or is too late."""
+    def invoke(self, event: Any, *, seconds: float, told: float, hangs: Callable[[], bool]) -> tuple[object, bool]:
+        """The answer, and whether it is a failure; what Lambda says if the process dies or is too late.
+
+        Args:
+            event: What the function gets.
+            seconds: When it is ended.
+            told: When it is told that it will be.
+            hangs: Asked now and then whether to end it at once.
+        """
         self.api.wait_until_asked()
         if self.api.start_error is not None:
             return self.api.start_error, True
         ends = time.monotonic() + seconds
         answers: queue.Queue[tuple[object, bool]] = queue.Queue()
-        deadline = (time.time() + seconds) * 1000
+        deadline = (time.time() + told) * 1000
 
         def ask() -> None:
             with contextlib.suppress(queue.Empty):  # the process was ended
@@ -65,7 +72,7 @@ class Environment:
                 answers.put((answer.body, answer.failed))
 
         threading.Thread(target=ask, daemon=True).start()
-        while time.monotonic() < ends:
+        while time.monotonic() < ends and not hangs():
             try:
                 return answers.get(timeout=0.02)
             except queue.Empty:
@@ -94,21 +101,30 @@ class LambdaService:
 
     def __init__(self, folder: Path, *, seconds: float, variables: Mapping[str, str], entry: tuple[str, ...]) -> None:
         self.folder = folder
-        self.seconds = seconds
         self.megabytes = 512
         self.endpoint_url = ""
+        self.at_once = 0
+        self._usual_seconds, self._variables, self._entry = seconds, variables, entry
+        self._idle: list[Environment] = []
+        self._all: list[Environment] = []
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all orders, and what was counted: for the next test."""
+        self.seconds = self._usual_seconds
+        self.told: float | None = None
+        """What an invocation is told that it has, if that is not ``seconds``: so a slow machine ends nothing."""
+        self.hangs: Callable[[], bool] = lambda: False
+        """Says whether what is invoked is to be ended now, as if its time were over."""
         self.throttle = 0
         """So many of the next invocations are throttled."""
         self.lose = 0
         """So many of the next answers never arrive, although the function has worked."""
         self.denied = False
-        self.invocations = self.at_once = self.most_at_once = 0
-        self.failures: list[object] = []
+        self.invocations = self.most_at_once = 0
+        self.failures: list[Any] = []
         """What was answered to invocations that failed."""
-        self._variables, self._entry = variables, entry
-        self._idle: list[Environment] = []
-        self._all: list[Environment] = []
-        self._lock = threading.Lock()
 
     def deploy(self, folder: Path) -> None:
         """Make the modules of ``folder`` those of the image; environments of another one are not used again."""
@@ -131,7 +147,8 @@ class LambdaService:
             with self._lock:
                 self._all.append(environment)
         try:
-            answer, failed = environment.invoke(event, seconds=self.seconds)
+            told = self.seconds if self.told is None else self.told
+            answer, failed = environment.invoke(event, seconds=self.seconds, told=told, hangs=self.hangs)
         finally:
             with self._lock:
                 self.at_once -= 1
