@@ -1,28 +1,31 @@
 """All rows that a page would show in the end, one after the other: merged or not, in the order of the page.
 
 By time, rows are read window by window: a window is a span of time that holds some megabytes, as footers say. In any
-other order everything is selected first, and sorted on disk.
+other order everything is selected first. What does not fit into memory is sorted on disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
-from datalake_service.pipeline.live_asking import Asking, types_of
+from datalake_service.pipeline.live_asking import JOINED_FILES, Asking, types_of
 from datalake_service.pipeline.live_dataset import RowFile, Snapshot
 from datalake_service.pipeline.live_pages import CREATED_AT, NEWEST_FIRST, PageRequest, find_page, read_bounds
 from datalake_service.tables.conditions import Condition
 from datalake_service.tables.paging import Order
-from datalake_service.tables.spooling import Between, Spool, Spooling
+from datalake_service.tables.selecting import Between, Selecting
+from datalake_service.tables.sorted_runs import SortedRuns
 from datalake_service.tables.sql import Reference
 
 _WINDOW_BYTES: Final = 16 << 20
 """Compressed, of the rows of one window."""
+_PART_BYTES: Final = 32 << 20
+"""Compressed, of the files that one query reads."""
 _PIECE_BYTES: Final = 1 << 20
 _MIN_ROWS, _MAX_ROWS = 16, 4_096
 """Rows that are handed out at once."""
@@ -116,20 +119,42 @@ class LiveExport:
             ids, rows = [row.place.id for row, _ in found], list(dict.fromkeys(file for _, file in found))
         references = [reference for reference, _ in self.columns]
         by = [wanted.order.column, *wanted.condition.columns.values()]
-        spooling = Spooling(
+        selecting = Selecting(
             columns=self.columns,
             order=wanted.order,
             condition=wanted.condition,
             types=types_of(snapshot, by),
             between=window,
-            limit=wanted.limit,
             ids=ids,
         )
-        asked = self._asking.sources(snapshot, rows, [*references, *by], fenced=wanted.condition.raw, patient=True)
-        with asked as (opened, parts):
-            sources = [part.sources for part in parts]
-            with closing(Spool(opened.connection, sources, spooling)) as spool:
-                yield from spool.pieces(_piece_rows(rows))
+        size, order = _piece_rows(rows), wanted.order
+        with SortedRuns(self._asking.lake.limits.spill_folder, descending=order.descending) as runs:
+            for some in _parts(rows):
+                asked = self._asking.sources(
+                    snapshot, some, [*references, *by], fenced=wanted.condition.raw, patient=True
+                )
+                with asked as (opened, parts):
+                    for part in parts:
+                        for piece in selecting.read(opened.connection, part.sources, size=size):
+                            for place, cells in piece:
+                                runs.add(order.key(place), cells)
+            sorted_rows = islice(runs.rows(), wanted.limit)
+            while rows_out := list(islice(sorted_rows, size)):
+                yield rows_out
+
+
+def _parts(rows: Sequence[RowFile]) -> Iterator[list[RowFile]]:
+    """Files that are asked together, few enough that what is selected of them fits into memory."""
+    part: list[RowFile] = []
+    size = 0
+    for row in rows:
+        if part and (size + row.file.size > _PART_BYTES or len(part) == JOINED_FILES):
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += row.file.size
+    if part:
+        yield part
 
 
 def columns_for(snapshot: Snapshot, wanted: RowsRequest) -> list[tuple[Reference, ColumnType]]:

@@ -86,6 +86,19 @@ class RowSet:
             self._tables[key] = name
         return f"FROM {self._tables[key]}"
 
+    def counted(self, columns: Mapping[str, Reference], shown: Mapping[str, str]) -> str:
+        """How many rows have the same values: a table with what is ``shown`` of ``columns``, and their number ``n``.
+
+        Each part is read once, and only numbers are put together: few, unless nearly all values are different.
+        """
+        name = f"chart_{len(self._tables)}"
+        chosen = ", ".join(f"{expression} AS {alias}" for alias, expression in shown.items())
+        for number, table in enumerate([self._part(part, columns) for part in self.parts] or [self.sql(columns)]):
+            begin = f"CREATE TEMP TABLE {name} AS" if number == 0 else f"INSERT INTO {name}"
+            self.ask(f"{begin} SELECT {chosen}, count(*) AS n FROM ({table}) GROUP BY ALL")
+        self._tables[tuple(columns.items())] = name
+        return name
+
     def _part(self, part: Sequence[RowSource], columns: Mapping[str, Reference]) -> str:
         return union([select(source, columns, self.condition, self.types) for source in part])
 
@@ -188,15 +201,6 @@ def _histogram(
     )
 
 
-def top_values(rows: RowSet, column: Reference, top: int) -> list[Any]:
-    """The most frequent values of a column, null left out."""
-    found = rows.ask(
-        f"SELECT {_short(rows.types[column])} AS value, count(*) AS rows FROM ({rows.sql({'v': column})}) "
-        f"WHERE v IS NOT NULL GROUP BY value ORDER BY rows DESC, value LIMIT {top}"
-    )
-    return [value for value, _ in found]
-
-
 def count_values(rows: RowSet, column: Reference) -> list[tuple[Any, int]]:
     """How many rows have each value of a column that has few of them; null is one."""
     table = rows.sql({"v": column})
@@ -207,36 +211,59 @@ def count_values(rows: RowSet, column: Reference) -> list[tuple[Any, int]]:
 
 
 def over_time(
-    rows: RowSet, column: Reference | None, values: Sequence[Any], *, bucket: str
-) -> dict[tuple[str, int], int]:
-    """Rows by bucket of time and by the index of their value (one more than the last: any other, or null)."""
-    columns = {"t": TIME} if column is None else {"t": TIME, "v": column}
-    which, bound = ("0", {}) if column is None else _which("v", rows.types[column], values, "value")
+    rows: RowSet, column: Reference | None, *, bucket: str, top: int
+) -> tuple[list[Any], dict[tuple[str, int], int]]:
+    """The most frequent values of a column, and rows by bucket of time and by the index of their value.
+
+    One more than the last index: any other value, or null. Without a column all rows have the index 0.
+    """
+    start = f"substr(t, 1, {PREFIXES[bucket]})"
+    values: list[Any] = [None]
+    which, bound = _which("v", [])
+    if column is None:
+        table = rows.counted({"t": TIME}, {"bucket": start})
+    else:
+        table = rows.counted({"t": TIME, "v": column}, {"bucket": start, "v": _short(rows.types[column])})
+        values = _top(rows, table, "v", top)
+        which, bound = _which("v", values)
     found = rows.ask(
-        f"SELECT substr(t, 1, {PREFIXES[bucket]}) AS bucket, {which} AS place, count(*) FROM ({rows.sql(columns)}) "
-        "WHERE t IS NOT NULL GROUP BY bucket, place",
+        f"SELECT bucket, {which} AS place, CAST(sum(n) AS BIGINT) FROM {table} WHERE bucket IS NOT NULL "
+        "GROUP BY bucket, place",
         bound,
     )
-    return {(start, place): count for start, place, count in found}
+    return values, {(time, place): count for time, place, count in found}
 
 
 def against(
-    rows: RowSet, a: Reference, b: Reference, values: tuple[Sequence[Any], Sequence[Any]]
-) -> dict[tuple[int, int], int]:
-    """Rows by the indexes of their values in two columns (one more than the last: any other, or null)."""
-    which_a, bound_a = _which("a", rows.types[a], values[0], "first")
-    which_b, bound_b = _which("b", rows.types[b], values[1], "second")
+    rows: RowSet, a: Reference, b: Reference, *, top: int
+) -> tuple[list[Any], list[Any], dict[tuple[int, int], int]]:
+    """The most frequent values of two columns, and rows by the indexes of their values in them.
+
+    One more than the last index: any other value, or null.
+    """
+    shown = {"a": _short(rows.types[a]).replace("v", "a"), "b": _short(rows.types[b]).replace("v", "b")}
+    table = rows.counted({"a": a, "b": b}, shown)
+    of_a, of_b = _top(rows, table, "a", top), _top(rows, table, "b", top)
+    (which_a, bound_a), (which_b, bound_b) = _which("a", of_a), _which("b", of_b)
     found = rows.ask(
-        f"SELECT {which_a} AS place_a, {which_b} AS place_b, count(*) FROM ({rows.sql({'a': a, 'b': b})}) "
+        f"SELECT {which_a} AS place_a, {which_b} AS place_b, CAST(sum(n) AS BIGINT) FROM {table} "
         "GROUP BY place_a, place_b",
         {**bound_a, **bound_b},
     )
-    return {(place_a, place_b): count for place_a, place_b, count in found}
+    return of_a, of_b, {(place_a, place_b): count for place_a, place_b, count in found}
 
 
-def _which(alias: str, kind: ColumnType, values: Sequence[Any], name: str) -> tuple[str, dict[str, Any]]:
+def _top(rows: RowSet, table: str, column: str, top: int) -> list[Any]:
+    """The most frequent values of a column of a table that counts, null left out."""
+    found = rows.ask(
+        f"SELECT {column}, sum(n) AS rows FROM {table} WHERE {column} IS NOT NULL GROUP BY {column} "
+        f"ORDER BY rows DESC, {column} LIMIT {top}"
+    )
+    return [value for value, _ in found]
+
+
+def _which(column: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
     """The index of a value among some."""
-    short = _short(kind).replace("v", alias, 1) if kind not in TEXTS else f"substr({alias}, 1, {_SHOWN})"
-    bound = {f"{name}_{index}": value for index, value in enumerate(values)}
-    cases = " ".join(f"WHEN {short} = ${name}_{index} THEN {index}" for index in range(len(values)))
+    bound = {f"{column}_{index}": value for index, value in enumerate(values)}
+    cases = " ".join(f"WHEN {column} = ${column}_{index} THEN {index}" for index in range(len(values)))
     return (f"CASE {cases} ELSE {len(values)} END" if cases else "0"), bound

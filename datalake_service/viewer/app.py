@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from datalake_service.pipeline.live_asking import LEFT
 from datalake_service.viewer.answering import Answers
 from datalake_service.viewer.cells import dump
 from datalake_service.viewer.events import Watcher
@@ -65,9 +68,31 @@ def _json(answers: Answers, route: ApiRoute) -> Endpoint:
                 parse(Query, _query(request))
             return dump(answer(answers, *given, _query(request)))
 
-        return Response(await run_in_threadpool(work), media_type="application/json")
+        return Response(await _while_wanted(request, work), media_type="application/json")
 
     return endpoint
+
+
+async def _while_wanted(request: Request, work: Callable[[], bytes]) -> bytes:
+    """Answer in a thread; the question is given up when whoever asked hangs up."""
+    left = threading.Event()
+
+    def ask() -> bytes:
+        LEFT.set(left)
+        return work()
+
+    waiting = asyncio.create_task(_hung_up(request, left))
+    try:
+        return await run_in_threadpool(ask)
+    finally:
+        waiting.cancel()
+
+
+async def _hung_up(request: Request, left: threading.Event) -> None:
+    """Tell when whoever asked does not wait any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    left.set()
 
 
 def _cell(answers: Answers) -> Endpoint:
@@ -85,9 +110,33 @@ def _export(answers: Answers) -> Endpoint:
         dataset = request.path_params["dataset"]
         pieces, media, name = await run_in_threadpool(answers.export, dataset, _query(request))
         headers = {"content-disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(pieces, media_type=media, headers=headers)
+        return StreamingResponse(_streamed(request, pieces), media_type=media, headers=headers)
 
     return endpoint
+
+
+async def _streamed(request: Request, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    """Pieces that are made in threads, as long as somebody reads them."""
+    left = threading.Event()
+
+    def step() -> bytes | None:
+        LEFT.set(left)
+        return next(pieces, None)
+
+    def end(made: asyncio.Future[bytes | None]) -> None:
+        made.cancelled() or made.exception()  # nobody is left to be told
+        pieces.close()
+
+    waiting = asyncio.create_task(_hung_up(request, left))
+    making = asyncio.ensure_future(run_in_threadpool(step))
+    try:
+        while (piece := await asyncio.shield(making)) is not None:
+            making = asyncio.ensure_future(run_in_threadpool(step))
+            yield piece
+    finally:
+        waiting.cancel()
+        left.set()
+        making.add_done_callback(end)  # it may still run
 
 
 def _events(watcher: Watcher) -> Endpoint:

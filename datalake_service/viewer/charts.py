@@ -19,11 +19,9 @@ from datalake_service.tables.profiles import (
     TIME,
     Bar,
     Profile,
-    RowSet,
     against,
     over_time,
     profile,
-    top_values,
 )
 from datalake_service.tables.sql import Reference
 from datalake_service.viewer.cells import CellWriter, type_name
@@ -65,14 +63,15 @@ class Charts:
         """One column over time, or rows over time."""
         column = None if query.column is None else reference_of(snapshot.schema, query.column)
 
-        def ask(rows: RowSet) -> tuple[list[Any], dict[tuple[str, int], int]]:
-            values = [None] if column is None else top_values(rows, column, query.top)
-            return values, over_time(rows, column, values, bucket=query.bucket)
-
         columns = [TIME] if column is None else [TIME, column]
         condition = self._condition(snapshot, query)
         (values, found), _ = over_rows(
-            self._asking, snapshot, condition, columns, ask, batches=query.batch or None, sampled=False
+            self._asking,
+            snapshot,
+            condition,
+            columns,
+            lambda rows: over_time(rows, column, bucket=query.bucket, top=query.top),
+            batches=query.batch or None,
         )
         times = _times({start for start, _ in found}, query.bucket)
         series = [
@@ -86,16 +85,12 @@ class Charts:
         """Two columns against each other."""
         a, b = reference_of(snapshot.schema, query.a), reference_of(snapshot.schema, query.b)
 
-        def ask(rows: RowSet) -> tuple[list[Any], list[Any], dict[tuple[int, int], int]]:
-            of_a, of_b = top_values(rows, a, query.top), top_values(rows, b, query.top)
-            return of_a, of_b, against(rows, a, b, (of_a, of_b))
-
         (of_a, of_b, found), sampled = over_rows(
             self._asking,
             snapshot,
             self._condition(snapshot, query),
             [a, b],
-            ask,
+            lambda rows: against(rows, a, b, top=query.top),
             batches=query.batch or None,
             sampled=True,
         )
@@ -117,12 +112,12 @@ class Charts:
         first = _whole(times[0]) if times else format_time(start)
         series = []
         for snapshot in snapshots:
-            found, _ = over_rows(
+            (_, found), _ = over_rows(
                 self._asking,
                 snapshot,
                 Condition(),
                 [TIME],
-                lambda rows: over_time(rows, None, [None], bucket=query.bucket),
+                lambda rows: over_time(rows, None, bucket=query.bucket, top=1),
                 since=first[:-1],
             )
             series.append({"dataset": snapshot.dataset, "rows": [found.get((time, 0), 0) for time in times]})
