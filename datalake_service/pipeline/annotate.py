@@ -38,7 +38,7 @@ from datalake_service.pipeline.all_workers import AllWorkers
 from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport, RowReader
 from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
 from datalake_service.pipeline.annotation_making import Making
-from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace
+from datalake_service.pipeline.annotation_output import AnnotationOutput, Replace, ReportedUsage
 from datalake_service.pipeline.annotation_processes import in_processes
 from datalake_service.pipeline.annotation_run import AnnotationRun, Watch
 from datalake_service.pipeline.batch_run import BatchRun, estimate_of, function_of
@@ -164,6 +164,7 @@ class _Session:
         self.all_workers = AllWorkers(store, job, report=self.report, in_thread=self._in_thread, clock=clock)
         self._run: str | None = None
         self._attempts: Attempts | None = None
+        self._reported = ReportedUsage()
 
     def report(self) -> AnnotationReport:
         """The state of the run."""
@@ -180,7 +181,7 @@ class _Session:
             batches=to_ask.batches,
             batches_left=to_ask.left,
             expected=None if to_ask.ahead is None else max(0, to_ask.handed_out - answered) + to_ask.ahead,
-            spent=None if self._attempts is None else self._attempts.spent(),
+            spent=self._reported.spent(answered) if self._attempts is None else self._attempts.spent(),
             run=self._run,
             whole=self.all_workers.whole,
         )
@@ -319,6 +320,7 @@ class _Session:
             threads=self.threads,
             clock=self.clock,
             turns=self.to_ask.open,
+            reported=self._reported if self._attempts is None else None,
         )
         try:
             yield output

@@ -185,7 +185,7 @@ class AnnotationReport:
     expected: int | None = None
     """About how many rows are still to be asked, by all workers; ``None``: not known yet."""
     spent: Spent | None = None
-    """What the calls have cost; ``None``: nobody counted."""
+    """What the calls have cost; ``None``: nobody counted calls, and no row reported anything."""
     run: str | None = None
     """Name of the run that holds the results; ``None``: there was nothing to ask."""
     whole: Whole | None = None

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from datalake_interfaces import DataItem, ErrorDoc, GiveUpError, SkipDoc, TryLaterError
+from datalake_interfaces.attempts import Usage
 from datalake_service.annotating.policy import CallPolicy
+from datalake_service.annotating.usage import Spent
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import ListRows, chunk_rows, one_batch, run
 
@@ -54,13 +56,14 @@ def test_a_row_that_was_too_late_took_as_long_as_it_had(folder_store: FolderStor
 
 
 def test_an_answer_that_cannot_be_stored_was_paid_for(folder_store: FolderStore) -> None:
-    """Its failure says what it took."""
+    """Its failure says what it took; so does the report, also where nobody counts calls."""
 
     async def annotate(item: DataItem) -> object:
         item.spend(input_tokens=7)
         return {"value": object()}
 
-    run(folder_store, one_batch(1), annotate)
+    report = run(folder_store, one_batch(1), annotate)
+    assert report.spent == Spent(1, usage=Usage(input_tokens=7))
     (row,) = chunk_rows(folder_store)
     assert (row["_status"], row["_kind"], row["_input_tokens"], row["_output_tokens"]) == ("failed", "answer", 7, 0)
     assert "_seconds" in row
