@@ -14,6 +14,7 @@ from datalake_service.catalog.stops import request_stop
 from datalake_service.config import compute
 from datalake_service.engines.lambda_task import LEAST_MARGIN, MARGIN_SHARE, margin_of
 from datalake_service.engines.lambda_worker import LambdaWorker
+from datalake_service.engines.parcels import make_folders
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
 from datalake_service.errors import StoreError, UsageError
 from datalake_service.pipeline.engine import QueueInput, TaskJob, TaskProgress, TaskResult
@@ -101,6 +102,7 @@ class LambdaEngine:
             return []
         function, facts = self._function()
         _check_time(function.name, facts, jobs)
+        make_folders(jobs)
         sign = _StopSign()
 
         def new_worker() -> LambdaWorker:

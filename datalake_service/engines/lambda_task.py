@@ -15,10 +15,10 @@ from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.lambda_letters import OpenStore, TaskAnswer, TaskRequest, unpack
 from datalake_service.engines.loop import HandlerLines
 from datalake_service.engines.messages import Logged
-from datalake_service.engines.parcels import check_origin, check_visible
+from datalake_service.engines.parcels import check_origin, check_places
 from datalake_service.engines.stop_sign import StopSign
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.outputs import LocalModel
 from datalake_service.pipeline.task import run_task
 from datalake_utils.clock import Clock
@@ -101,10 +101,8 @@ def metrics_line(job: TaskJob, result: TaskResult, *, seconds: float, now_ms: in
 
 
 def _at_home(job: TaskJob, folder: Path) -> TaskJob:
-    """The job with the folder of the image in the place of the caller's; folders of data have to be seen here."""
-    check_visible(job.store, "the lake")
-    if isinstance(job.input, FileInput | MachineInput):
-        check_visible(job.input.store, "the folder that is read")
+    """The job with the folder of the image in the place of the caller's; folders of data have to be here."""
+    check_places(job)
     vectors = job.vectors
     if vectors is not None:
         model = vectors.model

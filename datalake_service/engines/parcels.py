@@ -88,6 +88,17 @@ def open_parcel(parcel: bytes, code: Code) -> TaskJob:
     sender, inner = pickle.loads(parcel)  # noqa: S301 - our own engine packed it
     check_origin(sender)
     job: TaskJob = pickle.loads(inner)  # noqa: S301
+    check_places(job)
+    handler = replace(job.handler, folder=code_here(job.handler.folder, code))
+    return replace(job, handler=handler, vectors=None if job.vectors is None else _vectors_here(job.vectors, code))
+
+
+def check_places(job: TaskJob) -> None:
+    """Refuse folders that are not on this machine, whatever a job has them for.
+
+    Raises:
+        UsageError: One is not.
+    """
     check_visible(job.store, "the lake")
     if isinstance(job.input, FileInput | MachineInput):
         check_visible(job.input.store, "the folder that is read")
@@ -95,8 +106,6 @@ def open_parcel(parcel: bytes, code: Code) -> TaskJob:
         check_visible(job.output.store, "the folder that is written to")
     if job.rejections is not None:
         check_visible(job.rejections.store, "the folder of the rejections")
-    handler = replace(job.handler, folder=code_here(job.handler.folder, code))
-    return replace(job, handler=handler, vectors=None if job.vectors is None else _vectors_here(job.vectors, code))
 
 
 def make_folders(jobs: Iterable[TaskJob]) -> None:

@@ -8,6 +8,7 @@ compared: ids, kinds, counts, order within a line.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from pathlib import Path
@@ -15,14 +16,15 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
+from datalake_service.config.load import load_dataset
 from datalake_service.engines.local import LocalEngine
-from datalake_service.errors import UsageError
+from datalake_service.errors import ConfigError, UsageError
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from tests.engines.commands import killed_in_the_middle, write_file
 from tests.engines.lakes import Lakes, lines, project, run
 from tests.engines.places import Expected, Place
-from tests.engines.scenarios import SCENARIOS
+from tests.engines.scenarios import EXAMPLES, SCENARIOS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -91,6 +93,19 @@ def test_a_run_that_is_killed_is_finished_by_the_next_one(place: Place, tmp_path
     report = place.run_in_folder(fast, tmp_path / "lake")
     assert not report.failures
     assert lines(tmp_path / "lake") == local_rows.of("long", fast)
+
+
+@pytest.mark.parametrize("engine", ["LOCAL", "LAMBDA", "RAY"])
+def test_what_an_engine_cannot_do_is_refused(engine: str, tmp_path: Path) -> None:
+    """Programs of Spark run on Spark only; everything else runs on every engine."""
+    folder = EXAMPLES / "spark_words"
+    document = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    function = {"functionName": "datalake", "concurrency": 2} if engine == "LAMBDA" else {}
+    config = load_dataset(document | {"computeEngine": {"computeEngineType": engine} | function}, folder=folder)
+    with pytest.raises(ConfigError) as caught:
+        run(config, tmp_path / "lake", LocalEngine(concurrency=1))
+    assert caught.value.problems == ("computeEngine.computeEngineType: readerType SPARKREADER needs SPARK",)
+    assert not (tmp_path / "lake").exists()
 
 
 def test_logs_come_back(place: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

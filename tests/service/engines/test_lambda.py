@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -15,13 +16,17 @@ from typing import Any
 import pytest
 
 from datalake_service.catalog.tasks import TaskStatus
+from datalake_service.config.compute import LambdaAndSagemakerEngine as LambdaAndSagemakerSettings
+from datalake_service.config.compute import LambdaEngine as LambdaSettings
 from datalake_service.engines.aws_lambda import FunctionSettings, LambdaEngine
 from datalake_service.engines.lambda_letters import KEY, TaskRequest, pack, request_of, unpack
-from datalake_service.engines.lambda_task import margin_of
+from datalake_service.engines.lambda_task import margin_of, run_request
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.outputs import FileKind, FilesOutput
 from datalake_service.storage import FolderStore
 from datalake_service.storage.open import open_store
+from datalake_utils.clock import SystemClock
 from tests.support.lambda_service import LambdaService, lambda_service
 from tests.support.repository import ROOT
 from tests.support.tasks import (
@@ -287,6 +292,31 @@ def test_another_version_is_told(store: FolderStore, folder: Path, serve: Serve)
         event: Any = {KEY: {"job": "", "python": [3, 9], "version": request.sender.version, "run": "r", "region": None}}
         answer: Any = service.invoke(event)[0]
     assert "the run was started with Python 3.9; use the same one on both" in answer[KEY]["refusal"]
+
+
+def test_a_folder_that_the_function_does_not_see_is_told(store: FolderStore, folder: Path, tmp_path: Path) -> None:
+    """What it wrote into one of its own would be gone with it."""
+    output = FilesOutput(store=FolderStore(tmp_path / "elsewhere"), kind=FileKind.JSONL, rows_per_file=3)
+    request = request_of(generator_job(store, folder, output=output), run="r", region=None)
+    answer: Any = run_request(
+        json.loads(request.to_json()),
+        seconds_left=60,
+        folder=folder,
+        open_store=lambda _region: open_store,
+        tell=lambda _line: None,
+        clock=SystemClock(),
+    )
+    assert f"does not see the folder that is written to, {tmp_path / 'elsewhere'}" in answer[KEY]["refusal"]
+
+
+def test_both_kinds_of_engine_name_a_function() -> None:
+    """The long names and the short ones mean the same."""
+    short = {"functionName": "f", "concurrency": 3, "timeoutInSeconds": 70}
+    long = {"functionName": "f", "lambdaConcurrency": 3, "lambdaTimeoutInSeconds": 70}
+    both = LambdaAndSagemakerSettings.model_validate({"computeEngineType": "LAMBDA_AND_SAGEMAKER", "lambda": long})
+    one = LambdaSettings.model_validate({"computeEngineType": "LAMBDA"} | short)
+    expected = FunctionSettings("f", 3, 70, (("timeoutInSeconds", 70),))
+    assert FunctionSettings.of(one) == FunctionSettings.of(both) == expected
 
 
 def test_a_description_that_is_too_large_is_told(store: FolderStore, folder: Path, serve: Serve) -> None:
