@@ -22,6 +22,14 @@ _ERRORS: Final = {
     "422": "It takes too long, or too much memory.",
     "503": "The store does not answer, or others are exporting.",
 }
+_DATASET: Final = "/api/datasets/{dataset}"
+_FILES: Final = tuple(kind.partition(";")[0] for kind in MEDIA.values())
+_OTHERS: Final[tuple[tuple[str, str, type[queries.Query], tuple[str, ...]], ...]] = (
+    (f"{_DATASET}/cell", "One value, whole", queries.CellQuery, ("text/plain",)),
+    (f"{_DATASET}/export", "What is on the screen, as a file", queries.ExportQuery, _FILES),
+    ("/api/events", "News, for as long as somebody listens", queries.EventsQuery, ("text/event-stream",)),
+)
+"""What answers no JSON."""
 
 
 @cache
@@ -33,30 +41,9 @@ def describe() -> dict[str, Any]:
         paths[route.path] = {
             "get": _operation(route.summary, route.query, _json(route.shape, schemas), schemas, path=route.path)
         }
-    dataset = "/api/datasets/{dataset}"
-    paths[f"{dataset}/cell"] = {
-        "get": _operation(
-            "One value, whole", queries.CellQuery, {"text/plain": {"schema": {"type": "string"}}}, schemas, path=dataset
-        )
-    }
-    paths[f"{dataset}/export"] = {
-        "get": _operation(
-            "What is on the screen, as a file",
-            queries.ExportQuery,
-            {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in MEDIA.values()},
-            schemas,
-            path=dataset,
-        )
-    }
-    paths["/api/events"] = {
-        "get": _operation(
-            "News, for as long as somebody listens",
-            queries.EventsQuery,
-            {"text/event-stream": {"schema": {"type": "string"}}},
-            schemas,
-            path="",
-        )
-    }
+    for path, summary, query, kinds in _OTHERS:
+        content = {kind: {"schema": {"type": "string"}} for kind in kinds}
+        paths[path] = {"get": _operation(summary, query, content, schemas, path=path)}
     paths["/api/filters"] = {"post": _filters(schemas)}
     return {
         "openapi": "3.1.0",

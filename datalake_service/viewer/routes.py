@@ -13,7 +13,7 @@ OfLake = Callable[[Answers, queries.Parameters], Any]
 OfDataset = Callable[[Answers, str, queries.Parameters], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ApiRoute:
     """One address that answers JSON."""
 
@@ -30,98 +30,54 @@ class ApiRoute:
         return "{dataset}" in self.path
 
 
+def _dataset(path: str, summary: str, answer: OfDataset, query: type[queries.Query], shape: Any) -> ApiRoute:  # noqa: ANN401 - a TypedDict
+    return ApiRoute(f"{_D}/{path}", summary, answer, query, shape)
+
+
 _D: Final = "/api/datasets/{dataset}"
 
 ROUTES: Final = (
+    ApiRoute("/api/lake", "The whole lake", lambda answers, _: answers.lake(), None, shapes.LakeAnswer),
     ApiRoute(
-        path="/api/lake",
-        summary="The whole lake",
-        answer=lambda answers, _: answers.lake(),
-        query=None,
-        shape=shapes.LakeAnswer,
+        "/api/activity",
+        "Rows written over time, by dataset",
+        Answers.activity,
+        queries.ActivityQuery,
+        shapes.ActivityAnswer,
     ),
     ApiRoute(
-        path="/api/activity",
-        summary="Rows written over time, by dataset",
-        answer=Answers.activity,
-        query=queries.ActivityQuery,
-        shape=shapes.ActivityAnswer,
+        "/api/operations",
+        "What works and what is held",
+        lambda answers, _: answers.operations(),
+        None,
+        shapes_operations.OperationsAnswer,
     ),
-    ApiRoute(
-        path="/api/operations",
-        summary="What works and what is held",
-        answer=lambda answers, _: answers.operations(),
-        query=None,
-        shape=shapes_operations.OperationsAnswer,
+    ApiRoute(_D, "One dataset", lambda answers, dataset, _: answers.dataset(dataset), None, shapes.DatasetAnswer),
+    _dataset("rows", "A page of rows", Answers.rows, queries.RowsQuery, shapes.RowsAnswer),
+    _dataset("count", "How many rows", Answers.count, queries.CountQuery, shapes.CountAnswer),
+    _dataset("row", "Everything about one row", Answers.row, queries.RowQuery, shapes.RowAnswer),
+    _dataset("profile", "What a column holds", Answers.profile, queries.ProfileQuery, shapes.ProfileAnswer),
+    _dataset("trend", "Rows over time", Answers.trend, queries.TrendQuery, shapes.TrendAnswer),
+    _dataset("crosstab", "One column against another", Answers.crosstab, queries.CrossQuery, shapes.CrossAnswer),
+    _dataset(
+        "rejections",
+        "What could not be used",
+        Answers.rejections,
+        queries.RejectionsQuery,
+        shapes_operations.RejectionsAnswer,
     ),
-    ApiRoute(
-        path=_D,
-        summary="One dataset",
-        answer=lambda answers, dataset, _: answers.dataset(dataset),
-        query=None,
-        shape=shapes.DatasetAnswer,
+    _dataset(
+        "failures",
+        "Annotations that failed",
+        Answers.failures,
+        queries.FailuresQuery,
+        shapes_operations.FailuresAnswer,
     ),
-    ApiRoute(
-        path=f"{_D}/rows",
-        summary="A page of rows",
-        answer=Answers.rows,
-        query=queries.RowsQuery,
-        shape=shapes.RowsAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/count",
-        summary="How many rows",
-        answer=Answers.count,
-        query=queries.CountQuery,
-        shape=shapes.CountAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/row",
-        summary="Everything about one row",
-        answer=Answers.row,
-        query=queries.RowQuery,
-        shape=shapes.RowAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/profile",
-        summary="What a column holds",
-        answer=Answers.profile,
-        query=queries.ProfileQuery,
-        shape=shapes.ProfileAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/trend",
-        summary="Rows over time",
-        answer=Answers.trend,
-        query=queries.TrendQuery,
-        shape=shapes.TrendAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/crosstab",
-        summary="One column against another",
-        answer=Answers.crosstab,
-        query=queries.CrossQuery,
-        shape=shapes.CrossAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/rejections",
-        summary="What could not be used",
-        answer=Answers.rejections,
-        query=queries.RejectionsQuery,
-        shape=shapes_operations.RejectionsAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/failures",
-        summary="Annotations that failed",
-        answer=Answers.failures,
-        query=queries.FailuresQuery,
-        shape=shapes_operations.FailuresAnswer,
-    ),
-    ApiRoute(
-        path=f"{_D}/export/command",
-        summary="The command that makes the same file",
-        answer=Answers.command,
-        query=queries.ExportQuery,
-        shape=shapes_operations.CommandAnswer,
+    _dataset(
+        "export/command",
+        "The command that makes the same file",
+        Answers.command,
+        queries.ExportQuery,
+        shapes_operations.CommandAnswer,
     ),
 )
