@@ -27,6 +27,9 @@ class TaskActor:
             UsageError: This worker cannot run them.
         """
         check_origin(sender)
+        self._guard = threading.Lock()
+        self._early: dict[int, FromParent] = {}
+        self._next = 0
         self._news: SimpleQueue[FromWorker] = SimpleQueue()
         self._loop = TaskLoop(self._news.put, unpack=partial(open_parcel, code=code))
         threading.Thread(target=self._loop.run, daemon=True, name="tasks").start()
@@ -35,9 +38,13 @@ class TaskActor:
         """How it calls itself in the tasks that it has."""
         return worker_name()
 
-    def send(self, message: FromParent) -> None:
-        """Take a message."""
-        self._loop.hear(message)
+    def send(self, number: int, message: FromParent) -> None:
+        """Take a message. Calls may overtake each other; messages are heard in the order of their numbers, from 0."""
+        with self._guard:
+            self._early[number] = message
+            while self._next in self._early:
+                self._loop.hear(self._early.pop(self._next))
+                self._next += 1
 
     def receive(self) -> list[FromWorker]:
         """What has happened since the last call; waits until there is something."""

@@ -55,11 +55,9 @@ class RayCluster:
                 ray.shutdown()
                 self._ours = False
 
-    def actor(self, of: type, *arguments: object, needs: dict[str, Any], groups: dict[str, int]) -> Any:  # noqa: ANN401
+    def actor(self, of: type, *arguments: object, needs: dict[str, Any]) -> Any:  # noqa: ANN401 - a handle of Ray's
         """Ask for an actor; it is made when there is room for it."""
-        ray = self.connect()
-        options: dict[str, Any] = needs | ({"concurrency_groups": groups} if groups else {})
-        return ray.remote(max_restarts=0, **options)(of).remote(*arguments)
+        return self.connect().remote(max_restarts=0, **needs)(of).remote(*arguments)
 
     def slots(self, needs: dict[str, Any]) -> int:
         """How many actors there is room for, now."""
@@ -85,9 +83,17 @@ class RayCluster:
             with _our_signals(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            told = " ".join(str(error).split())
-            raise UsageError(f"computeEngine.address: Ray at {address or 'this machine'}: {told}") from error
+        except Exception as error:  # Ray raises that very class, too
+            raise _not_reached(error, address) from error
+
+
+def _not_reached(error: BaseException, address: str | None) -> UsageError:
+    reason = told(error)
+    if address is None:
+        return UsageError(f"computeEngine: Ray cannot be started on this machine: {reason}")
+    if "timeout" in reason or "authenti" in reason.lower():
+        reason += "; a Ray that asks for a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here, too"
+    return UsageError(f"computeEngine.address: Ray at {address}: {reason}")
 
 
 def needs_of(*, cpus: float, gpus: float, megabytes: int | None) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from datalake_service.engines.code import Code
 from datalake_service.engines.messages import FromParent, FromWorker
@@ -13,8 +14,8 @@ from datalake_service.engines.ray_cluster import RayCluster, missing_project, to
 from datalake_service.engines.scheduler import WorkerDiedError
 from datalake_service.errors import UsageError
 
-_GROUPS = {"in": 1, "out": 1}
-"""One thread for each direction: what is sent arrives in its order, and nobody who waits for news keeps it out."""
+_THREADS: Final = 4
+"""Of the actor: nobody who waits for news keeps out what is sent. (Groups of threads are unknown to ``ray://``.)"""
 
 
 class RayWorker:
@@ -23,8 +24,9 @@ class RayWorker:
     def __init__(self, cluster: RayCluster, *, code: object, needs: dict[str, Any]) -> None:
         """Ask for one; ``code`` is a reference to a ``Code``. Messages wait until it is there."""
         self._ray = cluster.connect()
-        self._actor = cluster.actor(TaskActor, origin(), code, needs=needs, groups=_GROUPS)
-        self._hello: Any = self._actor.name.options(concurrency_group="in").remote()
+        self._actor = cluster.actor(TaskActor, origin(), code, needs=needs | {"max_concurrency": _THREADS})
+        self._sent = count()
+        self._hello: Any = self._actor.name.remote()
         self._news: deque[FromWorker] = deque()
         self._name = ""
 
@@ -35,7 +37,7 @@ class RayWorker:
 
     def send(self, message: FromParent) -> None:
         """Send a message. That the actor is dead shows in ``receive``."""
-        self._actor.send.options(concurrency_group="in").remote(message)
+        self._actor.send.remote(next(self._sent), message)
 
     def receive(self) -> FromWorker:
         """Block for the next message.
@@ -48,7 +50,7 @@ class RayWorker:
             self._name = self._get(self._hello)
             self._hello = None
         while not self._news:
-            self._news.extend(self._get(self._actor.receive.options(concurrency_group="out").remote()))
+            self._news.extend(self._get(self._actor.receive.remote()))
         return self._news.popleft()
 
     def kill(self) -> None:

@@ -263,6 +263,8 @@ class _Slot(threading.Thread):
                 ended = self._run_job(job)
                 if ended is not None:
                     self._events.put(ended)
+        except Exception as error:  # noqa: BLE001 - the top of a thread: who waits is told, and raises it
+            self._events.put(_Refusal(error))
         finally:
             self._part_with_worker()
             self._events.put(_SlotEnded())
