@@ -142,7 +142,8 @@ def test_a_task_is_invoked_again_until_it_has_ended(store: FolderStore, folder: 
     (folder / "input" / "a.txt").write_text("".join(f"doc {n}\n" for n in range(50)), encoding="utf-8")
     job = file_job(store, folder, name="a.txt", reference="handler.Slow", chunk_size=5)
     listener = Listener()
-    with serve(seconds=5.0) as service:  # 2 of them are kept for the end
+    with serve() as service:
+        service.told = 4.0  # 2 of them are kept for the end
         results = run([job], on_event=listener)
     assert results["t1"].status is TaskStatus.COMPLETED
     assert service.invocations > 1
@@ -156,7 +157,8 @@ def test_a_task_is_invoked_again_until_it_has_ended(store: FolderStore, folder: 
 def test_a_source_that_cannot_be_continued_ends(store: FolderStore, folder: Path, serve: Serve) -> None:
     """A generator begins anew in each invocation: one that gets no further is told, not invoked for ever."""
     job = generator_job(store, folder, parameters={"count": 1000, "seconds": 0.05})
-    with serve(seconds=3.0):
+    with serve() as service:
+        service.told = 3.0
         result = run([job], max_deaths=1)["t1"]
     assert result.status is TaskStatus.FAILED
     assert result.error is not None
