@@ -7,7 +7,8 @@ id is made of what it says, so a page that comes back, to this server or to the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -51,10 +52,19 @@ class _Listener:
 class Watcher:
     """Looks at a lake for those who listen. Belongs to one event loop."""
 
-    def __init__(self, lake: LiveLake, pace: Pace) -> None:
-        """Look at ``lake`` as often as ``pace`` says."""
+    def __init__(
+        self, lake: LiveLake, pace: Pace, *, waiting: Callable[[asyncio.Event, float], Awaitable[None]] | None = None
+    ) -> None:
+        """Look at ``lake`` as often as ``pace`` says.
+
+        Args:
+            lake: What is looked at.
+            pace: How often.
+            waiting: Waits until somebody new listens, so many seconds at most; for those who turn a clock.
+        """
         self._lake = lake
         self._pace = pace
+        self._waiting = waiting or _wait
         self._listeners: set[_Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -127,10 +137,7 @@ class Watcher:
                 if changed or listener.told is None:
                     listener.changed.set()
             wait = self._pace.fastest if changed else min(wait * _SLOWER, self._pace.slowest)
-            try:
-                await asyncio.wait_for(self._hurry.wait(), wait)
-            except TimeoutError:
-                continue
+            await self._waiting(self._hurry, wait)
 
     def _look(self, wanted: set[str | None]) -> bool:
         """Look at what somebody listens to; whether anything changed."""
@@ -147,6 +154,11 @@ class Watcher:
                 self._rows[name] = numbers.rows + sum(batch.waiting_rows for batch in numbers.batches.values())
         self._versions = {**kept, **versions}
         return changed
+
+
+async def _wait(hurry: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(hurry.wait(), seconds)
 
 
 def _id(versions: Mapping[str, str]) -> str:

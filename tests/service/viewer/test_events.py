@@ -5,7 +5,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from datalake_service.viewer.events import Pace, Watcher
+import pytest
+
+from datalake_service.viewer.events import LOCAL_PACE, REMOTE_PACE, Pace, Watcher
+from tests.support.idle_hour import requests_in_an_hour
 from tests.support.live import looking, written
 
 FAST = Pace(0.01, 0.05)
@@ -88,3 +91,18 @@ def test_streams_end_with_the_server() -> None:
             await asyncio.wait_for(reading, 10)
 
         asyncio.run(listen())
+
+
+@pytest.mark.parametrize(("pace", "max_age", "looks"), [(LOCAL_PACE, 0.5, 370), (REMOTE_PACE, 2.0, 70)])
+def test_an_hour_in_which_nothing_happens(pace: Pace, max_age: float, looks: int) -> None:
+    """A page that is left open lists, and reads nothing; of a lake's page the root and each dataset are listed."""
+    with written() as lake:
+        for number in range(3):
+            lake.write(f"b{number}", [{"n": number}])
+        lake.merge("b0")
+        counted = requests_in_an_hour(lake.store, pace, max_age=max_age, dataset="posts")
+        assert looks * 0.9 < counted["looks"] <= looks
+        assert counted["list"] == counted["looks"]
+        assert counted.keys() == {"list", "looks"}
+        counted = requests_in_an_hour(lake.store, pace, max_age=max_age, dataset=None)
+        assert counted["list"] == 2 * counted["looks"]
