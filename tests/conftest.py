@@ -26,6 +26,18 @@ settings.register_profile("datalake", deadline=None, print_blob=True, suppress_h
 settings.load_profile("datalake")
 
 
+# A worker begins at one end of these, others take from the other end. So what takes long begins early, what is left for
+# the last moments is short, and Ray and Spark start in one worker as a rule.
+FIRST = ("tests/engines/", "tests/processes/", "tests/examples/", "tests/conformance/", "tests/crash/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first; for the rest the order is that of pytest-randomly."""
+    items.sort(
+        key=lambda item: next((n for n, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
+    )
+
+
 @pytest.fixture(autouse=True)
 def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see no lake, no credentials and no AWS configuration but their own."""

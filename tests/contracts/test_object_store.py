@@ -122,8 +122,7 @@ KINDS = [
     "folder-durable",
     "folder-opened",
     "s3-plain",
-    "s3-all",
-    "s3-opened",
+    "s3-opened",  # with the wrappers of the product; each alone, and all together, are tried on a folder
     "folder-mutexed",
     *(["s3-mutexed"] if "TEST_S3_ENDPOINT" in os.environ else []),  # test_mutexed.py has what is special about it
 ]

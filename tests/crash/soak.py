@@ -1,4 +1,4 @@
-"""The crash properties with thousands of examples: ``python -m tests.crash.soak [examples [seed]]``."""
+"""The properties here and in ``tests/properties``, over and over: ``python -m tests.crash.soak [examples [seed]]``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent
+FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "properties"]
 
 
 def main(count: int, seed: int) -> int:
-    """Run every property of this folder; a failure shows the seed, and the smallest example that was found."""
+    """Run every property; a failure shows the seed, and the smallest example that was found."""
     again = f"./build.sh soak --crashes {count} {seed}"
     print(f"{count} examples of each property, seed {seed}; again: {again}", flush=True)  # noqa: T201
     os.environ["CRASH_EXAMPLES"] = str(count)
     status = pytest.main([
-        str(FOLDER), f"--hypothesis-seed={seed}", "-p", "no:randomly", "-o", "timeout=0", "-m", "hypothesis",
+        *map(str, FOLDERS), f"--hypothesis-seed={seed}", "-p", "no:randomly", "-o", "timeout=0", "-m", "hypothesis",
         "--hypothesis-show-statistics", "-q",
     ])  # fmt: skip
     print(f"seed {seed}: {'nothing found' if not status else f'failed; again: {again}'}")  # noqa: T201

@@ -131,7 +131,7 @@ class Lake:
 
 
 @given(scenarios())
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(25))
 def test_killed_anywhere_it_finishes_without_paying_twice(scenario: Scenario) -> None:
     """After any faults, one run without faults completes: each row has exactly one finished annotation."""
     with tempfile.TemporaryDirectory() as folder:

@@ -103,7 +103,7 @@ def merge_everything(store: ObjectStore) -> None:
     assert not [result.error for result in clean_up(store) if result.error is not None]
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(8))
 @given(st.lists(rounds, min_size=1, max_size=4))
 def test_whatever_dies_everything_is_merged_once(planned: list[Round]) -> None:
     """Rows, duplicates, rejections and annotations are those of a merge of all files at once."""

@@ -177,7 +177,7 @@ class World:
         return {path.relative_to(self.store.root).as_posix(): path.read_bytes() for path in files}
 
 
-@settings(max_examples=examples(8))
+@settings(max_examples=examples(5))
 @given(st.lists(steps, min_size=5, max_size=16))
 def test_whoever_dies_in_the_end_everything_is_there_once(planned: list[Step]) -> None:
     """Rows, annotations and calls are as the model says; a check finds nothing, and nothing is left over."""

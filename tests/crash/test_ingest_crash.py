@@ -68,7 +68,7 @@ writers = st.builds(
 )
 
 
-@settings(max_examples=examples(25))
+@settings(max_examples=examples(12))
 @given(st.lists(writers, min_size=1, max_size=4))
 def test_what_was_acknowledged_is_there_once(planned: list[Writer]) -> None:
     """And nothing that nobody wrote; a death costs the chunk being filled and those on their way."""

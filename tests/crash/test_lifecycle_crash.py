@@ -193,7 +193,7 @@ def ingest(store: ObjectStore, dataset: str, rows: list[int]) -> None:
     asyncio.run(ingest_iterator(store, items, dataset=dataset, batch="b", chunk_size=2))
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(st.lists(steps, min_size=2, max_size=8))
 def test_rows_are_there_unless_they_were_purged(planned: list[Step]) -> None:
     """Whoever died at what: never half a dataset that can be seen, and never a neighbour's object."""

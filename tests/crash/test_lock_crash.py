@@ -196,7 +196,7 @@ class Process:
         )
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(60))
 @given(st.lists(steps, min_size=8, max_size=30))
 def test_whoever_dies_nobody_acts_twice_and_it_is_free_again(planned: list[Step]) -> None:
     """At most one owner acts, each outcome is one that is possible, and the lock of the dead runs out in time."""

@@ -15,6 +15,7 @@ from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.pipeline.engine import TaskJob
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
+from tests.crash.deaths import examples
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.machines import MACHINES, machine_job, pair
 from tests.support.tasks import (
@@ -105,7 +106,7 @@ cuts = st.sampled_from([0, 0, 5, 30])
 crashes = st.lists(st.tuples(st.integers(1, 30), st.sampled_from([Fault.CRASH_BEFORE, Fault.CRASH_AFTER])), max_size=5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(words, words, cuts, cuts, crashes, st.sampled_from([0.1, 3.0, 40.0]), st.integers(0, 12))
 def test_any_number_of_crashes_and_stops_changes_nothing(
     first: list[str],

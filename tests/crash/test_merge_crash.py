@@ -134,7 +134,7 @@ def test_merges_that_never_get_to_delete(folder_store: FolderStore) -> None:
     is_tidy(folder_store)
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**32), rate=st.sampled_from([0.05, 0.1, 0.3]))
 def test_many_faults(tmp_path_factory: pytest.TempPathFactory, seed: int, rate: float) -> None:
     """However often a merge is tried and fails, while more and more arrives: in the end everything is there once."""

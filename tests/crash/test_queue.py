@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.pipeline.engine import LakeOutput, QueueInput, TaskJob
 from datalake_service.storage import FolderStore
+from tests.crash.deaths import examples
 from tests.support.faulty_clients import FaultyClients
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.queue_tasks import MESSAGES, queue_job
@@ -136,7 +137,7 @@ def test_a_crash_at_any_operation_changes_nothing(sqs: Sqs, tmp_path: Path, wher
 crash = st.tuples(st.sampled_from(["in_store", "in_queue"]), st.integers(1, 25), st.sampled_from(CRASHES))
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(6))
 @given(
     st.lists(st.sampled_from(["doc", "own", "bad", "skip", "raise", "set"]), max_size=30),
     st.lists(crash, max_size=4),

@@ -73,7 +73,7 @@ def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path
             assert (project.objects(), asked(project)) == (before, paid), number
 
 
-@settings(max_examples=examples(5))
+@settings(max_examples=examples(3))
 @given(deaths(150))
 def test_runs_that_died_in_a_row_are_finished_by_the_next(planned: Sequence[Death]) -> None:
     """The same after up to five of them."""

@@ -79,7 +79,7 @@ class World:
         return [line for lines in stored_rejections(self.inner).values() for line in lines]
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(20))
 @given(
     words=st.lists(WORDS, max_size=25),
     hidden=st.frozensets(st.integers(0, 24)),

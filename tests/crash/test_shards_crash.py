@@ -60,7 +60,7 @@ def is_complete(streaming: Streaming) -> bool:
     return all(name in states and states[name].status is TaskStatus.COMPLETED for name in closed)
 
 
-@settings(max_examples=examples(12))
+@settings(max_examples=examples(8))
 @given(steps=st.lists(STEPS, max_size=10), chunk_size=st.integers(1, 5))
 def test_whatever_dies_each_record_is_there_once(steps: list[Step], chunk_size: int) -> None:
     """Written, split, merged and killed in any order, then read in peace."""

@@ -24,6 +24,7 @@ from datalake_service.pipeline.annotation_job import AnnotationReport
 from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.base import ObjectMeta, PutMode
 from datalake_service.storage.folder import FolderStore
+from tests.crash.deaths import examples
 from tests.support.annotations import ANNOTATOR, DATASET, FINISHED, Asked, ListRows, chunk_rows, merged_rows, start
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 
@@ -155,7 +156,7 @@ def check(scenario: Scenario, folder: Path) -> None:
 
 
 @given(scenarios())
-@settings(max_examples=60)
+@settings(max_examples=examples(20))
 def test_workers_that_die_anywhere_are_taken_over(scenario: Scenario) -> None:
     """Two or three at once, up to five deaths at any operation, merges between."""
     with tempfile.TemporaryDirectory() as folder:

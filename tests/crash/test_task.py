@@ -111,7 +111,7 @@ lines = st.sampled_from(["doc", "own", "bad", "skip", "raise", "set"])
 crashes = st.lists(st.tuples(st.integers(1, 30), st.sampled_from([Fault.CRASH_BEFORE, Fault.CRASH_AFTER])), max_size=5)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(20))
 @given(st.lists(lines, max_size=40), st.integers(1, 7), crashes, st.sampled_from([0.1, 3.0, 40.0]), st.integers(0, 30))
 def test_any_number_of_crashes_and_stops_changes_nothing(
     words: list[str], chunk_size: int, crashes: list[tuple[int, Fault]], pace: float, looks: int

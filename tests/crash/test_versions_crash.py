@@ -96,7 +96,7 @@ class Lake:
 
 
 @given(st.sampled_from(AGAIN), st.lists(st.tuples(deaths(40), st.booleans()), max_size=4))
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 def test_killed_anywhere_it_goes_on_where_it_was(again: dict[str, str], work: list[tuple[list[Death], bool]]) -> None:
     """Runs and merges that die: every row can be read all the time, both versions of it, and is paid for once."""
     with tempfile.TemporaryDirectory() as folder:

@@ -57,7 +57,7 @@ def test_a_worker_that_died_after_any_write_is_replaced_by_the_next(tmp_path: Pa
         assert all(done(project, task) for task in held_claims(project.store)), number
 
 
-@settings(max_examples=examples(3))
+@settings(max_examples=examples(2))
 @given(deaths(150))
 def test_workers_that_died_in_a_row_are_replaced_by_the_next(planned: Sequence[Death]) -> None:
     """The same after up to five of them; and a run of the file alone finds nothing left to do."""

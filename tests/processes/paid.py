@@ -163,9 +163,9 @@ class Place:
 
 
 class Storm:
-    """A lake, the service, and four places."""
+    """A lake, the service, and some places."""
 
-    def __init__(self, folder: Path, *, seed: int, batches: int, rows: int) -> None:
+    def __init__(self, folder: Path, *, seed: int, batches: int, rows: int, workers: int) -> None:
         self.folder = folder
         self.dice = random.Random(seed)
         self.service = Service(seed, seconds=0.25)
@@ -177,7 +177,7 @@ class Storm:
             put_rows(self.store, DATASET, batch, [{"id": name, "text": name} for name in ids])
         self.lost: Counter[str] = Counter()
         self.kills = 0
-        self.places = [Place(self, number) for number in range(WORKERS)]
+        self.places = [Place(self, number) for number in range(workers)]
 
     def finished(self) -> set[str]:
         """Rows whose answer is stored, wherever."""
@@ -282,19 +282,26 @@ def _stopped(storm: Storm) -> Iterator[None]:
 
 
 def paid_storm(
-    folder: Path, *, seed: int, batches: int = 12, rows: int = 20, kills: int = 4, finishers: int = 2
+    folder: Path,
+    *,
+    seed: int,
+    batches: int = 12,
+    rows: int = 20,
+    kills: int = 4,
+    workers: int = WORKERS,
+    finishers: int = 2,
 ) -> Figures:
     """Half of the rows' money, then enough of it, then only what had failed; checks what must hold, answers figures."""
-    storm = Storm(folder, seed=seed, batches=batches, rows=rows)
+    storm = Storm(folder, seed=seed, batches=batches, rows=rows, workers=workers)
     service, patience = storm.service, 120.0 + 20 * kills
     with scripted_model(service.answer) as model, _stopped(storm):
         budget = PRICE * len(storm.ids) / 2
         storm.configure(model.endpoint, budget)
-        statuses = storm.run(workers=WORKERS, kills=kills // 2, calls=len(storm.ids) // 3, seconds=patience)
+        statuses = storm.run(workers=workers, kills=kills // 2, calls=len(storm.ids) // 3, seconds=patience)
         assert set(statuses) == {1}, "the budget ends each of them"
         assert all(b"the budget of" in place.log.read_bytes() for place in storm.places)
         spent = service.charged
-        in_flight = PRICE * CONCURRENCY * (storm.kills + WORKERS)
+        in_flight = PRICE * CONCURRENCY * (storm.kills + workers)
         assert spent <= budget + in_flight, f"{spent} of {budget}"
 
         storm.configure(model.endpoint, budget * 100)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.processes.storm import LAKES, weather_storm
 
-KILLS = 16
+KILLS = 10
 SEEDS = (1, 2)
 """Annotators share their work under an odd one, and take turns under the other."""
 

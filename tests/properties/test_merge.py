@@ -19,6 +19,7 @@ from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.merge_result import MergeLimits
 from datalake_service.storage.base import CreateOnly
 from datalake_service.storage.folder import FolderStore
+from tests.crash.deaths import examples
 from tests.support.json_values import ROWS, TEXT, VALUES
 from tests.support.merging import File, TinyLimits, check, files_of, read_duplicates
 
@@ -57,7 +58,7 @@ ROUNDS = st.lists(st.lists(SOURCES, min_size=1, max_size=3), min_size=1, max_siz
 
 
 @pytest.mark.parametrize("limits", [MergeLimits(), TinyLimits()], ids=["in memory", "on disk"])
-@settings(max_examples=150)
+@settings(max_examples=examples(60))
 @given(rounds=ROUNDS)
 def test_a_merge_does_what_brute_force_does(limits: MergeLimits, rounds: list[list[Any]]) -> None:
     """Rows, duplicates, rejections and counts; whenever merges ran, and with next to no memory."""

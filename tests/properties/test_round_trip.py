@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from datalake_interfaces import Annotation, DataItem
 from datalake_service import S3DataTool
 from datalake_service.pipeline.cleanup import clean_up
+from tests.crash.deaths import examples
 from tests.support.json_values import ROWS, VALUES, as_read_back, canonical
 from tests.support.servers import S3Server
 
@@ -71,7 +72,7 @@ def check(tool: S3DataTool, first: list[Row], second: list[Row], results: list[R
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(25))
 @given(NUMBERED_ROWS, NUMBERED_ROWS, st.lists(RESULTS, min_size=1, max_size=4))
 def test_what_goes_into_a_folder_comes_out(first: list[Row], second: list[Row], results: list[Row]) -> None:
     """The round trip on a plain folder."""
@@ -86,7 +87,7 @@ def bucket_tool(s3_server: S3Server) -> Callable[[], S3DataTool]:
     return lambda: S3DataTool(f"s3://{bucket}/lake-{next(numbers)}", **s3_server.options)
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(5), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(first=NUMBERED_ROWS, second=NUMBERED_ROWS, results=st.lists(RESULTS, min_size=1, max_size=4))
 def test_what_goes_into_a_bucket_comes_out(
     bucket_tool: Callable[[], S3DataTool], first: list[Row], second: list[Row], results: list[Row]

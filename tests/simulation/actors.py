@@ -201,8 +201,6 @@ class Annotator:
     """Asks the rows that were not asked yet; as ``annotate`` does, without its event loop. Alone, or one of many."""
 
     rounds: int
-    share: float = 0.7
-    """How often it is one of many."""
     once: bool = False
     """It ends when it has seen everything done."""
 
@@ -211,7 +209,7 @@ class Annotator:
         while self.rounds > 0:
             self.rounds -= 1
             session.clock.sleep(random.uniform(0, 50))
-            kind = WorkerLease if random.random() < self.share else AnnotatorLease
+            kind = WorkerLease if random.random() < session.world.share else AnnotatorLease
             lease = kind(session.store, DATASET, ANNOTATOR, ttl=TTL, clock=session.clock, draw=lambda: session.hex(32))
             with session.world.watched(session.process, lease):
                 try:

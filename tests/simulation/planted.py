@@ -99,6 +99,9 @@ def renew_too_late(patch: pytest.MonkeyPatch, world: World) -> None:
         self._mine, self._renewal, self.holder = mine, None, None
         self._deadline = self._clock.monotonic() + self._ttl.total_seconds()
 
+    # So that it happens more often: answers that are late, to many that want the lease for themselves, and again soon.
+    world.weather, world.share = replace(world.weather, slow_answers=0.5), 0.2
+    patch.setattr(actors, "TTL", timedelta(seconds=60))
     patch.setattr(Lease, "_take", late)
     patch.setattr(lease_keeper, "renewal_lead", lambda _ttl: timedelta(seconds=1))
     patch.setattr(lease_keeper, "stopping_lead", lambda _ttl: timedelta(0))
@@ -138,6 +141,7 @@ def commit_without_condition(patch: pytest.MonkeyPatch, world: World) -> None:
 
 def merged_before_chunks(patch: pytest.MonkeyPatch, world: World) -> None:
     """Done is looked up in merged objects first, then in chunks: what is merged in between is paid for twice."""
+    world.share = 1.0  # so that it happens more often
     init = FinishedRows.__init__
 
     def hasty(self: FinishedRows, store: ObjectStore, dataset: str, annotator: str) -> None:

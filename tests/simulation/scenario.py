@@ -39,6 +39,8 @@ class World:
     asked: dict[tuple[str, str], tuple[Process, Lease]] = field(default_factory=dict)
     """Who asked a row last, in this run of it."""
     weather: Weather = PEACE
+    share: float = 0.7
+    """How often an annotator is one of many, rather than alone."""
 
     def __post_init__(self) -> None:
         self.bucket = Bucket(self.scheduler)

@@ -32,7 +32,7 @@ from tests.simulation.helpers import under
 from tests.simulation.scheduler import Crash, Process, Scheduler, SimClock
 from tests.simulation.store import PEACE, Bucket, SimClient, Weather, storm
 
-SEEDS = 120
+SEEDS = 80
 TASKS = [f"t{number}" for number in range(20)]
 TTL = timedelta(seconds=120)
 STARTS = 4
