@@ -11,7 +11,7 @@ from datalake_service import events
 from datalake_service.cli.asking import confirm
 from datalake_service.cli.create import create_command, run_dataset_file
 from datalake_service.cli.output import printable, table
-from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_service.cli.session import Session, common_options, config_file_option, dataset_option
 from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def _asked(dataset: str, runs: int) -> str:
 
 
 @datasets_group.command("redrive")
-@click.option(
-    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
-)
+@config_file_option
 @common_options
 def redrive_command(session: Session, config_file: str) -> None:
     """Run again what failed, and read again from the beginning what has rejections; then merge and annotate.

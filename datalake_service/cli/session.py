@@ -102,6 +102,13 @@ def common_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def config_file_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The dataset file."""
+    return click.option(
+        "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
+    )(function)
+
+
 def dataset_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """The name of an existing dataset."""
     return click.option(

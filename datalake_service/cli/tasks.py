@@ -11,7 +11,7 @@ import click
 from datalake_service import events
 from datalake_service.cli.create import run_dataset_file
 from datalake_service.cli.output import printable, table
-from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_service.cli.session import Session, common_options, config_file_option, dataset_option
 from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ def stop_command(session: Session, dataset: str, task: str) -> None:
 
 
 @tasks_group.command("redrive")
-@click.option(
-    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
-)
+@config_file_option
 @click.option(
     "--taskId", "--task-id", "tasks", multiple=True, metavar="ID", help="Only this one; failed or stopped. Repeatable."
 )

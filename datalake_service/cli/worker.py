@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from datalake_service.cli.create import ended_as_meant, lake_of
+from datalake_service.cli.create import end_with, lake_of, load_available
 from datalake_service.cli.progress import RunLine
-from datalake_service.cli.session import Session, common_options
+from datalake_service.cli.session import Session, common_options, config_file_option
 
 
 @click.command("worker")
-@click.option(
-    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
-)
+@config_file_option
 @click.option(
     "--concurrency",
     type=click.IntRange(min=1),
@@ -38,23 +34,15 @@ def worker_command(session: Session, config_file: str, *, concurrency: int | Non
     They share its tasks and its annotators, and take over what one of them leaves that died. Each answers with the
     report of the whole when there is nothing left to do.
     """
-    from datalake_service.catalog.datasets import RunStatus
-    from datalake_service.config.available import check_available
-    from datalake_service.config.load import load_dataset_file
     from datalake_service.engines.local import LocalEngine
     from datalake_service.pipeline.worker import work_on_dataset
     from datalake_service.runtime.telemetry import observed
 
-    config = load_dataset_file(Path(config_file))
-    check_available(config, name=config_file)
+    config = load_available(config_file)
     settings = session.settings(file_uri=lake_of(config))
     engine = LocalEngine(concurrency=concurrency or getattr(config.compute_engine, "concurrency", None))
     with RunLine(shown=session.output.errors_to_terminal) as line:
         report = work_on_dataset(
             config, settings=settings, engine=engine, lease_seconds=lease_seconds, observer=observed(line.show)
         )
-    session.output.show(report.to_dict(), report.lines)
-    if report.status is RunStatus.STOPPED and not report.stop_requested:
-        raise KeyboardInterrupt
-    if not (report.succeeded or ended_as_meant(config, report)):
-        click.get_current_context().exit(1)
+    end_with(session, config, report)
