@@ -165,7 +165,7 @@ def _interface_problem(found: object, interface: type) -> str | None:
     """What keeps ``found`` from being used as an ``interface``, as the rest of a sentence."""
     wanted = f"{interface.__name__} is needed"
     if not inspect.isclass(found):
-        return f"is a {type(found).__name__}, and a class that implements {interface.__name__} is needed"
+        return f"is {_a(type(found).__name__)}, and a class that implements {interface.__name__} is needed"
     if not issubclass(found, interface):
         other = [base.__name__ for base in found.__mro__[1:] if base.__module__.split(".")[0] == "datalake_interfaces"]
         missing = [name for name in sorted(getattr(interface, "__abstractmethods__", ())) if not hasattr(found, name)]
@@ -179,7 +179,7 @@ def _interface_problem(found: object, interface: type) -> str | None:
 
 
 def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "AEIOU" else f"a {noun}"
+    return f"an {noun}" if noun[0].lower() in "aeiou" else f"a {noun}"
 
 
 def _check_parameters(found: type, reference: str, parameters: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ from datalake_service.handling.folders import public_text
 MAX_MESSAGE = 1_000
 """Characters of a message that are kept: some libraries put a whole document into theirs."""
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 def told(error: BaseException, folder: Path | None) -> str:
     """Return the line. The place is the innermost line of the user's code in ``folder``, not one in a library below.
@@ -48,7 +50,7 @@ def _place(error: BaseException, folder: Path | None) -> str | None:
 
 
 def _is_ours(name: str) -> bool:
-    return Path(name).parent == Path(__file__).parent
+    return Path(name).is_relative_to(_PACKAGE)
 
 
 def _is_own(path: Path, folder: Path) -> bool:

@@ -68,7 +68,7 @@ class GeneratedRows:
         """Yield one outcome for each row.
 
         Raises:
-            InputFailedError: The generator raised; the rows before are good.
+            InputFailedError: The generator raised, or yields nothing; the rows before are good.
         """
         try:
             rows = self._rows()
@@ -78,6 +78,8 @@ class GeneratedRows:
                 except StopIteration:
                     return
                 yield self._outcome(row)
+        except InputFailedError:
+            raise
         except (Exception, SystemExit) as error:
             raise InputFailedError(f"{self._name('generate')} raised {told(error, self._folder)}") from error
 
@@ -131,7 +133,8 @@ class GeneratedRows:
             return _pulled(aiter(rows))
         if isinstance(rows, Iterable) and not isinstance(rows, str | bytes | Mapping):
             return iter(rows)
-        raise TypeError(f"generate returned a {type(rows).__name__}; yield rows, or return something that does")
+        found = type(rows).__name__
+        raise InputFailedError(f"{self._name('generate')} returned {found}; yield rows, or return something that does")
 
     def _outcome(self, row: object) -> Outcome:
         if isinstance(row, SkipDoc):

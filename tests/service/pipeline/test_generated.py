@@ -145,16 +145,14 @@ def test_a_generator_is_opened_and_closed(store: FolderStore, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("'text'", "generate returned a str; yield rows, or return something that does"),
-        ("None", "generate returned a NoneType; yield rows, or return something that does"),
+        ("'text'", "Rows.generate returned str; yield rows, or return something that does"),
+        ("None", "Rows.generate returned NoneType; yield rows, or return something that does"),
     ],
 )
 def test_an_answer_that_yields_nothing_is_named(store: FolderStore, tmp_path: Path, answer: str, message: str) -> None:
     """A forgotten yield is a common mistake."""
     result = run_here(generator_job(store, write_module(tmp_path / "code", body(f"return {answer}"))))
-    assert result.status is TaskStatus.FAILED
-    assert result.error is not None
-    assert message in result.error
+    assert (result.status, result.error) == (TaskStatus.FAILED, message)
 
 
 def test_what_close_raises_is_a_note(store: FolderStore, tmp_path: Path) -> None:
