@@ -214,7 +214,7 @@ def failure_of(error: BaseException) -> SparkFailedError | UsageError:
     if (missing := missing_project(text)) is not None:
         return missing
     if "PYTHON_VERSION_MISMATCH" in text:
-        mismatch = _line_with(text, "PYTHON_VERSION")
+        mismatch = _line_with(text, "PYTHON_VERSION").rpartition("] ")[2].partition(", PySpark")[0]
         return UsageError(f"Spark's workers have another Python than this run: {mismatch}; set PYSPARK_PYTHON")
     if "ModuleNotFoundError" in text and "datalake" in text:
         missing_module = _line_with(text, "ModuleNotFoundError")
