@@ -5,7 +5,7 @@ takes the lease, finds what is done, keeps status, batch and time of each row, t
 (fsync), and gives every row a deadline. With ``--latency-ms`` the function waits, and the first side is what nobody
 can beat: rows x latency / concurrency. The event loop's timers are late by up to a millisecond, and by more while other
 processes want the processor; so each side also says how much of its time the workers were in calls, by how long the
-calls took.
+calls took. ``--rows 100000 --copies 100`` is ten million rows in a hundred batches, for their memory.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,11 +37,13 @@ LINES = 1_000
 def lake(arguments: argparse.Namespace) -> Path:
     """A lake with the rows in one merged batch; made once, in a process of its own, by our own ingest and merge."""
     base = Path(os.environ.get("BENCH_SCRATCH") or tempfile.gettempdir())
-    made = base / f"bench-annotate-{arguments.rows}"
+    made = base / f"bench-annotate-{arguments.rows}-{arguments.copies}"
     with (base / f"{made.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            maker = multiprocessing.get_context("spawn").Process(target=make_lake, args=(made, arguments.rows))
+            maker = multiprocessing.get_context("spawn").Process(
+                target=make_lake, args=(made, arguments.rows, arguments.copies)
+            )
             maker.start()
             maker.join()
             if maker.exitcode:
@@ -48,8 +51,8 @@ def lake(arguments: argparse.Namespace) -> Path:
     return made
 
 
-def make_lake(made: Path, count: int) -> None:
-    """Make the lake; it appears when it is complete."""
+def make_lake(made: Path, count: int, copies: int) -> None:
+    """Make the lake; it appears when it is complete. The other batches are the first one, once more on no more disk."""
     from datalake_service.pipeline.ingest import ingest_iterator
     from datalake_service.pipeline.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
@@ -59,6 +62,8 @@ def make_lake(made: Path, count: int) -> None:
     store = FolderStore(unfinished, durable=False)
     asyncio.run(ingest_iterator(store, rows(count, duplicates=0), dataset=DATASET, batch=BATCH, chunk_size=1_000))
     merge_batch(store, DATASET, BATCH)
+    for number in range(1, copies):
+        shutil.copytree(unfinished / DATASET / BATCH, unfinished / DATASET / f"c{number}", copy_function=os.link)
     unfinished.rename(made)
 
 
@@ -82,7 +87,7 @@ def busy(arguments: argparse.Namespace) -> Iterator[None]:
     yield
     if Waited.seconds:
         share = Waited.seconds / arguments.concurrency / (time.perf_counter() - began)
-        mean = Waited.seconds / arguments.rows
+        mean = Waited.seconds / all_rows(arguments)
         print(f"  workers in calls: {share:.1%} of the time; a call took {mean * 1_000:.2f} ms", file=sys.stderr)
 
 
@@ -161,7 +166,7 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 def ideal(_folder: Path, arguments: argparse.Namespace) -> None:
     """Only the waiting."""
     with timed():
-        time.sleep(arguments.rows * arguments.latency_ms / 1_000 / arguments.concurrency)
+        time.sleep(all_rows(arguments) * arguments.latency_ms / 1_000 / arguments.concurrency)
 
 
 def bare(folder: Path, arguments: argparse.Namespace) -> object:
@@ -169,7 +174,7 @@ def bare(folder: Path, arguments: argparse.Namespace) -> object:
     import pyarrow.parquet  # noqa: F401 - loading it is not part of the work
 
     ask = asked(arguments.latency_ms / 1_000)
-    source = read(rows_of(arguments))
+    source = chain.from_iterable(read(rows_of(arguments)) for _ in range(arguments.copies))
 
     async def worker(lines: Lines) -> None:
         for row in source:
@@ -202,7 +207,8 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
     from datalake_service.storage.folder import FolderStore
 
     store = FolderStore(lake(arguments))
-    job = AnnotationJob(DATASET, f"run-{os.getpid()}", [BATCH])
+    batches = [BATCH, *(f"c{number}" for number in range(1, arguments.copies))]
+    job = AnnotationJob(DATASET, f"run-{os.getpid()}", batches)
     many = 10**9
     calls = (
         CallPolicy(requests=Limit(many), tokens=Limit(many), budget=Budget(calls=many)) if arguments.polite else None
@@ -224,6 +230,7 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
 def options(parser: argparse.ArgumentParser) -> None:
     """Sizes."""
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--copies", type=int, default=1, help="batches of so many rows each (default: 1)")
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency-ms", type=float, default=0, help="how long the function waits (default: not at all)")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for each row (default: 60)")
@@ -232,6 +239,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=int, default=0, help="rows in a call of ours (default: one, and no batches)")
     parser.add_argument("--chunk", type=int, default=1_000, help="rows in a chunk of results (default: 1,000)")
+
+
+def all_rows(arguments: argparse.Namespace) -> int:
+    """Rows of all batches."""
+    rows: int = arguments.rows
+    copies: int = arguments.copies
+    return rows * copies
 
 
 def rows_of(arguments: argparse.Namespace) -> Path:
@@ -250,6 +264,6 @@ if __name__ == "__main__":
             {"ideal: rows x latency / concurrency": ideal, **WORKERS} if WAITS else WORKERS,
             options,
             by="inner_wall" if WAITS else "inner_cpu",
-            rows=lambda arguments: arguments.rows,
+            rows=all_rows,
         ),
     )

@@ -5,9 +5,11 @@ Decided for each row, never for a batch: a failed row is not in it, so the next 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import ANY_DONE, CODE, FAILED, GENERATION, STATUS, VERSION, DoneRule
@@ -16,19 +18,39 @@ from datalake_service.catalog.manifests import RunManifest
 from datalake_service.chunks.reader import Lines, read_lines
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.answered_lines import Answers, answered_lines
 from datalake_service.tables.finished_ids import AllBut, Answered, FinishedIds, answered_ids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _READERS: Final = 16
 """Chunks read at once; each is a few megabytes at most."""
 _AT_ONCE: Final = 256
 """Chunks whose ids may wait to be packed."""
+_WHOLE_BYTES: Final = 16 << 20
+"""A chunk up to this size, as ours are, is looked at as a whole; another one is parsed piece by piece."""
 _NOBODY: Final[MadeKey] = (None, None, None)
 
 LeftOut = FinishedIds | AllBut
 """Rows that are not asked."""
 
-_Found = dict[tuple[str, int], tuple[list[str], list[str]]]
-"""By batch and generation: the ids of rows that have an annotation that counts, and of those that failed."""
+
+@dataclass(slots=True)
+class _Found:
+    """What a chunk says about rows, by batch and generation."""
+
+    packed: list[tuple[str, int, pa.Array, bool]] = field(default_factory=list)
+    """Ids, and whether their rows have an annotation that counts; if not, they have failed."""
+    parsed: dict[tuple[str, int], tuple[list[str], list[str]]] = field(default_factory=dict)
+    """The ids of rows that have an annotation that counts, and of those that failed."""
+
+    def add_to(self, unmerged: dict[str, Answered]) -> None:
+        """Add it to what other chunks say."""
+        for batch, generation, ids, final in self.packed:
+            unmerged.setdefault(batch, Answered()).add_packed(generation, ids, final=final)
+        for (batch, generation), (final_ids, failed) in self.parsed.items():
+            unmerged.setdefault(batch, Answered()).add(generation, final=final_ids, failed=failed)
 
 
 class FinishedRows:
@@ -85,8 +107,7 @@ class FinishedRows:
             self._makers.update(zip(runs, pool.map(self._maker_of, runs), strict=True))
             for start in range(0, len(keys), _AT_ONCE):  # readers are faster than what packs the ids
                 for found in pool.map(self._read_chunk, keys[start : start + _AT_ONCE]):
-                    for (batch, generation), (final, failed) in found.items():
-                        self._unmerged.setdefault(batch, Answered()).add(generation, final=final, failed=failed)
+                    found.add_to(self._unmerged)
 
     def of(self, batch: str, *, again: bool = False) -> LeftOut:
         """The ids of the finished rows of ``batch``.
@@ -124,15 +145,42 @@ class FinishedRows:
             if maker is None:
                 self._store.head(key)  # if it is there all the same, nobody knows who made it
             with self._store.open(key) as stream:
-                found: _Found = {}
+                data = _read(stream, _WHOLE_BYTES)
+            whole = len(data) < _WHOLE_BYTES
+            answers = answered_lines(data) if whole else None
+            if answers is not None:
+                return _sorted(answers, maker or _NOBODY, self._rule)
+            found = _Found()
+            with io.BytesIO(data) if whole else self._store.open(key) as stream:
                 for lines in read_lines(stream, numbers_matter=False):
-                    _sort(lines, maker or _NOBODY, self._rule, found)
-                return found
+                    _sort(lines, maker or _NOBODY, self._rule, found.parsed)
+            return found
         except ObjectNotFoundError:  # merged and deleted since the listing
-            return {}
+            return _Found()
 
 
-def _sort(lines: Lines, maker: MadeKey, rule: DoneRule, found: _Found) -> None:
+def _read(stream: BinaryIO, most: int) -> bytes:
+    pieces, left = [], most
+    while left and (piece := stream.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _sorted(answers: Sequence[Answers], maker: MadeKey, rule: DoneRule) -> _Found:
+    """What lines say of which only the beginnings were read: then their run says who made them."""
+    version, code, generation = maker
+    found = _Found()
+    for batch, status, ids in answers if rule.takes_version(version, code) else ():
+        done = rule.is_done(status, generation or 0)
+        if done or status == FAILED:
+            found.packed.append((batch, generation or 0, ids, done))
+    return found
+
+
+def _sort(
+    lines: Lines, maker: MadeKey, rule: DoneRule, found: dict[tuple[str, int], tuple[list[str], list[str]]]
+) -> None:
     """Lines that are no rows are the merge's: it keeps them aside, and their rows are asked again."""
     version, code, generation = maker
     takes, of_run = rule.takes_version(version, code), generation or 0

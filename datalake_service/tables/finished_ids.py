@@ -158,6 +158,10 @@ class Answered:
         if failed:
             self._failed.setdefault(generation, IdPile()).add(failed)
 
+    def add_packed(self, generation: int, ids: pa.Array, *, final: bool) -> None:
+        """Add rows that are packed already, as they come; the same ones perhaps again."""
+        (self._final if final else self._failed).setdefault(generation, IdPile()).add_packed(ids)
+
     def add_merged(self, generation: int, *, final: pa.Array, failed: pa.Array) -> None:
         """Add rows of a merged object, in which no id is twice."""
         if len(final):
