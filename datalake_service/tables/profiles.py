@@ -28,8 +28,8 @@ _MANY: Final = 100_000
 _SHOWN: Final = 300
 """Characters by which long texts are told apart and shown."""
 TIME: Final = Reference(None, "_created_at")
-PREFIXES: Final = {"minute": 16, "hour": 13, "day": 10, "month": 7}
-"""How much of a time names its bucket."""
+PREFIXES: Final = {"minute": 16, "hour": 13, "day": 10, "week": 10, "month": 7}
+"""How much of a time names its bucket; a week is named by its Monday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,8 @@ def over_time(
     One more than the last index: any other value, or null. Without a column all rows have the index 0.
     """
     start = f"substr(t, 1, {PREFIXES[bucket]})"
+    if bucket == "week":
+        start = f"CAST(CAST(date_trunc('week', TRY_CAST({start} AS DATE)) AS DATE) AS VARCHAR)"
     values: list[Any] = [None]
     which, bound = _which("v", [])
     if column is None:

@@ -31,7 +31,12 @@ from datalake_service.viewer.selecting import filter_of, reference_of
 
 MAX_BUCKETS: Final = 5_000
 """Buckets of time in one chart."""
-_STEPS: Final = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+_STEPS: Final = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(weeks=1),
+}
 
 
 class Charts:

@@ -73,7 +73,7 @@ class TrendQuery(Selection):
     """Rows over time."""
 
     column: str | None = Field(None, description="Without it: all rows.")
-    bucket: Literal["minute", "hour", "day", "month"] = "hour"
+    bucket: Literal["minute", "hour", "day", "week", "month"] = "hour"
     top: Annotated[int, Field(ge=1, le=50)] = 5
 
 

@@ -70,8 +70,11 @@ def test_over_time(page: Page) -> None:
     page.goto("/d/posts/charts?column=pinned")
     section = page.get_by_role("region", name="Over time")
     expect(section.get_by_role("img")).to_have_attribute("aria-label", re.compile(f"{ROWS} rows"))
-    section.get_by_label("Bucket of time").select_option("day")
-    expect(page).to_have_url(re.compile("bucket=day"))
+    for bucket in ("minute", "week", "month", "day"):
+        section.get_by_label("Bucket of time").select_option(bucket)
+        expect(page).to_have_url(re.compile(f"bucket={bucket}"))
+        expect(section).to_have_attribute("aria-busy", "false")
+        expect(section.get_by_role("img")).to_have_attribute("aria-label", re.compile(f"{ROWS} rows"))
     section.get_by_role("button", name="true. Filter by it.").click()
     expect(status(page)).to_contain_text(f"{sum(post(number)['pinned'] for number in range(ROWS))} rows")
 

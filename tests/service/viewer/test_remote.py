@@ -46,6 +46,8 @@ def test_a_bucket_shows_what_a_folder_shows(any_store: ObjectStore) -> None:
         assert [one["value"] for one in trend["series"]] == ["en", "de"]
         assert [sum(one["rows"]) for one in trend["series"]] == [200, 100]
         assert sum(trend["other"]) == 1
+        week = answers.trend(DATASET, {"bucket": ["week"]})
+        assert (week["times"], week["series"][0]["rows"]) == (["2026-11-16T00:00:00Z"], [301])
         cross = answers.crosstab(DATASET, {"a": ["lang.label"], "b": ["_batch"]})
         assert sum(map(sum, cross["cells"])) + cross["otherA"] + cross["otherB"] == 301
         with pytest.raises(DatasetNotFoundError, match="did you mean 'posts'"):

@@ -65,6 +65,7 @@ function Trend({ dataset, view, version, column, pick }) {
       <select aria-label="Bucket of time" value=${bucket} onChange=${(/** @type {any} */ event) => changeView({ chart: { ...view.chart, bucket: event.target.value } }, { replace: true })}>
         ${BUCKETS.map((name) => html`<option key=${name} value=${name}>per ${name}</option>`)}</select></h3>
     ${trend.error && html`<${Failure} error=${trend.error} again=${trend.again} />`}
+    ${data === null && trend.loading && html`<${Loading} what="values over time" />`}
     ${data && (data.times.length ? html`<${TimeBars} times=${data.times} series=${series} bucket=${bucket} label=${`${plain(column.name)} over time`} pick=${categorical ? (/** @type {any} */ value) => pick(hasValue(column, value)) : null} />` : html`<${Empty} title="No rows" />`)}
   </section>`;
 }
@@ -81,6 +82,7 @@ function Against({ dataset, view, info, column }) {
         ${grouped(info.columns.filter((/** @type {any} */ one) => one.name !== column.name && one.type !== "json")).map((group, at) => html`<optgroup key=${at} label=${group.annotator === null ? "base" : plain(group.annotator)}>${group.columns.map((one) => html`<option key=${one.name} value=${one.name}>${plain(ownName(one))}</option>`)}</optgroup>`)}
       </select></h3>
     ${table.error && html`<${Failure} error=${table.error} again=${table.again} />`}
+    ${key !== null && table.data === null && table.loading && html`<${Loading} what="both columns" />`}
     ${key !== null && table.data && html`<${CrossTable} a=${table.data.a} b=${table.data.b} cells=${table.data.cells} names=${[column.name, other.name]} pick=${pick} />
       ${(table.data.otherA > 0 || table.data.otherB > 0) && html`<p class="faint">Left out, with rarer values: ${plural(table.data.otherA, "row")} by ${plain(column.name)}, ${plural(table.data.otherB, "row")} by ${plain(other.name)}.</p>`}`}
   </section>`;

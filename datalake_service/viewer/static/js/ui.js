@@ -52,8 +52,15 @@ export const Failure = ({ error, again, children }) =>
 /** Nothing here, and why. @param {{ title: string, children?: any }} props */
 export const Empty = ({ title, children }) => html`<div class="empty"><p class="empty-title">${title}</p>${children && html`<p>${children}</p>`}</div>`;
 
-/** Something is on its way. @param {{ what: string }} props */
-export const Loading = ({ what }) => html`<div class="loading" role="status"><span class="spinner" aria-hidden="true"></span>Loading ${what}…</div>`;
+/** Something is on its way, and for how long when it is long. @param {{ what: string }} props */
+export function Loading({ what }) {
+  const [seconds, setSeconds] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds((old) => old + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  return html`<div class="loading" role="status"><span class="spinner" aria-hidden="true"></span>Loading ${what}…${seconds > 1 && html`<span class="faint" aria-hidden="true">${seconds} s</span>`}</div>`;
+}
 
 /** Puts text on the clipboard, and says that it did. @param {{ text: string | (() => string), label?: string, title?: string, quiet?: boolean }} props */
 export function CopyButton({ text, label = "Copy", title, quiet = false }) {
