@@ -120,6 +120,13 @@ def test_a_group_without_a_command_shows_its_help(tmp_path: Path) -> None:
     assert done.err.startswith("Usage: datalake tasks [OPTIONS] COMMAND [ARGS]...\n\n  Look at tasks")
 
 
+def test_an_interrupt_before_the_command_is_loaded_is_told(tmp_path: Path) -> None:
+    """Here a library that it needs stands for somebody who is quick."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    done = datalake("datasets", "list", cwd=tmp_path)
+    assert (done.status, done.err) == (130, "interrupted; what was finished is kept\n")
+
+
 def test_wrong_settings_are_told_without_secrets(tmp_path: Path) -> None:
     """Also when they come from a .env file."""
     (tmp_path / ".env").write_text("S3_BUCKET=bucket\nS3_SECRET_KEY=not-to-be-seen\n", encoding="utf-8")
