@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from datalake_service.catalog.fencing import Workers
@@ -133,8 +134,8 @@ def tally_of(report: AnnotationReport) -> Tally:
     """What a worker did."""
     spent = report.spent
     counted = Tally(annotated=report.annotated, skipped=report.skipped, failed=report.failed)
-    if spent is None:
-        return counted
+    if spent is None:  # nobody counted: it was one call for each row
+        return replace(counted, calls=report.annotated + report.skipped + report.failed)
     return counted + Tally(
         calls=spent.calls,
         repeated=spent.repeated,

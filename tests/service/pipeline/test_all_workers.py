@@ -51,8 +51,8 @@ def together(store: ObjectStore, count: int, **options: Any) -> list[AnnotationR
 
     async def main() -> list[AnnotationReport]:
         asked = [Asked(rule) for _ in range(count)]
-        policy = CallPolicy(max_attempts=1)
-        return await asyncio.gather(*(start(store, many(), one, shared=True, calls=policy, **options) for one in asked))
+        shared = {"shared": True, "calls": CallPolicy(max_attempts=1), **options}
+        return await asyncio.gather(*(start(store, many(), one, **shared) for one in asked))
 
     return asyncio.run(main())
 
@@ -82,10 +82,11 @@ def test_who_works_alone_reports_itself_only(folder_store: FolderStore) -> None:
 
 
 def test_each_time_the_last_one_ends_is_a_whole_of_its_own(folder_store: FolderStore) -> None:
-    """What was reported is not reported again."""
+    """What was reported is not reported again; what was spent is known if nobody counts calls, too."""
     together(folder_store, 2)
-    (again,) = wholes(together(folder_store, 2))
+    (again,) = wholes(together(folder_store, 2, calls=None))
     assert (again.number, again.tally.annotated, again.tally.failed) == (2, 0, 12)
+    assert (again.tally.calls, again.tally.cost) == (12, 6)
 
 
 def test_what_the_dead_did_is_in_it(folder_store: FolderStore) -> None:
