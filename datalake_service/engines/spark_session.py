@@ -26,6 +26,7 @@ from datalake_service.errors import DatalakeError, UsageError
 _HERE: Final = "127.0.0.1"
 _JAVA_STACK: Final = re.compile(r"(?: This stopped SparkContext|\s+at [\w.$/]+\()")
 """Where a message begins to say what only Spark's developers need."""
+_NO_PROGRAM: Final = re.compile(r"Cannot run program [^:]+: .*?(?=\s+at |\n|$)")
 _CULPRIT: Final = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times?")
 _S3A: Final = "org.apache.hadoop.fs.s3a.S3AFileSystem"
 """The connector for buckets; it comes in jars of its own."""
@@ -220,6 +221,10 @@ def failure_of(error: BaseException) -> SparkFailedError | UsageError:
         missing_module = _line_with(text, "ModuleNotFoundError")
         return UsageError(
             f"Spark's workers lack a module: {missing_module}; set PYSPARK_PYTHON to a Python that has datalake"
+        )
+    if (program := _NO_PROGRAM.search(text)) is not None:
+        return UsageError(
+            f"Spark's workers cannot start Python: {program[0]}; set PYSPARK_PYTHON to one that they have"
         )
     culprit = _CULPRIT.search(text)
     reason = _reason(text)

@@ -8,15 +8,14 @@ from datalake_service.config.compute import RayEngine as Settings
 from datalake_service.engines.ray import RayEngine
 from datalake_service.errors import UsageError
 from tests.engines import behaviour
-from tests.engines.lakes import Lakes, annotator, lines, project, run
+from tests.engines.lakes import annotator, lines, project, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def test_an_annotator_that_dies_goes_on(ray_engine: RayEngine, tmp_path: Path, local_rows: Lakes) -> None:
+def test_an_annotator_that_dies_goes_on(ray_engine: RayEngine, tmp_path: Path) -> None:
     """It is opened again by the actor that takes its place, and only then."""
-    behaviour.annotates_the_same(ray_engine, tmp_path, local_rows)
-    opened = (tmp_path / "opened").read_text(encoding="utf-8").split()
+    opened = behaviour.annotates_the_same(ray_engine, tmp_path)
     assert len(opened) == len(set(opened)) == 2
 
 

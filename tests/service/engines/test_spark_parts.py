@@ -76,6 +76,10 @@ def test_a_refusal_is_the_last_word(jobs: list[TaskJob], tmp_path: Path) -> None
         ("[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.12 than that in driver: 3.11", "3.12"),
         ("...\nModuleNotFoundError: No module named 'datalake_service'\n", "install it on every machine"),
         (
+            '(driver): java.io.IOException: Cannot run program "/x/python3": error=2, No such file\n\tat java',
+            'Python: Cannot run program "/x/python3": error=2, No such file; set PYSPARK_PYTHON',
+        ),
+        (
             "  File datalake\nModuleNotFoundError: No module named 'orjson'\n",
             "No module named 'orjson'.*PYSPARK_PYTHON",
         ),
