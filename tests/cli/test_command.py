@@ -123,7 +123,7 @@ def test_a_group_without_a_command_shows_its_help(tmp_path: Path) -> None:
 def test_an_interrupt_before_the_command_is_loaded_is_told(tmp_path: Path) -> None:
     """Here a library that it needs stands for somebody who is quick."""
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
-    done = datalake("datasets", "list", cwd=tmp_path)
+    done = started("datasets", "list", cwd=tmp_path)
     assert (done.status, done.err) == (130, "interrupted; what was finished is kept\n")
 
 
