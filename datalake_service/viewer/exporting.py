@@ -120,15 +120,15 @@ def _differences(snapshot: Snapshot, query: ExportQuery) -> Iterator[str]:
     """What is on the screen, and in the file that is downloaded, and not in what the command writes."""
     waiting = sum(row.file.footer.rows for row in snapshot.rows if not row.merged)
     if waiting:
-        yield f"The command leaves out {waiting:,} rows that are not merged yet."
+        yield f"It leaves out {waiting:,} {'row that is' if waiting == 1 else 'rows that are'} not merged yet."
     if any(files.waiting for by_batch in snapshot.annotations.values() for files in by_batch.values()):
-        yield "The command leaves out annotations that are not merged yet."
+        yield "It leaves out annotations that are not merged yet."
     if query.sample is not None:
-        yield "The command writes all rows, not the sample."
-    yield "The command writes rows batch by batch, in the order in which they were merged."
+        yield "It writes all rows, not the sample."
+    yield "It writes rows batch by batch, in the order in which they were merged."
     columns = columns_of(snapshot.schema, query.columns)
     if columns != sorted(columns, key=lambda one: one.annotator is not None):
-        yield "The command writes the columns of annotators last."
+        yield "It writes the columns of annotators last."
 
 
 def request_of(snapshot: Snapshot, query: ExportQuery) -> ViewRequest:

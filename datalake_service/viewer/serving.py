@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from datalake_service.errors import UsageError
+from datalake_service.errors import DatalakeError, UsageError
 from datalake_service.pipeline.live_asking import Asking
 from datalake_service.pipeline.live_lake import LiveLake
 from datalake_service.storage.base import ObjectStore
@@ -79,10 +81,19 @@ def serve(store: ObjectStore, listening: Listening, *, ready: Callable[[str], No
         )
         server = _Server(config, watcher)
         ready(_address(listening.host, sock.getsockname()[1], token))
+        if not remote:
+            threading.Thread(target=_look_ahead, args=[lake], name="look ahead", daemon=True).start()
         try:
             server.run(sockets=[sock])
         finally:
             asking.close()
+
+
+def _look_ahead(lake: LiveLake) -> None:
+    """Read the footers that the first page will ask for, while somebody opens a browser."""
+    with contextlib.suppress(DatalakeError):  # whoever asks is told
+        for name in lake.datasets():
+            lake.footers(name)
 
 
 class _Server(uvicorn.Server):

@@ -98,7 +98,7 @@ def test_every_format_holds_what_is_on_the_screen() -> None:
             assert parquet["n"] == [0, 2, 1]
             assert parquet["lang.label"] == [None, "en", None]
             notes = answers.command(DATASET, QUERY)["notes"]
-            assert any("1 rows that are not merged yet" in note for note in notes)
+            assert any("1 row that is not merged yet" in note for note in notes)
 
 
 COLUMNS = st.sampled_from([None, "n", "odd", "text", "lang.label", "id", "_created_at", "nowhere"])

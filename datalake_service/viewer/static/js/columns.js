@@ -38,7 +38,7 @@ export function widthOf(column, widths, fewer, longest) {
   const usual = WIDTHS[column.type] ?? WIDTHS.text;
   const wide = fewer <= 3 && (column.type === "text" || column.type === "json") ? usual * 1.75 : usual;
   const needed = longest === null ? wide : Math.min(wide, longest * 7.6 + 28);
-  return Math.max(needed, 72, Math.min(220, own.length * 8.4 + 54));
+  return Math.max(needed, 72, Math.min(220, own.length * 8.4 + 74));
 }
 
 /**

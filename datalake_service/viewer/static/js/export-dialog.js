@@ -21,9 +21,9 @@ export function ExportDialog({ dataset, view, columns, rows, close }) {
     <div class="switch" role="group" aria-label="Format">
       ${Object.entries(FORMATS).map(([name, label]) => html`<button key=${name} aria-pressed=${String(format === name)} onClick=${() => setFormat(name)}>${label}</button>`)}
     </div>
-    <h3>The same on the command line</h3>
+    <h3>On the command line</h3>
     ${command.error && html`<${Failure} error=${command.error} again=${command.again} />`}
     ${command.data && html`<pre class="code" tabindex="0" role="region" aria-label="Command">${plain(command.data.command)}</pre><${CopyButton} text=${command.data.command} label="Copy command" />
-      ${(command.data.notes ?? []).map((/** @type {string} */ note) => html`<p class="hint" key=${note}>${plain(note)}</p>`)}`}
+      ${command.data.notes.length > 0 && html`<ul class="hint">${command.data.notes.map((/** @type {string} */ note) => html`<li key=${note}>${plain(note)}</li>`)}</ul>`}`}
   </${Dialog}>`;
 }
