@@ -44,6 +44,11 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "datalake_service", *arguments]
 
 
+def quick_command(*arguments: str) -> list[str]:
+    """The same, ready at once: a process that passes signals on to one that is forked, and ends as it does."""
+    return [*warm.program(), *arguments]
+
+
 def environment(**more: str) -> dict[str, str]:
     """The environment of a command: nothing of the lake but what is given."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "DATALAKE_"))}
@@ -52,20 +57,17 @@ def environment(**more: str) -> dict[str, str]:
 
 def datalake(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> Done:
     """Run a command in a pipe."""
-    variables = environment(**env)
-    if not warm.is_possible(variables):
-        return started(*arguments, cwd=cwd, stdin=stdin, **env)
-    done = warm.communicate(arguments, cwd=cwd, env=variables, stdin=stdin, seconds=_SECONDS)
+    done = warm.communicate(arguments, cwd=cwd, env=environment(**env), stdin=stdin, seconds=_SECONDS)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def started(*arguments: str, cwd: Path, stdin: str = "", **env: str) -> Done:
+def started(*arguments: str, cwd: Path, **env: str) -> Done:
     """Run a command in a pipe, with an interpreter that knows nothing yet."""
     done = subprocess.run(
         command(*arguments),
         cwd=cwd,
         env=environment(**env),
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

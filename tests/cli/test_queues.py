@@ -13,7 +13,7 @@ import pytest
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
 from datalake_service.storage.open import open_store
-from tests.cli.commands import Done, command, datalake, environment
+from tests.cli.commands import Done, datalake, environment, quick_command
 from tests.support.aws import REGION, Aws
 from tests.support.queue_tasks import MESSAGES
 from tests.support.tasks import write_module
@@ -58,7 +58,7 @@ class Orders:
         """Run the dataset file, and go on meanwhile."""
         self._write()
         return subprocess.Popen(
-            command("datasets", "create", "--configFile", "dataset.json"),
+            quick_command("datasets", "create", "--configFile", "dataset.json"),
             cwd=self.folder,
             env=environment(**self.aws.environment),
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ from datalake_interfaces.testing import check_parser
 from datalake_service.config.load import load_dataset_file
 from datalake_service.config.read import S3ReadConnector
 from datalake_service.handling.load import load_handler
-from tests.cli.commands import command, datalake, environment
+from tests.cli.commands import datalake, environment, quick_command
 from tests.support.aws import Aws
 from tests.support.repository import ROOT
 
@@ -138,7 +138,7 @@ def test_kinesis_with_vectors_to_sqs(aws: Aws, tmp_path: Path) -> None:
         (tmp_path / "dataset.json").write_text(json.dumps(document), encoding="utf-8")
         variables = settings(aws) | {"AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": address}
         run = subprocess.Popen(
-            command("datasets", "create", "--configFile", "dataset.json", "--uri", str(lake)),
+            quick_command("datasets", "create", "--configFile", "dataset.json", "--uri", str(lake)),
             cwd=tmp_path,
             env=environment(**variables),
             stdout=subprocess.PIPE,
@@ -186,7 +186,7 @@ def test_dynamodb_streams(aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_bytes(script.with_name("handler.py").read_bytes())
     where = ("--uri", str(lake))
     run = subprocess.Popen(
-        command("datasets", "create", "--configFile", str(config), *where),
+        quick_command("datasets", "create", "--configFile", str(config), *where),
         cwd=tmp_path,
         env=variables,
         stdout=subprocess.PIPE,

@@ -4,67 +4,74 @@ import os
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
 
+from tests.support import docs_page, warm
 from tests.support.docs_page import NOT_INSTALLED
 from tests.support.markdown import blocks, links
 from tests.support.repository import ROOT, files
 
 PAGES = [str(path.relative_to(ROOT)) for path in files() if path.suffix == ".md"]
 FENCE = "`" * 3
+EXECUTED = {"python", "pycon", "console", "bash", "sh", "shell"}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project's files, as a reader has them after cloning."""
+    """The project's files, as a reader has them after cloning: copies of those that a page may add to or change."""
     folder = tmp_path / "datalake"
+    folder.mkdir()
     for path in files():
-        target = folder / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+        name = path.relative_to(ROOT)
+        if len(name.parts) == 1 or name.parts[0] == "example_configs":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, folder / name)
+        elif not (folder / name.parts[0]).exists():
+            (folder / name.parts[0]).symlink_to(ROOT / name.parts[0])
     return folder
 
 
 def run_page(project: Path, page: str) -> subprocess.CompletedProcess[str]:
-    """Run the blocks of a page in the copy; ``datalake`` and ``python`` are this interpreter's and the copy's."""
+    """Run the blocks of a page in the copy; ``python`` is this interpreter, ``datalake`` is forked."""
     programs = project.parent / "bin"
     programs.mkdir()
-    (programs / "datalake").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m datalake_service "$@"\n', encoding="utf-8"
-    )
-    (programs / "datalake").chmod(0o755)
+    warm.write_program(programs / "datalake")
     (programs / "python").symlink_to(Path(sys.executable))
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "DATALAKE_"))
     }
     environment |= {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(project),
+        "PYTHONPATH": str(ROOT),
         "HOME": str(project.parent),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return subprocess.run(
-        [sys.executable, "-m", "tests.support.docs_page", page],
-        cwd=project,
-        env=environment,
-        check=False,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return warm.communicate([page], cwd=project, env=environment, module="tests.support.docs_page")
 
 
-@pytest.mark.parametrize("page", PAGES)
+def is_executed(page: str) -> bool:
+    """Whether a page has blocks that do something; the others are read only."""
+    found = blocks((ROOT / page).read_text(encoding="utf-8"))
+    return any(block.not_run is None and block.language in EXECUTED for block in found)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if is_executed(page)])
 def test_every_block_of_a_page_does_what_it_says(project: Path, page: str) -> None:
     """Python and commands run, data parses, and what is exempt says why."""
     done = run_page(project, page)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     missing = [line for line in done.stdout.splitlines() if line.startswith(NOT_INSTALLED)]
     if missing:
         pytest.skip(f"the rest of the page runs; {'; '.join(missing)}: ./build.sh test --engines installs it")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if not is_executed(page)])
+def test_every_block_of_a_page_that_runs_nothing_is_what_it_says(page: str) -> None:
+    """Data parses, and what is exempt says why."""
+    docs_page.main(ROOT / page)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -101,12 +108,25 @@ def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
         ),
     ],
 )
-def test_a_block_that_does_not_hold_fails_its_page(project: Path, page: str, message: str) -> None:
+def test_a_block_that_does_not_hold_fails_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], page: str, message: str
+) -> None:
     """The runner says where, and what is wrong."""
-    (project / "page.md").write_text(page, encoding="utf-8")
-    done = run_page(project, "page.md")
+    monkeypatch.chdir(tmp_path)
+    Path("page.md").write_text(page, encoding="utf-8")
+    with pytest.raises(Exception) as failed:  # noqa: PT011 - which one is for the block to say
+        docs_page.main(Path("page.md"))
+    assert message in capsys.readouterr().err + "".join(traceback.format_exception(failed.value))
+
+
+def test_a_page_that_fails_ends_with_a_status(tmp_path: Path) -> None:
+    """The program that runs pages, and what stands in for ``datalake``, tell how it ended."""
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "page.md").write_text("```console\n$ datalake lists\n```", encoding="utf-8")
+    done = run_page(tmp_path / "page", "page.md")
     assert done.returncode == 1
-    assert message in done.stdout
+    assert "page.md:2: this console block failed" in done.stderr
+    assert "status 2\ndatalake: No such command 'lists'" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -116,18 +136,18 @@ def test_a_block_that_does_not_hold_fails_its_page(project: Path, page: str, mes
         "```pycon\n>>> y = 3\n>>> y\n3\n```\n```python\nassert y == 3\n```",
         "```console\n$ export A=1\n$ echo $A and \\\n> more\n1 and more\n$ printf 'x 17 z'\nx ... z\n```",
         "```console\n$ false\n$ echo $?\n1\n```",
-        "```bash\necho '[1]' > written.json\n```\n```python\nassert open('written.json').read() == '[1]\\n'\n```",
+        "```bash\necho '[1]' > a.json\n```\n```python\nfrom pathlib import Path\nassert Path('a.json').exists()\n```",
         "1. item\n\n   ```python\n   z = 1\n   ```",
         "<!-- not run: needs a bucket -->\n\n```python\n1 / 0\n```",
         "```text\nanything\n```\n~~~\n```python\n1/0\n```\n~~~",
         "```json\n[1]\n```\n```jsonl\n{}\n[]\n```\n```yaml\na: 1\n```\n```toml\na = 1\n```\n```env\nA=1 # one\n```",
     ],
 )
-def test_a_page_that_holds_passes(project: Path, page: str) -> None:
+def test_a_page_that_holds_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """Blocks share what they define and what they write."""
-    (project / "page.md").write_text(page, encoding="utf-8")
-    done = run_page(project, "page.md")
-    assert done.returncode == 0, done.stdout
+    monkeypatch.chdir(tmp_path)
+    Path("page.md").write_text(page, encoding="utf-8")
+    docs_page.main(Path("page.md"))
 
 
 def test_blocks_are_found_where_they_stand() -> None:

@@ -95,7 +95,10 @@ def test_every_example_is_expected_to_do_something() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_an_example_runs(path: Path, tmp_path: Path) -> None:
-    """With the one command that its page shows; once more it adds nothing; then it is exported in two formats."""
+    """With the one command that its page shows; once more it adds nothing; then it is exported in two formats.
+
+    And the commands that its report shows work: they are there to be copied.
+    """
     create = ("datasets", "create", "--configFile", os.path.relpath(path, tmp_path), "--prettyPrint")
     first = datalake(*create, cwd=tmp_path)
     assert (first.status, first.err) == (0, "")
@@ -119,11 +122,6 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
     assert len({json.loads(line)["id"] for line in lines}) == report["rows"]
     assert (tmp_path / "rows.parquet").read_bytes().startswith(b"PAR1")
 
-
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_the_commands_of_a_report_work(path: Path, tmp_path: Path) -> None:
-    """They are there to be copied."""
-    report = datalake("datasets", "create", "--configFile", str(path), cwd=tmp_path).json
     assert len(report["commands"]) >= 2
     for command in report["commands"]:
         program, *arguments = command.split()

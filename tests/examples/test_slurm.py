@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
 from datalake_service.storage import FolderStore
 from tests.cli.commands import datalake, environment
+from tests.support import warm
 from tests.support.repository import ROOT
 
 ROWS = 12_000
@@ -33,8 +33,7 @@ def folder(tmp_path: Path) -> Path:
     assert done.status == 0, done.err
     program = tmp_path / "bin" / "datalake"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m datalake_service "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    warm.write_program(program)
     return folder
 
 

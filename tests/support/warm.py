@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -21,8 +22,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import warm_client
 from tests.support.repository import ROOT
-from tests.support.warm_client import ask, told
+from tests.support.warm_client import COMMAND, ask, told
 
 _AT_START = ("PYTHON", "LC_", "LANG", "LD_", "TZ")
 """Variables that an interpreter looks at when it starts: a command with others than ours must be started."""
@@ -35,9 +37,20 @@ def is_possible(env: Mapping[str, str]) -> bool:
 
 
 def communicate(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: str, seconds: float
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: str = "",
+    seconds: float | None = None,
+    module: str = COMMAND,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``datalake`` with its streams in pipes until it ends, as ``subprocess.run`` does."""
+    """Run ``datalake``, or another module, with its streams in pipes until it ends, as ``subprocess.run`` does."""
+    if not is_possible(env):
+        started = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(
+            started, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, check=False, timeout=seconds
+        )
     given = stdin.encode()
     if len(given) > _MOST_INPUT:
         raise ValueError("more input than a pipe holds")
@@ -46,10 +59,10 @@ def communicate(
     try:
         os.write(write, given)
         os.close(write)
-        with start(arguments, cwd=cwd, env=env, streams=(read, *theirs)) as running:
+        with start(arguments, cwd=cwd, env=env, streams=(read, *theirs), module=module) as running:
             for end in (read, *theirs):
                 os.close(end)
-            out, err = _read_all(ours, time.monotonic() + seconds)
+            out, err = _read_all(ours, seconds)
             return subprocess.CompletedProcess(arguments, running.wait(seconds), out, err)
     finally:
         for end in ours:
@@ -64,7 +77,7 @@ class Running:
         self._server = server
         self._status: int | None = None
 
-    def wait(self, seconds: float) -> int:
+    def wait(self, seconds: float | None = None) -> int:
         """Wait for its end; returns the exit status, negative after a signal."""
         if self._status is None:
             self._server.settimeout(seconds)
@@ -82,9 +95,11 @@ class Running:
 
 
 @contextmanager
-def start(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: Sequence[int]) -> Iterator[Running]:
+def start(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], streams: Sequence[int], module: str = COMMAND
+) -> Iterator[Running]:
     """Fork a command; it is killed at the end unless it has ended before."""
-    running = Running(*ask(address(), arguments, cwd=str(cwd), env=env, streams=streams))
+    running = Running(*ask(address(), arguments, cwd=str(cwd), env=env, streams=streams, module=module))
     try:
         yield running
     finally:
@@ -117,6 +132,19 @@ def _stop(process: subprocess.Popen[bytes], folder: str) -> None:
     shutil.rmtree(folder)
 
 
+def program() -> list[str]:
+    """What does what ``datalake`` does, with the same signals and the same end; arguments come after it."""
+    if is_possible(_environment()):
+        return [sys.executable, "-I", "-S", warm_client.__file__, address()]
+    return [sys.executable, "-m", COMMAND]
+
+
+def write_program(path: Path) -> None:
+    """Make it a file that can be run."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(program())} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
 
@@ -125,7 +153,8 @@ def _of_start(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(_AT_START)}
 
 
-def _read_all(ends: Sequence[int], until: float) -> list[str]:
+def _read_all(ends: Sequence[int], seconds: float | None) -> list[str]:
+    until = time.monotonic() + (seconds or 3600)
     found = dict.fromkeys(ends, b"")
     with selectors.DefaultSelector() as waiting:
         for end in ends:

@@ -15,15 +15,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+COMMAND = "datalake_service"
 LONGEST_REQUEST = 1 << 17
 """In bytes: all of an environment is in it."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ask(
-    address: str, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str], streams: Sequence[int]
+    address: str,
+    arguments: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    streams: Sequence[int],
+    module: str = COMMAND,
 ) -> tuple[socket.socket, int]:
-    """Start ``python -m datalake_service`` with arguments; returns who tells its end, and its process id.
+    """Start ``python -m MODULE`` with arguments; returns who tells its end, and its process id.
 
     Args:
         address: The server's socket.
@@ -31,8 +38,9 @@ def ask(
         cwd: Its working directory.
         env: Its environment, all of it.
         streams: Its standard input, output and error, as file descriptors; they stay open here.
+        module: What runs as the main module.
     """
-    request = json.dumps({"arguments": list(arguments), "cwd": cwd, "env": dict(env)}).encode()
+    request = json.dumps({"module": module, "arguments": list(arguments), "cwd": cwd, "env": dict(env)}).encode()
     if len(request) > LONGEST_REQUEST:
         raise ValueError(f"the environment and the arguments are {len(request)} bytes")
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -27,7 +27,6 @@ from typing import Any, NoReturn
 
 from tests.support.warm_client import LONGEST_REQUEST
 
-MODULE = "datalake_service"
 LOADED = (
     "boto3.session",
     "datalake_service.cli.main",
@@ -59,8 +58,9 @@ class Server:
     def __init__(self, address: str) -> None:
         """Listen, so that the first to ask waits until all is loaded."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(address)
+        self._listener.bind(f"{address}.new")
         self._listener.listen(64)
+        Path(f"{address}.new").rename(address)
         self._running: dict[int, socket.socket] = {}
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
@@ -72,8 +72,11 @@ class Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
             listening = self._listener.fileno()
-            ready, _, _ = select.select([0, listening, self._woken], [], [])
-            if self._woken in ready:
+            waiting = {connection.fileno(): pid for pid, connection in self._running.items()}
+            ready, _, _ = select.select([0, listening, self._woken, *waiting], [], [])
+            for gone in waiting.keys() & ready:  # whoever stands in for a command was killed
+                os.kill(waiting[gone], signal.SIGKILL)
+            if self._woken in ready or waiting.keys() & ready:
                 self._tell_ends()
             if 0 in ready:
                 self._end()
@@ -116,11 +119,9 @@ class Server:
     def _tell_ends(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._woken, 4096)
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    break
+        for pid in list(self._running):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
                 with self._running.pop(pid) as connection:
                     _send(connection, os.waitstatus_to_exitcode(status))
 
@@ -143,7 +144,7 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     sys.path[0] = str(Path.cwd())
-    sys.argv = [MODULE, *request["arguments"]]
+    sys.argv = [request["module"], *request["arguments"]]
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         old = getattr(sys, name)
         lines = name == "stderr" or os.isatty(number)
@@ -153,10 +154,10 @@ def become(request: dict[str, Any]) -> None:
         setattr(sys, f"__{name}__", new)
 
 
-def run() -> int:
-    """Run the command; returns its exit status as the interpreter has it."""
+def run(module: str) -> int:
+    """Run a module as the main one; returns its exit status as the interpreter has it."""
     try:
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0
@@ -189,8 +190,9 @@ def main(address: str) -> None:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    become(server.serve())
-    end(run())
+    request = server.serve()
+    become(request)
+    end(run(request["module"]))
 
 
 if __name__ == "__main__":
