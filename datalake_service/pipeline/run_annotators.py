@@ -272,7 +272,7 @@ def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: 
 
         step = vector_step(annotator.vectors, folder=config.folder, region=config.region)
         vectorizer = make_vectorizer(step, clock=clock)
-        return VectorAnnotator(vectorizer, batch_size=step.batch_size, concurrency=step.concurrency)
+        return VectorAnnotator(vectorizer, batch_size=step.batch_size)
     model = annotator.embedding or annotator.classifier
     if model is not None:
         from datalake_service.pipeline.text_models import make_text_annotator
@@ -298,10 +298,8 @@ def annotator_watch(annotator: AnnotatorConfig, observer: Observer | None, *, cl
 def annotation_options(config: DatasetConfig, annotator: AnnotatorConfig) -> AnnotationOptions:
     """How an annotator of a dataset file is run. The limits of the file hold for each annotator by itself."""
     on_error, vectors = config.on_error, annotator.vectors
-    # As many rows as fit into the calls that may be under way.
-    shared = 0 if vectors is None else vectors.batch_size * vectors.max_concurrency
     return AnnotationOptions(
-        max_concurrency=max(annotator.max_concurrency, shared),
+        max_concurrency=annotator.max_concurrency if vectors is None else vectors.max_concurrency,
         timeout_seconds=annotator.timeout_in_seconds,
         max_errors=0 if on_error.policy is Policy.FAIL else on_error.max_errors,
         max_error_share=on_error.max_error_share,
