@@ -14,7 +14,7 @@ from datalake_service.engines.ray import RayEngine
 from datalake_service.engines.spark import SparkEngine
 from datalake_service.storage.open import open_store
 from tests.engines.lakes import Lakes
-from tests.engines.places import Expected, Place, on
+from tests.engines.places import Expected, Place
 from tests.engines.scenarios import World
 from tests.support.aws import Aws, fresh_name
 from tests.support.lambda_service import LambdaService, lambda_service
@@ -39,7 +39,7 @@ def world(aws: Aws, s3_server: S3Server) -> World:
 def expected(world: World, tmp_path_factory: pytest.TempPathFactory) -> Expected:
     """What the LOCAL engine makes of each example, in folders."""
     folder = tmp_path_factory.mktemp("expected")
-    return Expected(Place(LocalEngine(concurrency=2), world, lambda: open_store(folder / fresh_name()), {}))
+    return Expected(Place(LocalEngine(concurrency=1), world, lambda: open_store(folder / fresh_name()), {}))
 
 
 @pytest.fixture(scope="session")
@@ -99,15 +99,15 @@ def spark_place(spark_engine: SparkEngine, world: World, surroundings: None) -> 
 
 @pytest.fixture
 def lambda_place(function: LambdaService, world: World, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A Lambda function, with lakes in buckets; two invocations at a time."""
+    """A Lambda function, with lakes in buckets; one invocation at a time, because each environment loads everything."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.endpoint_url)
     function.reset()
-    engine = LambdaEngine(FunctionSettings("datalake", 2, 60), region="eu-west-1", lost_seconds=0.05)
+    engine = LambdaEngine(FunctionSettings("datalake", 1, 60), region="eu-west-1", lost_seconds=0.05)
     settings = {"computeEngineType": "LAMBDA", "functionName": "datalake", "concurrency": 2}
     return Place(engine, world, world.s3.make_store, settings, function.deploy)
 
 
-@pytest.fixture(params=on("lambda", "ray", "spark"))
+@pytest.fixture(params=["lambda", "ray", "spark"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Each engine, one after the other."""
     found: Place = request.getfixturevalue(f"{request.param}_place")

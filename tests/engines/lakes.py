@@ -61,7 +61,7 @@ class Lakes:
         """The lines of a dataset."""
         if name not in self._known:
             lake = self._folder / name
-            report = run(config, lake, LocalEngine(concurrency=2))
+            report = run(config, lake, LocalEngine(concurrency=1))
             assert not report.failures
             self._known[name] = lines(lake)
             assert self._known[name]

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import pytest
+from typing import Final
 
 from datalake_service.catalog.stops import request_stop
 from datalake_service.catalog.tasks import load_tasks
@@ -22,9 +20,6 @@ from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import SystemClock
 from tests.engines.scenarios import SCENARIOS, Scenario, World, everything
-
-if TYPE_CHECKING:
-    from _pytest.mark import ParameterSet
 
 _PATIENCE: Final = 120.0
 """Seconds until a run that should be stopped has read everything, on a machine that does ten other things."""
@@ -81,11 +76,6 @@ class Expected:
             self._known[name] = self._place.lines_of(scenario)
             assert len(self._known[name]) >= scenario.least
         return self._known[name]
-
-
-def on(*names: str) -> list[ParameterSet]:
-    """Parameters of ``place``; tests of one engine stay together, because each takes seconds to start."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from tests.engines.lakes import Lakes, lines, project
 from tests.engines.places import Place
 from tests.support.lambda_service import LambdaService
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("lambda")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_a_function_whose_time_is_up(
