@@ -7,7 +7,7 @@ the error connectors of the dataset file have sent them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,8 @@ from datalake_service.catalog.tasks import TaskState, load_tasks
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatasetNotFoundError, ObjectNotFoundError, UsageError
 from datalake_service.pipeline.lifecycle import require_dataset
-from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.base import ObjectMeta, ObjectStore, OpenStore
 
-OpenStore = Callable[[str], ObjectStore]
 """Opens a store by its URI or path."""
 _BYTES: Final = ("text", "base64", "document")
 """What a rejection holds of the record itself: shown by ``view`` only."""

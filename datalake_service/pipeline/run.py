@@ -26,7 +26,6 @@ from datalake_service.pipeline.merge import merge_batch
 from datalake_service.pipeline.run_annotators import Manner, annotator_watch, check_annotators, run_annotator
 from datalake_service.pipeline.run_choice import TaskChoice
 from datalake_service.pipeline.run_elsewhere import destination_notes, destination_told, rejections_uri
-from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_outputs import has_batches_by_time
 from datalake_service.pipeline.run_plan import PlannedRun, plan_run, policy_of
 from datalake_service.pipeline.run_progress import Observer, RunProgress, RunStep, TaskWatch
@@ -42,7 +41,7 @@ from datalake_service.pipeline.run_report import (
 from datalake_service.pipeline.run_together import NOBODY, Company
 from datalake_service.pipeline.stopping import RunStops
 from datalake_service.pipeline.waiting import batches_to_merge
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import ObjectStore, OpenStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.probe import require_conditions
 from datalake_utils.backoff import Backoff

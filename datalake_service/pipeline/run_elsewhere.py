@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +32,8 @@ from datalake_service.pipeline.outputs import (
     TableOutput,
     VectorStep,
 )
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import OpenStore
 
-OpenStore = Callable[[str], ObjectStore]
 _KINDS: Final = {
     FileFormat.JSONL: FileKind.JSONL,
     FileFormat.JSONL_GZIP: FileKind.JSONL_GZIP,

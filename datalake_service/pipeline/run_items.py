@@ -29,9 +29,8 @@ from datalake_service.pipeline.stream_inputs import ShardInput
 from datalake_service.pipeline.stream_items import StreamConnector, StreamItem, handler_of, segment_items, shard_items
 from datalake_service.plan.globs import Glob, listing_prefixes
 from datalake_service.plan.manifest import Plan, decode_lines, plan_globs, plan_lines, task_id
-from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.base import ObjectMeta, ObjectStore, OpenStore
 
-OpenStore = Callable[[str], ObjectStore]
 """Opens a store by its URI or path, with the credentials of the run."""
 
 

@@ -10,7 +10,8 @@ from datalake_service.config.read import Source
 from datalake_service.config.write import DatalakeWriteConnector
 from datalake_service.pipeline.engine import LakeOutput, Output
 from datalake_service.pipeline.outputs import RejectionsPlace, VectorStep
-from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of, rejections_of, vector_step
+from datalake_service.pipeline.run_elsewhere import elsewhere_of, rejections_of, vector_step
+from datalake_service.storage.base import OpenStore
 
 _TIMED = (Source.SQS, Source.KINESIS, Source.DYNAMODB_STREAMS)
 """Sources whose records have a time."""

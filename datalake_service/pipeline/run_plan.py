@@ -19,12 +19,12 @@ from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
 from datalake_service.handling.policy import OnError
 from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob
 from datalake_service.pipeline.run_choice import TaskChoice
-from datalake_service.pipeline.run_items import Item, Items, OpenStore, find_items
+from datalake_service.pipeline.run_items import Item, Items, find_items
 from datalake_service.pipeline.run_outputs import Routes, routes_of
 from datalake_service.pipeline.run_readers import with_own_readers
 from datalake_service.pipeline.spark_inputs import SparkProgramInput
 from datalake_service.pipeline.stream_items import begins_latest, earliest
-from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.storage.base import ObjectMeta, ObjectStore, OpenStore
 
 _THREADS = 16
 

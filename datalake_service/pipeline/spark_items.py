@@ -12,10 +12,10 @@ from datalake_service.config.read import FilesSection
 from datalake_service.config.write import FilesWriteSection
 from datalake_service.errors import ConfigError
 from datalake_service.pipeline.outputs import FilesOutput
-from datalake_service.pipeline.run_elsewhere import OpenStore, elsewhere_of
+from datalake_service.pipeline.run_elsewhere import elsewhere_of
 from datalake_service.pipeline.spark_inputs import INTERMEDIATE, RESULT, Program, SparkFormat, SparkProgramInput
 from datalake_service.plan.manifest import task_id
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import ObjectStore, OpenStore
 
 REDUCER: Final = "reducer"
 """The item of the reducer, for people."""

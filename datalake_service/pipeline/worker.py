@@ -25,13 +25,12 @@ from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.job_queue import JobQueue
 from datalake_service.pipeline.run import run_dataset
 from datalake_service.pipeline.run_annotators import check_annotators
-from datalake_service.pipeline.run_items import OpenStore
 from datalake_service.pipeline.run_progress import Observer
 from datalake_service.pipeline.run_report import OwnShare, RunReport
 from datalake_service.pipeline.task import result_of
 from datalake_service.pipeline.worker_jobs import LONGEST_LOOK, ClaimedJobs, Fellow
 from datalake_service.pipeline.worker_place import WorkerPlace
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import ObjectStore, OpenStore
 from datalake_service.storage.open import open_store
 from datalake_service.storage.probe import require_conditions
 from datalake_utils.clock import Clock, SystemClock

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from datalake_interfaces import RecordHintType, RecordParseHint
-from datalake_service.catalog.rejections import Rejection, RejectionKind
+from datalake_service.catalog.rejections import Rejection
 from datalake_service.readers.blocks import ObjectBlocks, Position, entry_offset
-from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer, Oversize
+from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer
 from datalake_service.readers.sniffing import Damage
 from datalake_service.readers.streams import Block, Entry
+from datalake_service.readers.unreadable import damaged, too_large
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 
@@ -121,7 +122,7 @@ class ObjectReader:
             if before:
                 yield self._batch(records[:before], resume=_behind(records[before - 1], self._shared))
                 records = records[before:]
-            yield self._batch([], self._too_large(item), resume=item.end - self._shared)
+            yield self._batch([], too_large(self._source, item), resume=item.end - self._shared)
         self._framer.oversize.clear()
         if records:
             yield self._batch(records, resume=self._framer.resume)
@@ -131,7 +132,8 @@ class ObjectReader:
         if damage is not None:
             yield from self._in_order([])
             self.notes.append(f"{self._source}: {damage.message}")
-            yield self._batch([], self._damaged(damage, last), resume=self._framer.resume)
+            resume = self._framer.resume
+            yield self._batch([], damaged(self._source, damage, fragment=last, offset=resume), resume=resume)
             return
         yield from self._in_order([last] if last is not None else [])
         if self._meta.size and not self.records and self._from_start:
@@ -143,26 +145,6 @@ class ObjectReader:
         self._entries = self._entries[max(0, bisect_right(self._entries, first, key=entry_offset) - 1) :]
         position = Position.at(resume, self._entries, self._blocks.compression)
         return RecordBatch(records, rejections, position, self._read, tuple(self._entries), self._shared)
-
-    def _too_large(self, item: Oversize) -> Rejection:
-        return Rejection(
-            source=self._source,
-            start_offset=str(item.start),
-            end_offset=str(item.end),
-            kind=RejectionKind.READ,
-            message=f"the record is {item.end - item.start} bytes long, more than the limit",
-            data=item.head,
-        )
-
-    def _damaged(self, damage: Damage, fragment: Frame | None) -> Rejection:
-        start, data = fragment if fragment is not None else (self._framer.resume, None)
-        return Rejection(
-            source=self._source,
-            start_offset=str(start),
-            kind=RejectionKind.READ,
-            message=damage.message,
-            data=data,
-        )
 
 
 def _behind(record: Frame, shared: int) -> int:

@@ -10,11 +10,12 @@ from bisect import bisect_right
 from typing import Final
 
 from datalake_interfaces import RecordParseHint
-from datalake_service.catalog.rejections import Rejection, RejectionKind
+from datalake_service.catalog.rejections import Rejection
 from datalake_service.readers.blocks import ObjectBlocks, Position, entry_offset
-from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer, Oversize
+from datalake_service.readers.framing import MAX_RECORD_BYTES, Frame, Framer
 from datalake_service.readers.sniffing import Damage
 from datalake_service.readers.streams import Block, Entry
+from datalake_service.readers.unreadable import damaged, too_large
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 
 _ENTRIES: Final = 64
@@ -89,7 +90,7 @@ class ObjectRecords:
                 return frame
             if framer.oversize:
                 self._found = True
-                return self._too_large(framer.oversize.pop())
+                return too_large(self._source, framer.oversize.pop())
             if not self._push(framer):
                 return self._finish(framer)
 
@@ -130,36 +131,16 @@ class ObjectRecords:
         damage, self._damage = self._damage, None
         if damage is not None:
             self._blocks.close()
-            return self._damaged(damage, framer)
+            self._found = self.damaged = True
+            return damaged(self._source, damage, fragment=self._fragment, offset=framer.resume)
         last = framer.finish()
         if last is not None:
             self._found = True
             return last
         if framer.oversize:
             self._found = True
-            return self._too_large(framer.oversize.pop())
+            return too_large(self._source, framer.oversize.pop())
         if self._size and not self._found and self._from_start:
             self._found = True  # said once
             self.notes.append(f"{self._source}: no record in {self._size} bytes: the start pattern does not occur")
         return None
-
-    def _too_large(self, item: Oversize) -> Rejection:
-        return Rejection(
-            source=self._source,
-            start_offset=str(item.start),
-            end_offset=str(item.end),
-            kind=RejectionKind.READ,
-            message=f"the record is {item.end - item.start} bytes long, more than the limit",
-            data=item.head,
-        )
-
-    def _damaged(self, damage: Damage, framer: Framer) -> Rejection:
-        self._found = self.damaged = True
-        start, data = self._fragment if self._fragment is not None else (framer.resume, None)
-        return Rejection(
-            source=self._source,
-            start_offset=str(start),
-            kind=RejectionKind.READ,
-            message=damage.message,
-            data=data,
-        )

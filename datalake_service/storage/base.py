@@ -7,7 +7,7 @@ protocol: ``retrying.py``, ``observed.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -166,3 +166,7 @@ class ObjectStore(Protocol):
         ``prefix`` as for ``list``. Costs one request per 1,000 names, whatever lies below them.
         """
         ...
+
+
+OpenStore = Callable[[str], ObjectStore]
+"""Opens the store at an address, with the keys of whoever made it."""

@@ -14,7 +14,7 @@ from datalake_service.tables.conditions import Condition
 from datalake_service.tables.footers import Footer
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.page_index import Cut, RowGroup, cut, read_pages, row_groups
-from datalake_service.tables.rows_left import RowsLeft
+from datalake_service.tables.query import RowsLeft
 from datalake_service.tables.sql import Reference
 
 _WORTH_LOCAL, _WORTH_REMOTE = 32 << 20, 4 << 20

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from datalake_service.tables.rows_left import RowsLeft
-
 _T = TypeVar("_T")
 
 ID = "id"
@@ -41,6 +39,19 @@ class LocalTable:
     footer: Footer
     older: str | None = None
     """Of annotations: another file, with the same columns, that holds older versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLeft:
+    """The rows of one file that are left when some ids are left out; see ``rows_left.py``."""
+
+    count: int
+    groups: frozenset[int]
+    """Row groups that are read; the others hold no row that is left."""
+    sql: str
+    """Whether a row is left, given its ``row_number``; also keeps the database from reading other row groups."""
+    numbers: npt.NDArray[np.int64] | None = None
+    """Their numbers, in order, as long as somebody needs them."""
 
 
 @dataclass(frozen=True, slots=True)

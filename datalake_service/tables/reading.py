@@ -20,8 +20,8 @@ from datalake_service.tables.engine import Engine, EngineLimits
 from datalake_service.tables.footers import Footer, column_ranges, read_footers
 from datalake_service.tables.local import LocalFile
 from datalake_service.tables.narrowing import Narrowing, pages_left, plan_narrowing, put_cuts
-from datalake_service.tables.query import ID, BatchQuery, LocalTable, Pin, fetch_numbers, needed_columns
-from datalake_service.tables.rows_left import RowsLeft, find_rows_left, rows_with
+from datalake_service.tables.query import ID, BatchQuery, LocalTable, Pin, RowsLeft, fetch_numbers, needed_columns
+from datalake_service.tables.rows_left import find_rows_left, rows_with
 from datalake_service.tables.sql import Reference
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ nothing has to be joined, and rows stay in order, while the other columns are re
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from datalake_service.tables.engine import in_our_words
 from datalake_service.tables.footers import group_sizes
-from datalake_service.tables.query import ID, LocalTable, scan
+from datalake_service.tables.query import ID, LocalTable, RowsLeft, scan
 from datalake_utils.ids import random_hex
 
 if TYPE_CHECKING:
@@ -27,19 +26,6 @@ _MAX_RANGES = 32
 
 _Range = tuple[int, int]
 """Start (inclusive) and end (exclusive)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowsLeft:
-    """The rows of one file that are left."""
-
-    count: int
-    groups: frozenset[int]
-    """Row groups that are read; the others hold no row that is left."""
-    sql: str
-    """Whether a row is left, given its ``row_number``; also keeps the database from reading other row groups."""
-    numbers: npt.NDArray[np.int64] | None = None
-    """Their numbers, in order, as long as somebody needs them."""
 
 
 def find_rows_left(
