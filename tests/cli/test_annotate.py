@@ -162,9 +162,11 @@ def test_a_budget_of_the_command_line_ends_the_run(place: Place, good: ScriptedM
 
 def test_a_function_that_blocks_the_event_loop_is_named(place: Place) -> None:
     """A warning, once; the rows are annotated all the same."""
-    place.write({"annotatorName": "blocks", "annotatorImplementationClassName": "handler.Blocks", "fraction": 0.2})
+    two_rows = {"type": "equals", "field": "text", "value": "text 1"}
+    blocks = {"annotatorName": "blocks", "annotatorImplementationClassName": "handler.Blocks", "filter": two_rows}
+    place.write(blocks)
     done = place.annotate()
-    assert done.status == 0, done.err
+    assert (done.status, outcomes(done)["blocks"]["annotated"]) == (0, 2), done.err
     (warning,) = [line for line in done.err.splitlines() if "annotation.loop_blocked" in line]
     assert "handler.ask_a_service" in warning
     assert "handler.py:" in warning
