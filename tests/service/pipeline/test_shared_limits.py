@@ -128,6 +128,11 @@ class Worker:
         with suppress(asyncio.CancelledError, StoreError):
             await self.task
 
+    async def interrupt(self) -> None:
+        """It ends in order, and says what it spent."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
     def live(self) -> dict[str, LeaseRecord]:
         """The leases of the others."""
         return {name: record for name, record in self.world.leases.items() if name != self.name}
@@ -368,21 +373,26 @@ def test_calls_at_once_are_shared() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_budget_is_passed_by_what_is_in_flight_at_most(seed: int) -> None:
-    """Four workers, kills and new ones: the budget is spent, and more only by calls in flight at each end."""
+    """Four workers, kills, interrupts, new ones: the budget is spent, and more only by calls in flight at each end."""
 
     async def main() -> None:
         world = World(CallPolicy(budget=Budget(cost=500.0), adaptive=False), cost=0.5, dice=random.Random(seed))
-        lost = 0
+        lost = stopped = 0
         for _ in range(4):
             world.start(concurrency=10)
         while any(not worker.task.done() for worker in world.workers):
             await pass_time(world.dice.expovariate(1 / 4))
             running = [worker for worker in world.workers if not worker.task.done()]
-            if running and lost < 6:
-                await world.dice.choice(running).die()
-                lost += 1
+            if running and lost + stopped < 12:
+                one = world.dice.choice(running)
+                if (lost + stopped) % 2:
+                    await one.die()
+                    lost += 1
+                else:
+                    await one.interrupt()
+                    stopped += 1
                 world.start(concurrency=10)
-        ended = [worker for worker in world.workers if not worker.broken]
+        ended = [worker for worker in world.workers if not (worker.broken or worker.task.cancelled())]
         assert all("the budget of 500 cost is used up" in str(worker.error) for worker in ended)
         in_flight = 10 * 0.5 * (len(ended) + lost)
         assert world.spent <= 500 + in_flight
