@@ -56,15 +56,19 @@ def pins(lock: str) -> dict[str, set[str]]:
     return found
 
 
-def test_what_is_imported_is_declared() -> None:
+@pytest.fixture(scope="module")
+def used() -> set[str]:
+    """The distributions that the product imports from."""
+    return distributions({name for package in PACKAGES for path in modules(package) for name in imported(path)})
+
+
+def test_what_is_imported_is_declared(used: set[str]) -> None:
     """A package that comes along only because another needs it may go away with it."""
-    used = distributions({name for package in PACKAGES for path in modules(package) for name in imported(path)})
     assert used - DECLARED.keys() - OPTIONAL == set()
 
 
-def test_what_is_declared_is_imported() -> None:
+def test_what_is_declared_is_imported(used: set[str]) -> None:
     """Nobody downloads a package that nothing uses."""
-    used = distributions({name for package in PACKAGES for path in modules(package) for name in imported(path)})
     assert DECLARED.keys() - used == set()
 
 
