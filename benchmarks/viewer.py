@@ -254,9 +254,17 @@ def first_bytes(port: int, query: dict[str, Any], *, size: int) -> tuple[float, 
     return first, read / 2**20 / (time.perf_counter() - began)
 
 
-def measure(folder: Path) -> dict[str, float]:
+class Figures(dict[str, float]):
+    """What was measured, told at once: on a busy machine the rest takes a while."""
+
+    def __setitem__(self, what: str, value: float) -> None:
+        super().__setitem__(what, value)
+        print(f"{what:<60} {value:>10.1f}   load {os.getloadavg()[0]:.0f}", flush=True)
+
+
+def measure(folder: Path) -> None:
     """Everything that is measured."""
-    figures: dict[str, float] = {}
+    figures = Figures()
     with serving(folder) as (port, process):
         client = Client(port)
         figures["very first page, ms (a server that knows nothing)"] = (
@@ -281,6 +289,16 @@ def measure(folder: Path) -> dict[str, float]:
         row = page["rows"][20]
         name = {"batch": row["batch"], "id": row["id"]}
         note("row by id", 50, lambda: client.ask(f"{POSTS}/row", name)[0])
+        figures["memory before ten people click, MiB"] = most = memory(process)
+        with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
+            clicking = pool.starmap_async(click_around, [(port, seed) for seed in range(CLIENTS)])
+            while not clicking.ready():
+                most = max(most, memory(process))
+                time.sleep(0.1)
+            seconds = sorted(second for one in clicking.get() for second in one)
+        figures["memory with ten people clicking, MiB (limit 1,024)"] = most
+        figures["their clicks, median s"] = statistics.median(seconds)
+        figures["their clicks, slowest s"] = seconds[-1]
         for what, given, raw in (("rare", FILTER, "rare"), ("30 %", BROAD, "de")):
             ours = seconds_of(lambda given=given: client.ask(f"{POSTS}/count", {"filter": given})[0])  # type: ignore[misc]
             theirs = raw_duckdb(
@@ -310,21 +328,12 @@ def measure(folder: Path) -> dict[str, float]:
         first, speed = first_bytes(port, {"format": "jsonl"}, size=200 << 20)
         figures["export, newest first: first byte, s"] = first
         figures["export, newest first: MiB/s of JSON lines"] = speed
-        figures["memory before ten people click, MiB"] = most = memory(process)
-        with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
-            clicking = pool.starmap_async(click_around, [(port, seed) for seed in range(CLIENTS)])
-            while not clicking.ready():
-                most = max(most, memory(process))
-                time.sleep(0.1)
-            seconds = sorted(second for one in clicking.get() for second in one)
-        figures["memory with ten people clicking, MiB (limit 1,024)"] = most
-        figures["their clicks, median s"] = statistics.median(seconds)
-        figures["their clicks, slowest s"] = seconds[-1]
-    return figures | requests_in_idle_hours(folder)
+    for what, count in requests_in_idle_hours(folder).items():
+        figures[what] = count
 
 
 def main() -> None:
-    """Make the lake, ask, print."""
+    """Make the lake, ask."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--batches", type=int, default=200)
@@ -337,13 +346,11 @@ def main() -> None:
             began = time.perf_counter()
             make_lake(folder, rows=given.rows, batches=given.batches)
             print(f"made the lake in {time.perf_counter() - began:.0f} s", flush=True)
-        figures = measure(folder)
+        print(f"{os.cpu_count()} cores, {resource.getpagesize()} bytes a page")
+        measure(folder)
     finally:
         if not given.keep and given.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {resource.getpagesize()} bytes a page")
-    for name, value in figures.items():
-        print(f"{name:<60} {value:>10.1f}")
 
 
 if __name__ == "__main__":

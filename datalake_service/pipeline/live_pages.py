@@ -121,9 +121,9 @@ class _Known:
     """Empty where the file has no such column."""
     kind: ColumnType
 
-    def bounds(self, order: Order, *, falls: bool) -> dict[RowFile, _Bound]:
+    def bounds(self, rows: Sequence[RowFile], order: Order, *, falls: bool) -> dict[RowFile, _Bound]:
         """The largest rank (if ``falls``) or the smallest that a row of each file can have."""
-        return {row: _bound(groups, order, self.kind, falls=falls) for row, groups in self.groups.items()}
+        return {row: _bound(self.groups[row], order, self.kind, falls=falls) for row in rows}
 
 
 def _known_bounds(asking: Asking, snapshot: Snapshot, rows: Sequence[RowFile], request: PageRequest) -> _Known | None:
@@ -157,6 +157,8 @@ def _enough(known: _Known, request: PageRequest) -> str | None:
     order, after = request.order, request.after
     if order.column != CREATED_AT or request.condition.sql != "TRUE":
         return None
+    if after is not None and not isinstance(after.value, str):
+        return None  # of a cursor that somebody wrote by hand
     falls = order.descending != request.backwards
     sure: list[tuple[str, int]] = []
     for row, groups in known.groups.items():
@@ -184,22 +186,31 @@ def _slices(
             yield list(rows[start : start + _MOST]), None
         return
     falls = order.descending != request.backwards
-    bounds = known.bounds(order, falls=falls)
+    if enough is not None:
+        rows = [row for row in rows if _holds(known.groups[row], request.after, enough, falls=falls)]
+    bounds = known.bounds(rows, order, falls=falls)
     ordered = sorted(rows, key=lambda row: bounds[row], reverse=falls)
     if request.after is not None:
         place = order.rank(request.after.value)
-        worst = known.bounds(order, falls=not falls)
+        worst = known.bounds(rows, order, falls=not falls)
         # A file whose rows all stand before the place has nothing to add.
         ordered = [row for row in ordered if (worst[row] <= place if falls else worst[row] >= place)]
-    start, size = 0, _FIRST
-    if enough is not None:
-        last = order.rank(enough)
-        ordered = [row for row in ordered if (bounds[row] >= last if falls else bounds[row] <= last)]
-        size = _LARGER
+    start, size = 0, _FIRST if enough is None else _LARGER
     while start < len(ordered):
         end = start + size
         yield ordered[start:end], bounds[ordered[end]] if end < len(ordered) else None
         start, size = end, min(size * _LARGER, _MOST)
+
+
+def _holds(groups: Sequence[GroupBounds], after: Place | None, enough: str, *, falls: bool) -> bool:
+    """Whether a file may hold times from where a page begins to where it has ended for certain."""
+    for group in groups:
+        if group.low is None or group.high is None:
+            return True
+        ends = group.high >= enough if falls else group.low <= enough
+        if ends and (after is None or (group.low <= after.value if falls else group.high >= after.value)):
+            return True
+    return not groups
 
 
 def _bound(groups: Sequence[GroupBounds], order: Order, kind: ColumnType, *, falls: bool) -> _Bound:

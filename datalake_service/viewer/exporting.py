@@ -54,7 +54,9 @@ class Exports:
         except BaseException:
             self._turns.release()
             raise
-        return self._pieces(export, query.format)
+        pieces = self._pieces(export, query.format)
+        next(pieces)  # from now on its turn ends with it, whether somebody reads it or not
+        return pieces
 
     def _request(self, snapshot: Snapshot, query: ExportQuery) -> RowsRequest:
         schema = snapshot.schema
@@ -69,6 +71,7 @@ class Exports:
 
     def _pieces(self, export: LiveExport, kind: str) -> Generator[bytes, None, None]:
         try:
+            yield b""
             with closing(export.pieces()) as pieces:
                 yield from _written(kind, [(one.label, type_) for one, type_ in export.columns], pieces)
         finally:

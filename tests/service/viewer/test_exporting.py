@@ -187,3 +187,5 @@ def test_only_so_many_export_at_once() -> None:
             running[0].close()
             assert b"".join(answers.export(DATASET, {})[0])
             running[1].close()
+            for _ in range(AT_ONCE + 1):
+                answers.export(DATASET, {})[0].close()  # by somebody who left before the first byte

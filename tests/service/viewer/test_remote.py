@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,17 @@ def test_batches_that_are_joined_one_by_one_say_the_same(tmp_path: Any, monkeypa
     together = told()
     monkeypatch.setattr("datalake_service.pipeline.live_asking.JOINED_FILES", 1)
     assert told() == together
+
+
+def test_a_link_may_lead_out_of_the_lake(tmp_path: Path) -> None:
+    """Databases that are kept read the lake's folder alone; rows behind a link are shown all the same."""
+    lake = Written(FolderStore(tmp_path / "lake", durable=False))
+    for batch in ("b1", "b2"):
+        lake.write(batch, ROWS[:5])
+        lake.merge(batch)
+    batch = tmp_path / "lake" / DATASET / "b1"
+    batch.rename(tmp_path / "elsewhere")
+    batch.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with looking(lake.store) as answers:
+        assert answers.count(DATASET, {"filter": ['{"type": "range", "field": "n", "lt": 4}']})["rows"] == 8
+        assert keys(pages(answers, {"limit": ["3"]})) == lake.ordered("_created_at", descending=True)
