@@ -90,6 +90,11 @@ class World:
         return sum(amount for moment, amount in self.began if since <= moment < until)
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Worker:
     """One process: it asks as fast as it may."""
 
@@ -139,7 +144,7 @@ class Worker:
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         """A request and its answer take a while."""
-        while self.hangs:  # noqa: ASYNC110 - until the test says so
+        while self.hangs and not _is_cancelled():  # noqa: ASYNC110 - until the test says so, or ends
             await asyncio.sleep(1.0)
         world = self.world
         await asyncio.sleep(world.latency * world.dice.random())
