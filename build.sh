@@ -108,6 +108,9 @@ dev() {
     environment "${VENV:-$ROOT/.venv-$name}" "$ROOT/requirements-$name.lock"
 }
 
+# Hundreds of processes are started, and where PYTHONDONTWRITEBYTECODE is set each would compile all that it imports.
+compiled() { "$BIN/python" -m compileall -q datalake_interfaces datalake_utils datalake_service tests || true; }
+
 # ------------------------------------------------------------------------------------------------ commands
 
 run() {
@@ -270,11 +273,13 @@ case $command in
             shift
         fi
         dev
+        compiled
         # As many workers as there are processors, four at most: each starts the servers that it needs. -n 0: none.
         exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"
         ;;
     soak)
         dev
+        compiled
         case ${1:-} in
             --processes) exec "$BIN/python" -m tests.processes.soak "${@:2}" ;;
             --annotate) exec "$BIN/python" -m tests.processes.paid_soak "${@:2}" ;;
