@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import ANY_DONE, CODE, FAILED, GENERATION, STATUS, VERSION, DoneRule
@@ -18,11 +18,8 @@ from datalake_service.catalog.manifests import RunManifest
 from datalake_service.chunks.reader import Lines, read_lines
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.answered_lines import Answers, answered_lines
+from datalake_service.tables.answered_lines import Answers, Ids, answered_lines
 from datalake_service.tables.finished_ids import AllBut, Answered, FinishedIds, answered_ids
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _READERS: Final = 16
 """Chunks read at once; each is a few megabytes at most."""
@@ -40,7 +37,7 @@ LeftOut = FinishedIds | AllBut
 class _Found:
     """What a chunk says about rows, by batch and generation."""
 
-    packed: list[tuple[str, int, pa.Array, bool]] = field(default_factory=list)
+    packed: list[tuple[str, int, Ids, bool]] = field(default_factory=list)
     """Ids, and whether their rows have an annotation that counts; if not, they have failed."""
     parsed: dict[tuple[str, int], tuple[list[str], list[str]]] = field(default_factory=dict)
     """The ids of rows that have an annotation that counts, and of those that failed."""

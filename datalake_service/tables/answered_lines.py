@@ -24,7 +24,9 @@ _LINE_FEED, _QUOTE, _BRACE = b'\n"}'
 _MOST_KINDS: Final = 16
 """Batches and statuses of the lines of one chunk, beyond which it is parsed."""
 
-Answers = tuple[str, str, pa.Array]
+Ids = pa.Array
+"""Ids as a column of text."""
+Answers = tuple[str, str, Ids]
 """Batch, status, and the ids of all lines that begin so."""
 
 
