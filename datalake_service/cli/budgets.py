@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from datalake_service.cli.asking import confirm
-from datalake_service.cli.output import printable, table
+from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.catalog.budgets import BudgetState

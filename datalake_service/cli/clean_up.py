@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datalake_service import events
-from datalake_service.cli.output import print_line, printable
+from datalake_service.cli.output import print_line
 from datalake_service.cli.quantities import to_size, to_timedelta
 from datalake_service.cli.session import Session, common_options
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.cleanup import BatchResult

@@ -10,9 +10,10 @@ import click
 from datalake_service import events
 from datalake_service.cli.asking import confirm
 from datalake_service.cli.create import create_command, run_dataset_file
-from datalake_service.cli.output import printable, table
+from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, config_file_option, dataset_option
 from datalake_utils.clock import SystemClock
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.coverage import Coverage

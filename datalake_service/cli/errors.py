@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from datalake_service.cli.output import printable, table
+from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.failed_annotations import FailedAnnotation

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from datalake_service.cli.output import printable
 from datalake_service.cli.quantities import to_size, to_timedelta
 from datalake_service.cli.session import Session, common_options
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.fsck_findings import Finding

@@ -9,8 +9,9 @@ import click
 
 from datalake_service import events
 from datalake_service.cli.asking import confirm
-from datalake_service.cli.output import printable, table
+from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, dataset_option
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.catalog.locks import Lock

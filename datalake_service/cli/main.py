@@ -25,7 +25,7 @@ from datalake_service.cli.export import export_command
 from datalake_service.cli.fsck import fsck_command
 from datalake_service.cli.locks import locks_group
 from datalake_service.cli.mutex import mutex_group
-from datalake_service.cli.output import printable, say
+from datalake_service.cli.output import say
 from datalake_service.cli.schema import schema_command
 from datalake_service.cli.session import InterruptedCommandError, NobodyReadsError
 from datalake_service.cli.tasks import tasks_group
@@ -34,6 +34,7 @@ from datalake_service.cli.worker import worker_command
 from datalake_service.config.version import VERSION
 from datalake_service.errors import DatalakeError
 from datalake_utils.clock import SystemClock
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.runtime.signals import Termination

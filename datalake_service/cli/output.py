@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from datalake_utils.printable import printable
+
 Cell = str | int | float | None
 """A field of a table; numbers are aligned to the right."""
 
@@ -32,7 +34,7 @@ class Output:
         """Answer with ``value`` as JSON, or with the lines of ``text``."""
         if self.for_people:
             for line in text():
-                print_line(line)
+                print_line(printable(line))
         else:
             print_line(self.json(value))
 
@@ -52,11 +54,6 @@ def say(text: str) -> None:
     """Write a line to standard error: what a person wants to know, and what is no part of the answer."""
     _write(sys.stderr, text)
     sys.stderr.flush()
-
-
-def printable(text: str) -> str:
-    """Text on one line that cannot move the cursor or colour the terminal of its reader."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[str]:

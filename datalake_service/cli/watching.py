@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from datalake_service.cli.output import Output, print_line, printable
+from datalake_service.cli.output import Output, print_line
 from datalake_utils.clock import Clock
+from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.catalog.task_changes import TaskChanges

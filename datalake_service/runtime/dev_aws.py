@@ -65,15 +65,18 @@ class DevAws:
             UsageError: It failed.
         """
         environment = {**(os.environ if environ is None else environ), **self.variables}
-        done = subprocess.run(  # noqa: S603 - a script that the user named
-            [sys.executable, script.name],
-            cwd=script.parent,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_SEED_SECONDS,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - a script that the user named
+                [sys.executable, script.name],
+                cwd=script.parent,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SEED_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"{script} did not end within {_SEED_SECONDS:.0f} seconds") from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise UsageError(f"{script} failed: {last}")

@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 from datalake_service.errors import ConfigError
 from datalake_service.events import FIELDS
+from datalake_utils.printable import printable
 
 VARIABLE: Final = "DATALAKE_LOG"
 """The environment variable: ``json``, a level, or both with a comma between."""
@@ -74,7 +75,7 @@ class _LineFormatter(logging.Formatter):
         """One line, whatever the record holds."""
         fields: Mapping[str, object] = getattr(record, FIELDS, {})
         told = [record.getMessage(), *(f"{name}={value}" for name, value in fields.items() if value is not None)]
-        text = " ".join(" ".join(told).split())
+        text = printable(" ".join(" ".join(told).split()))  # messages of exceptions may hold what stood in a row
         lines = [f"{record.levelname.lower()}: {text}"]
         if record.exc_info:
             lines.append(self.formatException(record.exc_info))

@@ -72,14 +72,14 @@ def test_events_are_lines_for_people() -> None:
     """Also when a value has line ends; warnings of Python are lines of the same kind."""
     stream = io.StringIO()
     set_up_logging(LogSettings(), stream=stream)
-    events.emit(events.TASK_FAILED, level=logging.WARNING, task="t", error="two\nlines", nothing=None)
+    events.emit(events.TASK_FAILED, level=logging.WARNING, task="t", error="two\nlin\x1b[1mes", nothing=None)
     events.emit(events.TASK_COMPLETED, task="t")
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         logging.captureWarnings(capture=False)
         logging.captureWarnings(capture=True)
         warnings.warn("newer chunks wait", stacklevel=1)
-    assert stream.getvalue() == "warning: task.failed task=t error=two lines\nwarning: newer chunks wait\n"
+    assert stream.getvalue() == "warning: task.failed task=t error=two lin\\x1b[1mes\nwarning: newer chunks wait\n"
 
 
 def test_an_exception_is_shown_with_its_traceback() -> None:
