@@ -271,19 +271,18 @@ def _require_connect(remote: str, *, seconds: float) -> None:
     Raises:
         UsageError: It does not speak the protocol of Spark Connect.
     """
-    import grpc
     from pyspark.sql.connect.client import DefaultChannelBuilder
 
     try:
         channel = DefaultChannelBuilder(remote).toChannel()
     except Exception as error:
         raise _not_started(error, remote) from error
+    ready = threading.Event()
     try:
-        grpc.channel_ready_future(channel).result(timeout=seconds)
-    except grpc.FutureTimeoutError as error:
-        raise UsageError(
-            f"computeEngine.remote: what listens at {remote} says nothing within {seconds:g} s; is that Spark Connect?"
-        ) from error
+        channel.subscribe(lambda state: ready.set() if state.name == "READY" else None, try_to_connect=True)
+        if not ready.wait(seconds):
+            silence = f"what listens at {remote} says nothing within {seconds:g} s"
+            raise UsageError(f"computeEngine.remote: {silence}; is that Spark Connect?")
     finally:
         channel.close()
 
