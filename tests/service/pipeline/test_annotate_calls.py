@@ -65,10 +65,12 @@ def test_rows_that_fail_once_are_annotated_in_the_same_run(folder_store: FolderS
 
 
 def test_without_a_policy_each_row_is_asked_once(folder_store: FolderStore) -> None:
-    """What was before is as it was."""
+    """Nothing is repeated; what the rows report is added up all the same."""
     unsteady = Unsteady()
     report = run(folder_store, one_batch(), unsteady)
-    assert (report.annotated, report.failed, report.spent) == (0, 100, None)
+    assert report.spent is not None
+    assert (report.annotated, report.failed) == (0, 100)
+    assert (report.spent.calls, report.spent.repeated, report.spent.usage.cost) == (100, 0, 25.0)
 
 
 def test_a_budget_ends_the_run_and_the_next_goes_on(folder_store: FolderStore) -> None:
