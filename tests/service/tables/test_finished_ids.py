@@ -12,6 +12,7 @@ from datalake_service.catalog.annotations import DoneRule
 from datalake_service.catalog.makers import Maker, RunMaker
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.errors import StoreError
+from datalake_service.pipeline import finished_rows
 from datalake_service.pipeline.finished_rows import FinishedRows
 from datalake_service.storage.base import CreateOnly, ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
@@ -20,6 +21,7 @@ from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
 
 MERGED = layout.merged_key(layout.annotation_prefix("posts", "lang", "b"))
+SEPARATORS = (",", ":")
 TEMP = layout.annotator_temp_prefix("posts", "lang")
 
 
@@ -31,13 +33,24 @@ def pile(*ids: str) -> IdPile:
 
 
 def put_chunk(store: ObjectStore, name: str, *rows: object) -> None:
-    """A chunk of the annotator."""
-    store.put(f"{TEMP}{name}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in rows), mode=CreateOnly())
+    """A chunk of the annotator, as our writer writes it."""
+    lines = (json.dumps(row, separators=SEPARATORS).encode() + b"\n" for row in rows)
+    store.put(f"{TEMP}{name}.jsonl", b"".join(lines), mode=CreateOnly())
 
 
 def row(row_id: object, status: object = "done", batch: object = "b") -> dict[str, object]:
     """An annotation row."""
-    return {"id": row_id, "_batch": batch, "_status": status}
+    return {"id": row_id, "_batch": batch, "_status": status, "_annotated_at": "2026-01-01T00:00:00Z"}
+
+
+@pytest.fixture(params=["beginnings", "spaced", "large"])
+def read_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> object:
+    """By the beginnings of lines, or by a parser: because lines have spaces, or because chunks are large."""
+    if request.param == "spaced":
+        monkeypatch.setattr(f"{__name__}.SEPARATORS", (", ", ": "))
+    if request.param == "large":
+        monkeypatch.setattr(finished_rows, "_WHOLE_BYTES", 1)
+    return request.param
 
 
 def test_ids_are_there_once() -> None:
@@ -99,6 +112,7 @@ def test_rows_are_no_annotations(folder_store: FolderStore) -> None:
         answered_ids(folder_store, "posts", "lang", "b")
 
 
+@pytest.mark.usefixtures("read_as")
 def test_chunks_and_merged_objects_count_together(folder_store: FolderStore) -> None:
     """Each id once, by batch; lines that are no annotation rows are nobody's."""
     put_annotations(folder_store, "posts", "lang", "b", {"1": {"ok": True}, "2": "failed"})
@@ -134,6 +148,7 @@ def test_all_but_some() -> None:
     assert (len(ids), list(ids)) == (0, [])
 
 
+@pytest.mark.usefixtures("read_as")
 def test_who_made_a_chunk_says_its_manifest(folder_store: FolderStore) -> None:
     """Label, code and generation of its run; of a line, what it says itself; of old runs, nothing."""
     put_run(folder_store, "aaaaaa", RunMaker(Maker(version="v1", code="c1"), 1))
