@@ -31,6 +31,17 @@ def deaths(operations: int) -> st.SearchStrategy[list[Death]]:
     return st.lists(st.tuples(st.integers(1, operations), st.sampled_from(KINDS)), max_size=IN_A_ROW)
 
 
+def every_death(peaceful: FaultyStore) -> list[Death]:
+    """Every death that leaves a lake in a state of its own, by what a process did that came to its end.
+
+    One before an operation leaves what one after the operation before it leaves, and one at a look what one after the
+    last change leaves. Those would be tried twice.
+    """
+    after = [(one.number, Fault.CRASH_AFTER) for one in peaceful.writes]
+    halves = [(one.number, Fault.CRASH_MIDDLE) for one in peaceful.writes if one.verb == "delete_many"]
+    return [(1, Fault.CRASH_BEFORE), *sorted(after + halves, key=lambda death: death[0])]
+
+
 def dies(store: ObjectStore, work: Callable[[ObjectStore], object], death: Death) -> bool:
     """Do some work in a process that dies; ``False``: it was done before it could die."""
     number, kind = death

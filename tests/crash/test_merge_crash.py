@@ -24,7 +24,8 @@ from tests.support.merging import File, Row, check, files_of, read_merged, read_
 PREFIX = "d/b/"
 TEMP = "d/annotations/a/.temp/"
 ROWS = [{"text": f"text {number % 4}", "n": number, "id": f"row {number % 6}"} for number in range(8)]
-FAULTS = list(Fault)
+FAULTS = [fault for fault in Fault if fault is not Fault.CRASH_BEFORE]
+"""One before an operation leaves what one after the operation before it leaves."""
 
 
 def run(store: ObjectStore, columns: list[str] | None, name: str, rows: list[dict[str, object]]) -> None:

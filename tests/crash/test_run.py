@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from datalake_service.catalog.datasets import RunStatus
 from datalake_service.pipeline.view_plan import ViewRequest
 from datalake_service.pipeline.views import DatasetView
-from tests.crash.deaths import Death, deaths, examples
-from tests.support.faulty_store import Crash, Fault, FaultyStore
+from tests.crash.deaths import Death, deaths, every_death, examples
+from tests.support.faulty_store import Crash, FaultyStore
 from tests.support.project import Project
 
 PARTS = 4
@@ -43,31 +43,28 @@ def asked(project: Project) -> list[str]:
     return project.log.read_text(encoding="utf-8").splitlines()
 
 
-def operations(folder: Path) -> int:
-    """How many operations a run without a crash takes."""
+def all_deaths(folder: Path) -> list[Death]:
+    """Those of a run that there are."""
     project = project_in(folder)
     store = FaultyStore(project.store)
     assert project.run_in(store).status is RunStatus.COMPLETED
-    return len(store.operations)
+    return every_death(store)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_run_that_died_at_any_operation_is_finished_by_the_next(tmp_path: Path, part: int) -> None:
-    """Every row is there once, with its annotation; a third run finds nothing to do and pays for nothing.
-
-    Dying before an operation is dying after the one before it.
-    """
+    """Every row is there once, with its annotation; a third run finds nothing to do and pays for nothing."""
     texts = ["four", "one", "three", "two"]
     expected = [{"text": text, "length.length": len(text)} for text in texts]
-    for number in range(1 + part, operations(tmp_path / "clean") + 1, PARTS):
-        project = project_in(tmp_path / str(number))
+    for index, (number, fault) in enumerate(all_deaths(tmp_path / "clean")[part::PARTS]):
+        project = project_in(tmp_path / str(index))
         with suppress(Crash):
-            project.run_in(FaultyStore(project.store, {number: Fault.CRASH_AFTER}))
+            project.run_in(FaultyStore(project.store, {number: fault}))
         report = project.run_in(project.store)
         assert report.status is RunStatus.COMPLETED, number
         assert (rows_of(project), report.rows) == (expected, {"b": 4}), number
         assert set(asked(project)) == set(texts), number
-        if number // PARTS % 4 == 0:
+        if index % 4 == 0:
             before, paid = project.objects(), asked(project)
             assert project.run_in(project.store).status is RunStatus.COMPLETED
             assert (project.objects(), asked(project)) == (before, paid), number

@@ -16,7 +16,7 @@ from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.pipeline.engine import TaskJob
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
-from tests.crash.deaths import examples
+from tests.crash.deaths import every_death, examples
 from tests.support.faulty_store import Crash, Fault, FaultyStore
 from tests.support.tasks import (
     LINES,
@@ -72,34 +72,33 @@ class World:
         return Outcome(merged_rows(self.inner), rejected, replace(state.counts, size=0))
 
 
-def clean_run(folder: Path, content: bytes, *, chunk_size: int = 3) -> tuple[Outcome, int]:
-    """What a task leaves behind if nothing goes wrong, and how many operations that takes."""
+def clean_run(folder: Path, content: bytes, *, chunk_size: int = 3) -> tuple[Outcome, FaultyStore]:
+    """What a task leaves behind if nothing goes wrong, and a store that knows how it came about."""
     world = World(folder, content, chunk_size=chunk_size)
     store = FaultyStore(world.inner)
     assert run_here(world.job(store), clock=TickingClock(3.0)).status is TaskStatus.COMPLETED
-    return world.outcome(), len(store.operations)
+    return world.outcome(), store
 
 
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
 def test_a_crash_at_any_operation_changes_nothing(tmp_path: Path, content: bytes) -> None:
     """Rows, rejections and counts are those of a run without a crash."""
-    expected, operations = clean_run(tmp_path / "clean", content)
-    assert operations > 15
+    expected, peaceful = clean_run(tmp_path / "clean", content)
+    assert len(peaceful.operations) > 15
     assert len(expected.rejected) >= 6
-    for number in range(1, operations + 1):
-        for fault in (Fault.CRASH_BEFORE, Fault.CRASH_AFTER):
-            world = World(tmp_path / f"{number}-{fault.name}", content)
-            with suppress(Crash):
-                run_here(world.job(FaultyStore(world.inner, {number: fault})), clock=TickingClock(3.0))
-            assert run_here(world.job(world.inner)).status is TaskStatus.COMPLETED
-            assert world.outcome() == expected, (number, fault)
+    for number, fault in every_death(peaceful):
+        world = World(tmp_path / f"{number}-{fault.name}", content)
+        with suppress(Crash):
+            run_here(world.job(FaultyStore(world.inner, {number: fault})), clock=TickingClock(3.0))
+        assert run_here(world.job(world.inner)).status is TaskStatus.COMPLETED
+        assert world.outcome() == expected, (number, fault)
 
 
 @pytest.mark.parametrize("fault", [Fault.UNAVAILABLE, Fault.LOST, Fault.UNKNOWN])
 def test_an_error_at_any_operation_loses_nothing(tmp_path: Path, fault: Fault) -> None:
     """The task fails or goes on, and the next run finds what is missing."""
-    expected, operations = clean_run(tmp_path / "clean", FILES["plain"])
-    for number in range(1, operations + 1):
+    expected, peaceful = clean_run(tmp_path / "clean", FILES["plain"])
+    for number in range(1, len(peaceful.operations) + 1):
         world = World(tmp_path / str(number), FILES["plain"])
         result = run_here(world.job(FaultyStore(world.inner, {number: fault})), clock=TickingClock(3.0))
         assert result.status in {TaskStatus.COMPLETED, TaskStatus.FAILED}

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,9 +22,9 @@ from datalake_service.pipeline.merge import merge_annotator
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock
-from tests.crash.deaths import KINDS, Death, deaths, examples
+from tests.crash.deaths import Death, deaths, every_death, examples
 from tests.support.annotations import ANNOTATOR, DATASET, Asked, ListRows, chunk_rows
-from tests.support.faulty_store import Crash, Fault, FaultyStore
+from tests.support.faulty_store import Crash, FaultyStore
 from tests.support.merging import read_merged, read_record
 
 TTL_SECONDS = 3_600
@@ -118,15 +117,14 @@ def test_killed_anywhere_it_goes_on_where_it_was(again: dict[str, str], work: li
         assert all(lake.old_rows(batch) == set(names) for batch, names in BATCHES.items())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_operation_of_the_merge(kind: Fault, tmp_path: Path) -> None:
+def test_killed_at_every_operation_of_the_merge(tmp_path: Path) -> None:
     """One after the other: older versions are stored before the commit that names them, and deleted after the next."""
     clean = Lake(tmp_path / "clean")
     clean.annotate(clean.store, 2, "v2", retry="all")
     counted = FaultyStore(clean.store, {})
     clean.merge(counted)
-    for number in range(1, len(counted.operations) + 1):
-        lake = Lake(tmp_path / str(number))
+    for number, kind in every_death(counted):
+        lake = Lake(tmp_path / f"{number} {kind.name}")
         lake.annotate(lake.store, 2, "v2", retry="all")
         lake.dies(lake.store, (number, kind), {}, merges=True)
         for batch, names in BATCHES.items():

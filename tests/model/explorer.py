@@ -56,18 +56,22 @@ def explore(
     labels: set[str] = set()
     while queue:
         state = queue.popleft()
-        for name, holds in invariants.items():
-            if not holds(state):
-                return Report(len(came_from), Violation(name, state, _trace(came_from, state)), frozenset(labels))
-        for label, following in steps(state):
-            labels.add(label.split()[0])
-            if following not in came_from:
-                came_from[following] = (state, label)
-                queue.append(following)
         if len(came_from) > limit:
             msg = f"more than {limit} states"
             raise RuntimeError(msg)
-    return Report(len(came_from), None, frozenset(labels))
+        for name, holds in invariants.items():
+            if not holds(state):
+                return Report(len(came_from), Violation(name, state, _trace(came_from, state)), _first_words(labels))
+        for label, following in steps(state):
+            labels.add(label)
+            if following not in came_from:
+                came_from[following] = (state, label)
+                queue.append(following)
+    return Report(len(came_from), None, _first_words(labels))
+
+
+def _first_words(labels: Iterable[str]) -> frozenset[str]:
+    return frozenset(label.split()[0] for label in labels)
 
 
 def _trace(came_from: Mapping[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:

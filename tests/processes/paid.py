@@ -293,7 +293,7 @@ def paid_storm(
 ) -> Figures:
     """Half of the rows' money, then enough of it, then only what had failed; checks what must hold, answers figures."""
     storm = Storm(folder, seed=seed, batches=batches, rows=rows, workers=workers)
-    service, patience = storm.service, 120.0 + 20 * kills
+    service, patience = storm.service, 240.0 + 20 * kills
     with scripted_model(service.answer) as model, _stopped(storm):
         budget = PRICE * len(storm.ids) / 2
         storm.configure(model.endpoint, budget)
