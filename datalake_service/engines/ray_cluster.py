@@ -91,7 +91,7 @@ def _not_reached(error: BaseException, address: str | None) -> UsageError:
     reason = told(error)
     if address is None:
         return UsageError(f"computeEngine: Ray cannot be started on this machine: {reason}")
-    if "timeout" in reason or "authenti" in reason.lower():
+    if "timeout" in reason or "Failed to connect" in reason:  # it does not tell that a token is missing
         reason += "; a Ray that asks for a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here, too"
     return UsageError(f"computeEngine.address: Ray at {address}: {reason}")
 
