@@ -127,7 +127,7 @@ class Actors:
     def _new(self) -> Any:  # noqa: ANN401 - a handle of Ray's
         arguments = (origin(), pickle.dumps(self._work), self._code)
         needs = self._needs | {"max_concurrency": self._work.annotator.max_concurrency + 2}
-        return self._cluster.actor(AnnotatorActor, *arguments, needs=needs, groups={})
+        return self._cluster.actor(AnnotatorActor, *arguments, needs=needs)
 
     async def _free(self) -> _Seat:
         """The least busy of those that are open: who takes the place of a dead one may wait long for a machine.
