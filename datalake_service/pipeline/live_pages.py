@@ -186,8 +186,9 @@ def _slices(
             yield list(rows[start : start + _MOST]), None
         return
     falls = order.descending != request.backwards
-    if enough is not None:
-        rows = [row for row in rows if _holds(known.groups[row], request.after, enough, falls=falls)]
+    after = None if request.after is None else request.after.value
+    if order.column == CREATED_AT and (after is None or isinstance(after, str)):
+        rows = [row for row in rows if _holds(known.groups[row], after, enough, falls=falls)]
     bounds = known.bounds(rows, order, falls=falls)
     ordered = sorted(rows, key=lambda row: bounds[row], reverse=falls)
     if request.after is not None:
@@ -202,13 +203,13 @@ def _slices(
         start, size = end, min(size * _LARGER, _MOST)
 
 
-def _holds(groups: Sequence[GroupBounds], after: Place | None, enough: str, *, falls: bool) -> bool:
+def _holds(groups: Sequence[GroupBounds], after: str | None, enough: str | None, *, falls: bool) -> bool:
     """Whether a file may hold times from where a page begins to where it has ended for certain."""
     for group in groups:
         if group.low is None or group.high is None:
             return True
-        ends = group.high >= enough if falls else group.low <= enough
-        if ends and (after is None or (group.low <= after.value if falls else group.high >= after.value)):
+        ends = enough is None or (group.high >= enough if falls else group.low <= enough)
+        if ends and (after is None or (group.low <= after if falls else group.high >= after)):
             return True
     return not groups
 

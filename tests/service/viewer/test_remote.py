@@ -127,9 +127,9 @@ def test_a_link_may_lead_out_of_the_lake(tmp_path: Path) -> None:
     for batch in ("b1", "b2"):
         lake.write(batch, ROWS[:5])
         lake.merge(batch)
-    batch = tmp_path / "lake" / DATASET / "b1"
-    batch.rename(tmp_path / "elsewhere")
-    batch.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    link = tmp_path / "lake" / DATASET / "b1"
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     with looking(lake.store) as answers:
         assert answers.count(DATASET, {"filter": ['{"type": "range", "field": "n", "lt": 4}']})["rows"] == 8
         assert keys(pages(answers, {"limit": ["3"]})) == lake.ordered("_created_at", descending=True)
