@@ -13,7 +13,6 @@ from datalake_service.cli.create import create_command, run_dataset_file
 from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, config_file_option, dataset_option
 from datalake_utils.clock import SystemClock
-from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.coverage import Coverage
@@ -177,7 +176,7 @@ def _view(view: DatasetOverview) -> Iterable[str]:
             yield f"{annotator.waiting.chunks:,} chunks wait to be merged, {annotator.waiting.rows:,} rows at least"
     for part in (batch.merged for batch in view.batches.values()):
         if part.error is not None:
-            yield printable(part.error)
+            yield part.error
 
 
 def _coverage(name: str, coverage: Coverage) -> tuple[str | int | float | None, ...]:

@@ -12,7 +12,6 @@ import click
 
 from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, dataset_option
-from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.failed_annotations import FailedAnnotation
@@ -168,14 +167,14 @@ def _details(record: RejectedRecord) -> Iterable[str]:
     yield from _table_of({name: value for name, value in fields.items() if name != "text"}, width=max(map(len, fields)))
     if "text" in fields:
         yield ""
-        yield from (printable(line) for line in str(fields["text"]).splitlines())
+        yield from str(fields["text"]).splitlines()
 
 
 def _table_of(fields: Mapping[str, object], *, width: int | None = None) -> Iterable[str]:
     width = width or max(map(len, fields))
     for name, value in fields.items():
         if value is not None:
-            yield f"{name.ljust(width)}  {printable(_text(value))}"
+            yield f"{name.ljust(width)}  {_text(value)}"
 
 
 def _text(value: object) -> str:

@@ -10,7 +10,6 @@ import click
 
 from datalake_service.cli.quantities import to_size, to_timedelta
 from datalake_service.cli.session import Session, common_options
-from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.pipeline.fsck_findings import Finding
@@ -66,7 +65,7 @@ def fsck_command(
 
 def _lines(dataset: str, found: Sequence[Finding]) -> Iterable[str]:
     for finding in found:
-        yield printable(f"{finding.kind:<13} {finding.key}: {finding.message}")
+        yield f"{finding.kind:<13} {finding.key}: {finding.message}"
     damaged = sum(finding.is_damage for finding in found)
     rest = len(found) - damaged
     yield f"{dataset}: {f'{damaged:,} damaged' if damaged else 'no damage'}{f', {rest:,} other' if rest else ''}"

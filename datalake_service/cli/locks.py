@@ -69,7 +69,7 @@ def break_command(session: Session, dataset: str, annotator: str | None, worker:
     break_lock(store, lock)
     events.emit(events.ANNOTATION_LEASE_BROKEN, **lock.to_dict())
     whose = f"{dataset}, {lock.locked_for}" if annotator is None else f"{dataset}/{annotator}"
-    told = [printable(f"broke the lock of {whose}: {_in_words(lock)}"), printable(_consequence(lock))]
+    told = [f"broke the lock of {whose}: {_in_words(lock)}", _consequence(lock)]
     session.output.show({**lock.to_dict(), "broken": True}, lambda: told)
 
 
@@ -106,7 +106,7 @@ def _lines(locks: Sequence[Lock]) -> Iterable[str]:
             for lock in locks
         ],
     )
-    return [*lines, *(printable(lock.error) for lock in locks if lock.error is not None)]
+    return [*lines, *(lock.error for lock in locks if lock.error is not None)]
 
 
 def _short(lock: Lock) -> str:

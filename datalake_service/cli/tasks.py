@@ -13,7 +13,6 @@ from datalake_service.cli.create import run_dataset_file
 from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, config_file_option, dataset_option
 from datalake_utils.clock import SystemClock
-from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
     from datalake_service.catalog.tasks import TaskState
@@ -84,7 +83,7 @@ def logs_command(session: Session, dataset: str, task: str) -> None:
     session.output.show(
         {"datasetName": dataset, "taskId": task, "lines": lines},
         lambda: (
-            [printable(f"{line.get('time')} {line.get('level')} {line.get('message')}") for line in lines]
+            [f"{line.get('time')} {line.get('level')} {line.get('message')}" for line in lines]
             or ["nothing was logged"]
         ),
     )
@@ -185,6 +184,6 @@ def _view(state: TaskState, now: datetime) -> Iterable[str]:
     }
     for name, fact in facts.items():
         if fact is not None:
-            yield printable(f"{name:<11} {fact}")
+            yield f"{name:<11} {fact}"
     for note in state.notes:
-        yield printable(f"{'note':<11} {note}")
+        yield f"{'note':<11} {note}"

@@ -63,7 +63,7 @@ def test_it_runs_with_the_data_of_an_example_and_leaves_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--seed", "nowhere"), "--seed: there is no nowhere/seed.py"),
+        (("--seed", "."), "--seed: there is no seed.py"),
         (("--seed", "broken"), "broken/seed.py failed: RuntimeError: no stream"),
     ],
 )
