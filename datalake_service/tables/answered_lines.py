@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ _LINE_FEED, _QUOTE, _BRACE = b'\n"}'
 _MOST_KINDS: Final = 16
 """Batches and statuses of the lines of one chunk, beyond which it is parsed."""
 
-Ids = pa.Array
+Ids: TypeAlias = pa.Array
 """Ids as a column of text."""
 Answers = tuple[str, str, Ids]
 """Batch, status, and the ids of all lines that begin so."""

@@ -155,6 +155,8 @@ def test_who_made_a_chunk_says_its_manifest(folder_store: FolderStore) -> None:
     put_run(folder_store, "bbbbbb", RunMaker(Maker(version="v2", code="c2"), 2))
     put_run(folder_store, "cccccc", None)
     put_chunk(folder_store, "aaaaaa_chunk_00000", row("1"), row("2"), row("3", "failed"), row("4", "skipped"))
+    put_chunk(folder_store, "aaaaaa_chunk_00001", row("7"))
+    put_chunk(folder_store, "bbbbbb_chunk_00001", row("7", "failed"))
     put_chunk(folder_store, "bbbbbb_chunk_00000", row("1"), row("2", "failed"), {**row("5"), "_version": "v1"})
     put_chunk(folder_store, "cccccc_chunk_00000", row("6"))
 
@@ -162,14 +164,14 @@ def test_who_made_a_chunk_says_its_manifest(folder_store: FolderStore) -> None:
         return sorted(FinishedRows(folder_store, "posts", "lang", rule=DoneRule(**rule)).of("b"))  # type: ignore[arg-type]
 
     assert done() == ["1", "4", "5", "6"]
-    assert done(by_label=True, label="v1") == ["1", "2", "4", "5"]
+    assert done(by_label=True, label="v1") == ["1", "2", "4", "5", "7"]
     assert done(by_label=True, label="v2") == ["1"]
     assert done(by_label=True, label=None) == ["6"]
     assert done(by_code=True, code="c2") == ["1", "5"]
     assert done(since=2) == ["1", "5"]
     assert done(skipped_since=2) == ["1", "5", "6"]
     failed = FinishedRows(folder_store, "posts", "lang", only_failed=True).of("b")
-    assert [name for name in "123456" if name not in failed] == ["2", "3"]
+    assert [name for name in "1234567" if name not in failed] == ["2", "3", "7"]
 
 
 def test_a_chunk_whose_manifest_went_with_it_says_nothing(folder_store: FolderStore) -> None:
