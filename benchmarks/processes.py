@@ -16,16 +16,17 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import multiprocessing
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.split import END, SCRATCH, START, Parser, log_file, members, split
+from benchmarks.split import END, SCRATCH, START, Parser, log_file
 from datalake_service.config.load import load_dataset
 from datalake_service.engines.local import LocalEngine
 from datalake_service.pipeline.run import run_dataset
@@ -43,24 +44,23 @@ START, END = {START!r}, {END!r}
 """
 
 
+BARE = """
+import pathlib, sys
+from benchmarks.split import members, split
+for name in sys.argv[1:]:
+    split(members(pathlib.Path(name)))
+"""
+"""What one bare process does."""
+
+
 def bare(files: Sequence[Path], processes: int) -> float:
     """Seconds of the bare loop over all files, in so many processes, with their start."""
-    context = multiprocessing.get_context("spawn")
     began = time.perf_counter()
-    running = [context.Process(target=split_all, args=(files[number::processes],)) for number in range(processes)]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"the bare loop ended with {process.exitcode}")
+    commands = [[sys.executable, "-c", BARE, *map(str, files[number::processes])] for number in range(processes)]
+    running = [subprocess.Popen(command) for command in commands]
+    if sum(process.wait() for process in running):
+        raise SystemExit("the bare loop failed")
     return time.perf_counter() - began
-
-
-def split_all(files: Sequence[Path]) -> None:
-    """What one bare process does."""
-    for file in files:
-        split(members(file))
 
 
 class Steps:
