@@ -54,7 +54,7 @@ def lake(arguments: argparse.Namespace) -> Path:
 def make_lake(made: Path, count: int, copies: int) -> None:
     """Make the lake; it appears when it is complete. The other batches are the first one, once more on no more disk."""
     from datalake_service.pipeline.ingest import ingest_iterator
-    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.pipeline.merging.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
 
     unfinished = made.with_suffix(".tmp")
@@ -200,10 +200,10 @@ def ours(_folder: Path, arguments: argparse.Namespace) -> object:
     from datalake_service.annotating.limits import Limit
     from datalake_service.annotating.policy import CallPolicy
     from datalake_service.annotating.usage import Budget
-    from datalake_service.pipeline.annotate import annotate
-    from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
-    from datalake_service.pipeline.view_plan import ViewRequest
-    from datalake_service.pipeline.views import DatasetView
+    from datalake_service.pipeline.annotation.annotate import annotate
+    from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions
+    from datalake_service.pipeline.views.plan import ViewRequest
+    from datalake_service.pipeline.views.views import DatasetView
     from datalake_service.storage.folder import FolderStore
 
     store = FolderStore(lake(arguments))

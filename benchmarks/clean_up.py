@@ -44,7 +44,7 @@ def lake(arguments: argparse.Namespace) -> Path:
 
 def make_lake(made: Path, batches: int) -> None:
     """One batch by our own ingest and merge, and copies of it: what is in them is not looked at."""
-    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.pipeline.merging.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
 
     unfinished = made.with_suffix(".tmp")
@@ -95,7 +95,8 @@ def clean_up_with(changed: int) -> Side:
     """Ours, when so many batches changed."""
 
     def side(folder: Path, arguments: argparse.Namespace) -> None:
-        from datalake_service.pipeline import cleanup, merge_attempt  # noqa: F401 - loading them is not the work
+        from datalake_service.pipeline.merging import attempt as merge_attempt  # noqa: F401 - loading them is not the work
+        from datalake_service.pipeline.upkeep import cleanup
 
         store, requests = counted(folder, arguments, changed)
         with timed():

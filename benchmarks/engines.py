@@ -27,8 +27,8 @@ from datalake_service.config.compute import SparkEngine as SparkSettings
 from datalake_service.engines.local import LocalEngine
 from datalake_service.engines.ray import RayEngine
 from datalake_service.engines.spark import SparkEngine
-from datalake_service.pipeline.engine import Engine, GeneratorInput, HandlerSpec, LakeOutput, TaskJob
-from datalake_service.pipeline.task import run_task
+from datalake_service.pipeline.jobs.engine import Engine, GeneratorInput, HandlerSpec, LakeOutput, TaskJob
+from datalake_service.pipeline.tasks.task import run_task
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import SystemClock
 

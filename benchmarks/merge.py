@@ -111,7 +111,7 @@ def duckdb_side(folder: Path, arguments: argparse.Namespace) -> int:
 def datalake_side(folder: Path, arguments: argparse.Namespace) -> int:
     """``merge_batch``, as ``datalake clean-up`` calls it."""
     lake = a_copy(arguments, folder)
-    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.pipeline.merging.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
 
     with timed():
@@ -136,7 +136,7 @@ def big(gib: float) -> None:
 
 def merge_big(lake: Path) -> None:
     """The merge, and what it took."""
-    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.pipeline.merging.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
 
     started, before = time.perf_counter(), time.process_time()

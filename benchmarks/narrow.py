@@ -138,8 +138,8 @@ def read(_folder: Path, arguments: argparse.Namespace, *, bucket: bool, steps: i
     import duckdb  # noqa: F401 - loading it is not part of the work
 
     from datalake_service.config.filters import BooleanFilter
-    from datalake_service.pipeline.view_plan import ViewRequest
-    from datalake_service.pipeline.views import DatasetView
+    from datalake_service.pipeline.views.plan import ViewRequest
+    from datalake_service.pipeline.views.views import DatasetView
     from datalake_service.storage.folder import FolderStore
     from datalake_service.tables.engine import EngineLimits
 

@@ -29,8 +29,8 @@ from pathlib import Path
 from benchmarks.split import END, SCRATCH, START, Parser, log_file
 from datalake_service.config.load import load_dataset
 from datalake_service.engines.local import LocalEngine
-from datalake_service.pipeline.run import run_dataset
-from datalake_service.pipeline.run_progress import RunProgress, RunStep
+from datalake_service.pipeline.runs.progress import RunProgress, RunStep
+from datalake_service.pipeline.runs.run import run_dataset
 from datalake_service.storage.open import open_store
 
 REACH = 1.8

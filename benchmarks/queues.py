@@ -56,8 +56,8 @@ def bare(folder: Path, arguments: argparse.Namespace) -> object:
 def ours(folder: Path, arguments: argparse.Namespace) -> object:
     """A task of the dataset, in this process."""
     from datalake_service.catalog.tasks import TaskState, create_task
-    from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, QueueInput, TaskJob
-    from datalake_service.pipeline.task import run_task
+    from datalake_service.pipeline.jobs.engine import HandlerSpec, LakeOutput, QueueInput, TaskJob
+    from datalake_service.pipeline.tasks.task import run_task
     from datalake_service.storage.folder import FolderStore
     from datalake_utils.clock import SystemClock
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from benchmarks.measure import Comparison, Side, main, timed
 from datalake_service.aws.clients import AwsClients
-from datalake_service.pipeline import task as task_module
-from datalake_service.pipeline.engine import (
+from datalake_service.pipeline.jobs.engine import (
     FileInput,
     HandlerSpec,
     Input,
@@ -27,8 +26,9 @@ from datalake_service.pipeline.engine import (
     QueueInput,
     TaskJob,
 )
-from datalake_service.pipeline.sink import Origin, Refusal
-from datalake_service.pipeline.stream_inputs import SegmentInput, ShardInput, StreamService
+from datalake_service.pipeline.jobs.stream_inputs import SegmentInput, ShardInput, StreamService
+from datalake_service.pipeline.sinks.sink import Origin, Refusal
+from datalake_service.pipeline.tasks import task as task_module
 from datalake_service.readers.shards import Place
 from datalake_service.storage.folder import FolderStore
 

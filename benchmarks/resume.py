@@ -243,8 +243,8 @@ def peer(_folder: Path, arguments: argparse.Namespace) -> object:
 def first_call(store: ObjectStore) -> object:
     """Annotate until the first call."""
     from datalake_service.config.streaming import StreamingConfigs
-    from datalake_service.pipeline.annotation_view import AnnotationView
-    from datalake_service.pipeline.view_plan import ViewRequest
+    from datalake_service.pipeline.annotation.view import AnnotationView
+    from datalake_service.pipeline.views.plan import ViewRequest
 
     first: list[list[str]] = []
 

@@ -121,8 +121,8 @@ class Meter:
 def read(folder: Path, name: str) -> Cost:
     """Run the task of one archive."""
     from datalake_service.catalog.tasks import TaskState, create_task
-    from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, MachineInput, TaskJob
-    from datalake_service.pipeline.task import run_task
+    from datalake_service.pipeline.jobs.engine import HandlerSpec, LakeOutput, MachineInput, TaskJob
+    from datalake_service.pipeline.tasks.task import run_task
     from datalake_service.storage.folder import FolderStore
     from datalake_utils.clock import SystemClock
 
@@ -148,7 +148,7 @@ def read(folder: Path, name: str) -> Cost:
 
 def merge(folder: Path) -> tuple[Cost, int]:
     """Merge the batch."""
-    from datalake_service.pipeline.merge import merge_batch
+    from datalake_service.pipeline.merging.merge import merge_batch
     from datalake_service.storage.folder import FolderStore
 
     meter = Meter()

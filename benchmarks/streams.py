@@ -73,9 +73,9 @@ def _loop(client: Any, arn: str, shard: str, records: int) -> int:  # noqa: ANN4
 def ours(folder: Path, arguments: argparse.Namespace) -> object:
     """A task of the dataset, in this process."""
     from datalake_service.catalog.tasks import TaskState, create_task
-    from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, TaskJob
-    from datalake_service.pipeline.stream_inputs import ShardInput, StreamService
-    from datalake_service.pipeline.task import run_task
+    from datalake_service.pipeline.jobs.engine import HandlerSpec, LakeOutput, TaskJob
+    from datalake_service.pipeline.jobs.stream_inputs import ShardInput, StreamService
+    from datalake_service.pipeline.tasks.task import run_task
     from datalake_service.readers.shards import Place
     from datalake_service.storage.folder import FolderStore
     from datalake_utils.clock import SystemClock

@@ -71,9 +71,9 @@ def ours(folder: Path, arguments: argparse.Namespace) -> object:
     """The sink of a task, flushed in the end."""
     from datalake_service.aws.service import AwsService
     from datalake_service.chunks.convert import convert
-    from datalake_service.pipeline.delivery_sink import DeliverySink
-    from datalake_service.pipeline.sink import Origin
-    from datalake_service.pipeline.sinks import SENDERS
+    from datalake_service.pipeline.sinks.delivery_sink import DeliverySink
+    from datalake_service.pipeline.sinks.sink import Origin
+    from datalake_service.pipeline.sinks.sinks import SENDERS
     from datalake_service.writers.outgoing import Writer
     from datalake_service.writers.queues import QueueWriter
     from datalake_service.writers.records import RecordText

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from datalake_service.errors import ConfigError, UsageError
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 
 if TYPE_CHECKING:
     from datalake_service.config.filters import FilterNode
     from datalake_service.config.streaming import StreamingConfigs
-    from datalake_service.pipeline.annotation_view import AnnotationView
-    from datalake_service.pipeline.cleanup import BatchResult
+    from datalake_service.pipeline.annotation.view import AnnotationView
     from datalake_service.pipeline.ingest import IngestResult
+    from datalake_service.pipeline.upkeep.cleanup import BatchResult
 
     Filter = FilterNode | Mapping[str, Any] | str
 
@@ -135,7 +135,7 @@ class S3DataTool:
         """
         import asyncio
 
-        from datalake_service.pipeline.cleanup import clean_up
+        from datalake_service.pipeline.upkeep.cleanup import clean_up
 
         wanted = None if datasets is None else dict.fromkeys(datasets)
         return await asyncio.to_thread(lambda: list(clean_up(self._store, datasets=wanted, annotators=annotators)))
@@ -239,7 +239,7 @@ class S3DataTool:
         )
 
         def make() -> AnnotationView:
-            from datalake_service.pipeline.annotation_view import AnnotationView
+            from datalake_service.pipeline.annotation.view import AnnotationView
 
             return AnnotationView(self._store, request, annotator_name, lock_ttl_ms=lock_ttl_ms, shared=shared)
 

@@ -94,11 +94,9 @@ class AwsClients:
         try:
             session = make_quick_session()
             try:
-                return session.create_client(service, config=config, **self._settings)
+                return session.client(service, config=config, **self._settings)
             except NoRegionError:
-                client = session.create_client(
-                    service, config=config, **{**self._settings, "region_name": _REGION_OF_OTHERS}
-                )
+                client = session.client(service, config=config, **{**self._settings, "region_name": _REGION_OF_OTHERS})
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"the configuration of AWS cannot work: {' '.join(str(error).split())}") from error
         if is_of_aws(client.meta.endpoint_url):

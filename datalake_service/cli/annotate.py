@@ -100,7 +100,7 @@ def annotate_command(  # noqa: PLR0913 - the options of the command
     from datalake_service.config.annotator import Retry, Reuse
     from datalake_service.config.load import load_dataset_file
     from datalake_service.engines.choose import engine_of
-    from datalake_service.pipeline.annotate_dataset import Changes, annotate_dataset
+    from datalake_service.pipeline.runs.annotate_dataset import Changes, annotate_dataset
     from datalake_service.runtime.telemetry import observed
 
     config = load_dataset_file(Path(config_file))

@@ -28,7 +28,7 @@ def list_command(session: Session, dataset: str | None) -> None:
     """List the budgets: how much, what for, what was spent of it since when, and who spends."""
     from datalake_service.catalog.budgets import list_budgets
     from datalake_service.catalog.datasets import list_datasets
-    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 
     store = session.open_lake()
     if dataset is not None:
@@ -48,7 +48,7 @@ def reset_command(session: Session, dataset: str, annotator: str, *, yes: bool) 
     from datalake_service.catalog.budgets import find_budget, reset_budget
     from datalake_service.config.names import check_name
     from datalake_service.errors import UsageError
-    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
     from datalake_utils.clock import SystemClock
 
     store = session.open_lake()

@@ -16,8 +16,8 @@ from datalake_service.cli.session import Session, common_options
 from datalake_utils.printable import printable
 
 if TYPE_CHECKING:
-    from datalake_service.pipeline.cleanup import BatchResult
-    from datalake_service.pipeline.lifecycle import PurgeResult
+    from datalake_service.pipeline.upkeep.cleanup import BatchResult
+    from datalake_service.pipeline.upkeep.lifecycle import PurgeResult
 
 
 @click.command("clean-up")
@@ -86,9 +86,9 @@ def clean_up_command(
 
     One line for each batch; a bad one does not stop the others.
     """
-    from datalake_service.pipeline.cleanup import clean_up
-    from datalake_service.pipeline.lifecycle import purge_deleted, require_dataset
-    from datalake_service.pipeline.merge_result import DEFAULT_MEMORY_BYTES, MergeLimits
+    from datalake_service.pipeline.merging.result import DEFAULT_MEMORY_BYTES, MergeLimits
+    from datalake_service.pipeline.upkeep.cleanup import clean_up
+    from datalake_service.pipeline.upkeep.lifecycle import purge_deleted, require_dataset
 
     limits = MergeLimits(memory_bytes=DEFAULT_MEMORY_BYTES if memory_limit is None else memory_limit)
     chosen, chosen_annotators = _datasets(datasets), _annotators(annotators)

@@ -12,8 +12,8 @@ from datalake_service.cli.session import Session, common_options, config_file_op
 
 if TYPE_CHECKING:
     from datalake_service.config.dataset import DatasetConfig
-    from datalake_service.pipeline.run_choice import TaskChoice
-    from datalake_service.pipeline.run_report import RunReport
+    from datalake_service.pipeline.runs.choice import TaskChoice
+    from datalake_service.pipeline.runs.report import RunReport
 
 
 @click.command("create")
@@ -27,7 +27,7 @@ def create_command(session: Session, config_file: str) -> None:
 def run_dataset_file(session: Session, config_file: str, *, choice: TaskChoice | None = None) -> None:
     """Run a dataset file, or the chosen ones of its tasks; shows the report, and ends with its exit status."""
     from datalake_service.engines.choose import engine_of
-    from datalake_service.pipeline.run import create_dataset
+    from datalake_service.pipeline.runs.run import create_dataset
     from datalake_service.runtime.telemetry import observed
 
     config = load_available(config_file)
@@ -65,7 +65,7 @@ def end_with(session: Session, config: DatasetConfig, report: RunReport) -> None
 
 def _ended_as_meant(config: DatasetConfig, report: RunReport) -> bool:
     """Whether the run was stopped on request, and there is no other way for it to end."""
-    from datalake_service.pipeline.run_outputs import is_continuous
+    from datalake_service.pipeline.runs.outputs import is_continuous
 
     return report.stop_requested and not report.failures and is_continuous(config)
 

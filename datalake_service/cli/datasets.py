@@ -15,8 +15,8 @@ from datalake_service.cli.session import Session, common_options, config_file_op
 from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:
-    from datalake_service.pipeline.coverage import Coverage
-    from datalake_service.pipeline.overview import DatasetOverview, DatasetSummary
+    from datalake_service.pipeline.reports.coverage import Coverage
+    from datalake_service.pipeline.reports.overview import DatasetOverview, DatasetSummary
 
 
 @click.group("datasets")
@@ -31,7 +31,7 @@ datasets_group.add_command(create_command)
 @common_options
 def list_command(session: Session) -> None:
     """List the datasets of the lake."""
-    from datalake_service.pipeline.overview import summarise_datasets
+    from datalake_service.pipeline.reports.overview import summarise_datasets
 
     store = session.open_lake()
     found = summarise_datasets(store)
@@ -45,7 +45,7 @@ def list_command(session: Session) -> None:
 @common_options
 def view_command(session: Session, dataset: str) -> None:
     """Show one dataset: batches, annotators, what waits to be merged, tasks, its dataset file."""
-    from datalake_service.pipeline.overview import view_dataset
+    from datalake_service.pipeline.reports.overview import view_dataset
 
     view = view_dataset(session.open_lake(), dataset)
     session.output.show(view.to_dict(), lambda: _view(view))
@@ -57,8 +57,8 @@ def view_command(session: Session, dataset: str) -> None:
 def stop_command(session: Session, dataset: str) -> None:
     """Ask every run of a dataset to stop, on whatever machine. What is done is kept; the next create goes on."""
     from datalake_service.catalog.stops import request_stop
-    from datalake_service.pipeline.lifecycle import require_dataset
-    from datalake_service.pipeline.stopping import running_runs
+    from datalake_service.pipeline.tasks.stopping import running_runs
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
@@ -83,7 +83,7 @@ def redrive_command(session: Session, config_file: str) -> None:
 
     For a handler that knows better now. Rows that are published already stay as they are.
     """
-    from datalake_service.pipeline.run_choice import TaskChoice
+    from datalake_service.pipeline.runs.choice import TaskChoice
 
     run_dataset_file(session, config_file, choice=TaskChoice(rejected=True))
 
@@ -95,7 +95,7 @@ def redrive_command(session: Session, config_file: str) -> None:
 def delete_command(session: Session, dataset: str, *, yes: bool) -> None:
     """Delete a dataset. It can be restored until clean-up removes it, 7 days later unless told otherwise."""
     from datalake_service.catalog.manifests import format_time
-    from datalake_service.pipeline.lifecycle import delete_dataset, require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import delete_dataset, require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
@@ -113,7 +113,7 @@ def delete_command(session: Session, dataset: str, *, yes: bool) -> None:
 @common_options
 def restore_command(session: Session, dataset: str) -> None:
     """Take the deletion of a dataset back."""
-    from datalake_service.pipeline.lifecycle import restore_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import restore_dataset
 
     restored = restore_dataset(session.open_lake(), dataset)
     if restored:

@@ -14,8 +14,8 @@ from datalake_service.cli.output import table
 from datalake_service.cli.session import Session, common_options, dataset_option
 
 if TYPE_CHECKING:
-    from datalake_service.pipeline.failed_annotations import FailedAnnotation
-    from datalake_service.pipeline.rejected import RejectedRecord
+    from datalake_service.pipeline.reports.failed_annotations import FailedAnnotation
+    from datalake_service.pipeline.reports.rejected import RejectedRecord
     from datalake_service.storage.base import ObjectStore
 
 DEFAULT_LIMIT: Final = 100
@@ -44,7 +44,7 @@ def list_command(
     session: Session, dataset: str, *, batch: str | None, annotator: str | None, kind: str | None, limit: int
 ) -> None:
     """List errors: records that could not be used, and rows that annotators failed for."""
-    from datalake_service.pipeline.rejected import absent_archives, list_rejected, open_archives
+    from datalake_service.pipeline.reports.rejected import absent_archives, list_rejected, open_archives
 
     lake = session.open_lake()
     value: dict[str, Any] = {"datasetName": dataset}
@@ -76,12 +76,12 @@ def view_command(session: Session, dataset: str, name: str) -> None:
     """Show one error: with the record itself, or with what an annotator's attempts took."""
     lake = session.open_lake()
     if name.startswith("annotations/"):  # no batch is called so
-        from datalake_service.pipeline.failed_annotations import find_failed
+        from datalake_service.pipeline.reports.failed_annotations import find_failed
 
         fields = find_failed(lake, dataset, name).to_dict()
         session.output.show(fields, lambda: _table_of(fields))
         return
-    from datalake_service.pipeline.rejected import find_rejected, open_archives
+    from datalake_service.pipeline.reports.rejected import find_rejected, open_archives
 
     archives = open_archives(lake, dataset, open_store=session.open_store)
     record = find_rejected(lake, dataset, name, archives=archives)
@@ -132,7 +132,7 @@ class _Failures:
 def _failures(
     lake: ObjectStore, dataset: str, *, batch: str | None, annotator: str | None, kind: str | None, limit: int
 ) -> _Failures:
-    from datalake_service.pipeline.failed_annotations import list_failed
+    from datalake_service.pipeline.reports.failed_annotations import list_failed
 
     found = _Failures()
     for failed in list_failed(lake, dataset, annotator=annotator, batch=batch, kind=kind):

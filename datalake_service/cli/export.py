@@ -18,7 +18,7 @@ from datalake_service.cli.session import Session, common_options, dataset_option
 
 if TYPE_CHECKING:
     from datalake_service.config.filters import FilterNode
-    from datalake_service.pipeline.views import DatasetView
+    from datalake_service.pipeline.views.views import DatasetView
 
 STANDARD_OUTPUT: Final = "-"
 """In place of a file: JSON lines to standard output."""
@@ -109,8 +109,8 @@ def export_command(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Export the merged rows of a dataset with their annotations."""
     from datalake_service.catalog.deletions import require_not_deleted
-    from datalake_service.pipeline.view_plan import ViewRequest
-    from datalake_service.pipeline.views import DatasetView
+    from datalake_service.pipeline.views.plan import ViewRequest
+    from datalake_service.pipeline.views.views import DatasetView
 
     folder = None if kind == "file" else kind
     if folder is None:
@@ -141,8 +141,8 @@ def export_command(  # noqa: PLR0913 - the options of the command
 
 
 def _export(session: Session, view: DatasetView, output: str, folder: str | None, shard_bytes: int | None) -> Exported:
-    from datalake_service.pipeline.export import export_file, export_lines
-    from datalake_service.pipeline.export_folder import SHARD_BYTES, FolderKind, export_folder
+    from datalake_service.pipeline.exports.export import export_file, export_lines
+    from datalake_service.pipeline.exports.folder import SHARD_BYTES, FolderKind, export_folder
 
     shown = session.output.errors_to_terminal and not (output == STANDARD_OUTPUT and session.output.to_terminal)
     total = view.count() if shown else None
@@ -162,7 +162,7 @@ def _export(session: Session, view: DatasetView, output: str, folder: str | None
 def _check_output(output: str) -> None:
     if output == STANDARD_OUTPUT:
         return
-    from datalake_service.pipeline.export import SUFFIXES
+    from datalake_service.pipeline.exports.export import SUFFIXES
 
     path = Path(output)
     if not output.endswith(SUFFIXES) or path.name in SUFFIXES:
@@ -180,7 +180,7 @@ def _check_output(output: str) -> None:
 def _check_folder(output: str) -> None:
     if output == STANDARD_OUTPUT:
         raise click.UsageError("--output -: a folder is needed")
-    from datalake_service.pipeline.export_folder import check_folder
+    from datalake_service.pipeline.exports.folder import check_folder
 
     check_folder(Path(output))
 

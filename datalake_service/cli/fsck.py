@@ -12,7 +12,7 @@ from datalake_service.cli.quantities import to_size, to_timedelta
 from datalake_service.cli.session import Session, common_options
 
 if TYPE_CHECKING:
-    from datalake_service.pipeline.fsck_findings import Finding
+    from datalake_service.pipeline.upkeep.fsck_findings import Finding
 
 
 @click.command("fsck")
@@ -41,7 +41,7 @@ def fsck_command(
     session: Session, positional: str | None, named: str | None, older_than: timedelta, memory_limit: int
 ) -> None:
     """Read everything of a dataset and report what is damaged or left over. Changes nothing."""
-    from datalake_service.pipeline.fsck import check_dataset
+    from datalake_service.pipeline.upkeep.fsck import check_dataset
 
     if (positional is None) == (named is None):
         raise click.UsageError("name one dataset: datalake fsck DATASET")

@@ -34,7 +34,7 @@ def list_command(session: Session, dataset: str | None) -> None:
     """List the locks that are held, or were not given back: owner, host, process, age, expiry."""
     from datalake_service.catalog.datasets import list_datasets
     from datalake_service.catalog.locks import find_locks
-    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 
     store = session.open_lake()
     if dataset is not None:
@@ -54,7 +54,7 @@ def break_command(session: Session, dataset: str, annotator: str | None, worker:
     """Give a lock back in its owner's place. Its owner, if it is alive, stops at its next renewal."""
     from datalake_service.catalog.locks import break_lock, find_locks_of, find_task_locks
     from datalake_service.config.names import check_name
-    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from datalake_service.pipeline.run_progress import RunProgress
+    from datalake_service.pipeline.runs.progress import RunProgress
 
 
 _HOUR: Final = 3_600
@@ -82,7 +82,7 @@ def run_line(progress: RunProgress) -> str:
 
     Of an annotator: ``judge: 1,200 rows, 8,800 to go, 3 failed, 45 tokens, cost 1.23 of 5.00, 40/s, about 4m left``.
     """
-    from datalake_service.pipeline.run_progress import RunStep
+    from datalake_service.pipeline.runs.progress import RunStep
     from datalake_utils.units import format_duration
 
     if progress.step is RunStep.PLAN:

@@ -36,7 +36,7 @@ def tasks_group() -> None:
 def list_command(session: Session, dataset: str, *, watch: bool) -> None:
     """List the tasks of a dataset: status, counts, how long they took, last error."""
     from datalake_service.catalog.tasks import load_tasks
-    from datalake_service.pipeline.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 
     store = session.open_lake()
     require_dataset(store, dataset)
@@ -61,7 +61,7 @@ def list_command(session: Session, dataset: str, *, watch: bool) -> None:
 @common_options
 def view_command(session: Session, dataset: str, task: str) -> None:
     """Show one task: status, attempts, worker, counts, checkpoint, error, notes."""
-    from datalake_service.pipeline.lifecycle import require_task
+    from datalake_service.pipeline.upkeep.lifecycle import require_task
 
     state = require_task(session.open_lake(), dataset, task)
     now = SystemClock().now()
@@ -74,8 +74,8 @@ def view_command(session: Session, dataset: str, task: str) -> None:
 @common_options
 def logs_command(session: Session, dataset: str, task: str) -> None:
     """Show what a task's handler logged, in all of its attempts: the last lines."""
-    from datalake_service.pipeline.lifecycle import require_task
-    from datalake_service.pipeline.task_log import load_task_log
+    from datalake_service.pipeline.tasks.log import load_task_log
+    from datalake_service.pipeline.upkeep.lifecycle import require_task
 
     store = session.open_lake()
     require_task(store, dataset, task)
@@ -97,7 +97,7 @@ def stop_command(session: Session, dataset: str, task: str) -> None:
     """Ask whoever has a task to stop it, on whatever machine. The next run goes on from its checkpoint."""
     from datalake_service.catalog.stops import request_stop
     from datalake_service.catalog.tasks import TaskStatus
-    from datalake_service.pipeline.lifecycle import require_task
+    from datalake_service.pipeline.upkeep.lifecycle import require_task
 
     store = session.open_lake()
     state = require_task(store, dataset, task)
@@ -116,7 +116,7 @@ def stop_command(session: Session, dataset: str, task: str) -> None:
 @common_options
 def redrive_command(session: Session, config_file: str, tasks: tuple[str, ...]) -> None:
     """Run the tasks again that failed, from their checkpoints, and nothing else; then merge and annotate."""
-    from datalake_service.pipeline.run_choice import TaskChoice
+    from datalake_service.pipeline.runs.choice import TaskChoice
 
     run_dataset_file(session, config_file, choice=TaskChoice(tasks=tasks or None))
 

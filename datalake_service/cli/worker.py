@@ -35,7 +35,7 @@ def worker_command(session: Session, config_file: str, *, concurrency: int | Non
     report of the whole when there is nothing left to do.
     """
     from datalake_service.engines.local import LocalEngine
-    from datalake_service.pipeline.worker import work_on_dataset
+    from datalake_service.pipeline.workers.worker import work_on_dataset
     from datalake_service.runtime.telemetry import observed
 
     config = load_available(config_file)

@@ -17,8 +17,8 @@ from datalake_service.engines.lambda_worker import LambdaWorker
 from datalake_service.engines.parcels import make_folders
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
 from datalake_service.errors import StoreError, UsageError
-from datalake_service.pipeline.engine import QueueInput, TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.queue_feed import BATCH_SECONDS, CONTINUOUS_WAIT
+from datalake_service.pipeline.feeds.queue_feed import BATCH_SECONDS, CONTINUOUS_WAIT
+from datalake_service.pipeline.jobs.engine import QueueInput, TaskJob, TaskProgress, TaskResult
 from datalake_utils.clock import SystemClock
 from datalake_utils.ids import random_hex
 

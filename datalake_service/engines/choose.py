@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datalake_service.config import compute
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.pipeline.engine import Engine
+from datalake_service.pipeline.jobs.engine import Engine
 
 
 def engine_of(config: DatasetConfig) -> Engine:

@@ -22,7 +22,7 @@ from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.engines.messages import Logged
 from datalake_service.engines.parcels import Origin, origin
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskResult
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskResult
 from datalake_service.storage.base import ObjectStore
 
 KEY: Final = "datalakeTask"

@@ -18,9 +18,9 @@ from datalake_service.engines.messages import Logged
 from datalake_service.engines.parcels import check_origin, check_places
 from datalake_service.engines.stop_sign import StopSign
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.outputs import LocalModel
-from datalake_service.pipeline.task import run_task
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.outputs import LocalModel
+from datalake_service.pipeline.tasks.task import run_task
 from datalake_utils.clock import Clock
 
 MARGIN_SHARE: Final = 0.2

@@ -17,7 +17,7 @@ from datalake_service.engines.lambda_letters import TaskAnswer, request_of
 from datalake_service.engines.messages import Ended, FromParent, FromWorker, Progress, Refused, Run, Stop, Yield
 from datalake_service.engines.scheduler import WorkerDiedError
 from datalake_service.errors import DatalakeError, StoreError, StoreUnavailableError, UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
 from datalake_utils.backoff import Backoff
 from datalake_utils.clock import SystemClock
 

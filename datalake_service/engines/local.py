@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from datalake_service.engines.process import WorkerProcess
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.job_queue import JobQueue
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.job_queue import JobQueue
 
 
 class LocalEngine:

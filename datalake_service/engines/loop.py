@@ -26,8 +26,8 @@ from datalake_service.engines.messages import (
     Yield,
 )
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import HANDLER_LOGGER, TaskJob, TaskProgress
-from datalake_service.pipeline.task import run_task
+from datalake_service.pipeline.jobs.engine import HANDLER_LOGGER, TaskJob, TaskProgress
+from datalake_service.pipeline.tasks.task import run_task
 from datalake_utils.clock import SystemClock
 
 _PROGRESS_SECONDS = 0.25

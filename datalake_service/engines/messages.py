@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datalake_service.pipeline.engine import TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.engine import TaskProgress, TaskResult
 
 
 @dataclass(frozen=True, slots=True)

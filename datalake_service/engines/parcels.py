@@ -17,8 +17,8 @@ from typing import Final
 from datalake_service.config.version import VERSION
 from datalake_service.engines.code import Code, code_here, collect_code
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import FileInput, MachineInput, TaskJob
-from datalake_service.pipeline.outputs import FilesOutput, LocalModel, VectorStep
+from datalake_service.pipeline.jobs.engine import FileInput, MachineInput, TaskJob
+from datalake_service.pipeline.jobs.outputs import FilesOutput, LocalModel, VectorStep
 from datalake_service.storage.base import ObjectStore
 
 _S3: Final = "s3://"

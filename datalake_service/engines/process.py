@@ -14,7 +14,7 @@ from threading import Lock
 import datalake_service
 from datalake_service.engines.messages import FromParent, FromWorker, Hello
 from datalake_service.engines.scheduler import WorkerDiedError
-from datalake_service.pipeline.task import worker_name
+from datalake_service.pipeline.tasks.task import worker_name
 
 _POLL_SECONDS = 0.5
 """How long a dead worker goes unnoticed if something that it started keeps its pipe open."""

@@ -13,9 +13,9 @@ from datalake_service.engines.ray_annotator import Actors, RemoteAnnotator, Remo
 from datalake_service.engines.ray_cluster import RayCluster, needs_of
 from datalake_service.engines.ray_worker import RayWorker, put_code
 from datalake_service.engines.scheduler import MAX_DEATHS, TURN_SECONDS, Rules, run_in_slots
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.runs.annotators import AnnotatorWork, annotate_here
 from datalake_utils.clock import Clock
 
 

@@ -10,7 +10,7 @@ from datalake_service.engines.code import Code
 from datalake_service.engines.loop import TaskLoop
 from datalake_service.engines.messages import FromParent, FromWorker
 from datalake_service.engines.parcels import Origin, check_origin, open_parcel
-from datalake_service.pipeline.task import worker_name
+from datalake_service.pipeline.tasks.task import worker_name
 
 RECEIVE_SECONDS = 30.0
 """After so long without news ``receive`` answers that there are none: a call that never ends cannot be told from a

@@ -1,7 +1,7 @@
 """An annotator in actors of Ray: constructed and opened once in each, its calls made from the run.
 
-Lease, reading, limits and chunks stay with the run (``pipeline/annotate.py``); to it, what stands here looks like the
-annotator. When an actor dies, another one takes its place, and the calls that were under way are made again.
+Lease, reading, limits and chunks stay with the run (``pipeline/annotation/annotate.py``); to it, what stands here looks
+like the annotator. When an actor dies, another one takes its place, and the calls that were under way are made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datalake_service.engines.parcels import origin
 from datalake_service.engines.ray_annotator_actor import AnnotatorActor, Answer, Facts, sendable
 from datalake_service.engines.ray_cluster import RayCluster, missing_project, needs_of, told
 from datalake_service.errors import HandlerLoadError, UsageError
-from datalake_service.pipeline.run_annotators import AnnotatorWork
+from datalake_service.pipeline.runs.annotators import AnnotatorWork
 
 _TRIES: Final = 3
 """So many actors may die under one row."""

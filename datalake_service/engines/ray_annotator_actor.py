@@ -19,7 +19,7 @@ from datalake_service.annotating.calls import ThreadCaller, Threads, failure_of,
 from datalake_service.engines.code import Code, code_here
 from datalake_service.engines.parcels import Origin, check_origin, check_visible
 from datalake_service.errors import HandlerLoadError, UsageError
-from datalake_service.pipeline.run_annotators import AnnotatorWork, make_annotator
+from datalake_service.pipeline.runs.annotators import AnnotatorWork, make_annotator
 from datalake_utils.clock import SystemClock
 
 _OF_BATCHES: Final = ("max_batch_size", "max_wait_seconds", "max_batch_weight", "split_failed")

@@ -34,9 +34,9 @@ from datalake_service.engines.messages import (
 )
 from datalake_service.errors import DatalakeError, UsageError
 from datalake_service.events import FIELDS
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.job_queue import GivenJobs, JobQueue
-from datalake_service.pipeline.task import give_up_task
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.job_queue import GivenJobs, JobQueue
+from datalake_service.pipeline.tasks.task import give_up_task
 from datalake_utils.clock import SystemClock
 
 MAX_DEATHS = 3

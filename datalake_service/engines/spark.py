@@ -11,10 +11,10 @@ from datalake_service.engines.spark_annotator import annotate_on_spark
 from datalake_service.engines.spark_programs import run_programs
 from datalake_service.engines.spark_run import SparkRun
 from datalake_service.engines.spark_session import SparkConnection
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here
-from datalake_service.pipeline.spark_inputs import SparkProgramInput
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.spark_inputs import SparkProgramInput
+from datalake_service.pipeline.runs.annotators import AnnotatorWork, annotate_here
 from datalake_utils.clock import Clock
 
 TURN_SECONDS = 30.0

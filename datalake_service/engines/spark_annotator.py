@@ -19,8 +19,8 @@ from datalake_service.engines.spark_session import SparkConnection, SparkFailedE
 from datalake_service.engines.spark_whole import add_up, attended, claims_now, together
 from datalake_service.engines.stop_sign import STOP_SECONDS
 from datalake_service.errors import DatalakeError, StoreError
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.run_annotators import AnnotatorWork, annotate_here, release_if_dead
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.runs.annotators import AnnotatorWork, annotate_here, release_if_dead
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 

@@ -13,9 +13,9 @@ from datalake_service.catalog.tasks import TaskStatus, load_task
 from datalake_service.engines.scheduler import signals_told
 from datalake_service.engines.spark_session import SparkConnection
 from datalake_service.engines.spark_tables import Surroundings, surrounded
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.spark_inputs import SparkProgramInput
-from datalake_service.pipeline.spark_program import run_program
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.spark_inputs import SparkProgramInput
+from datalake_service.pipeline.tasks.spark_program import run_program
 from datalake_utils.clock import SystemClock
 
 SIDE_BY_SIDE: Final = 4

@@ -25,8 +25,8 @@ from datalake_service.engines.scheduler import log_here, signals_told
 from datalake_service.engines.spark_session import SparkConnection, SparkFailedError
 from datalake_service.engines.spark_tasks import Order, Outcome, run_parcels
 from datalake_service.errors import DatalakeError, StoreError, UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.task import give_up_task, result_of
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.tasks.task import give_up_task, result_of
 from datalake_utils.clock import SystemClock
 from datalake_utils.ids import random_hex
 

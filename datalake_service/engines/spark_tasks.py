@@ -16,8 +16,8 @@ from datalake_service.engines.messages import Ended, Logged, Refused
 from datalake_service.engines.parcels import open_parcel
 from datalake_service.engines.stop_sign import StopSign
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.task import run_task
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.tasks.task import run_task
 from datalake_utils.clock import SystemClock
 
 _MOST_LINES = 200

@@ -20,11 +20,11 @@ from datalake_service.catalog.claims import Claims
 from datalake_service.catalog.tallies import Tallies, Whole
 from datalake_service.errors import StoreError
 from datalake_service.events import ANNOTATION_TALLY_NOT_STORED, emit
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.annotation_lease import WorkerLease
-from datalake_service.pipeline.llm_step import call_policy
-from datalake_service.pipeline.run_annotators import AnnotatorWork
-from datalake_service.pipeline.shared_limits import terms_of
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.annotation.lease import WorkerLease
+from datalake_service.pipeline.annotation.llm_step import call_policy
+from datalake_service.pipeline.annotation.shared_limits import terms_of
+from datalake_service.pipeline.runs.annotators import AnnotatorWork
 from datalake_utils.clock import Clock
 
 _TTL: Final = timedelta(minutes=1)

@@ -9,7 +9,7 @@ from typing import Final
 
 from datalake_service.catalog.stops import load_stops
 from datalake_service.errors import StoreError
-from datalake_service.pipeline.engine import TaskJob
+from datalake_service.pipeline.jobs.engine import TaskJob
 from datalake_utils.clock import Clock
 
 STOP_SECONDS: Final = 2.0

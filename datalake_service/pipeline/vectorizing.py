@@ -16,8 +16,8 @@ from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.handling.telling import one_line, told
-from datalake_service.pipeline.engine import HANDLER_LOGGER
-from datalake_service.pipeline.outputs import EndpointModel, LocalModel, VectorStep
+from datalake_service.pipeline.jobs.engine import HANDLER_LOGGER
+from datalake_service.pipeline.jobs.outputs import EndpointModel, LocalModel, VectorStep
 from datalake_service.vectors.answers import TextRefusedError
 from datalake_service.vectors.calls import NoVector, vectors_of
 from datalake_utils.clock import Clock

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-    from datalake_service.pipeline.run_progress import Observer, RunProgress
+    from datalake_service.pipeline.runs.progress import Observer, RunProgress
 
 _ASKS: Final = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -109,7 +109,7 @@ class S3Bucket:
         session = make_session()
         own_server = bool(settings["endpoint_url"])
         if own_server and not settings["region_name"]:
-            settings["region_name"] = session.get_config_variable("region") or _REGION_OF_OTHERS
+            settings["region_name"] = session.region_name or _REGION_OF_OTHERS
         # Other servers often know neither virtual hosts nor the newer trailing checksums.
         checksums = dict.fromkeys(_CHECKSUMS, "when_required") if own_server else {}
         config = Config(
@@ -123,7 +123,7 @@ class S3Bucket:
             s3={"addressing_style": "path" if own_server else "auto"},
             **checksums,
         )
-        client = session.create_client("s3", config=config, **settings)
+        client = session.client("s3", config=config, **settings)
         client.meta.events.register("before-sign.s3.DeleteObjects", _add_md5)
         return client
 

@@ -9,11 +9,11 @@ from datalake_service.catalog.manifests import format_time
 from datalake_service.config.names import check_name
 from datalake_service.config.version import VERSION
 from datalake_service.errors import FilterError
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_dataset import Snapshot
-from datalake_service.pipeline.live_lake import LiveLake
-from datalake_service.pipeline.live_overview import AnnotatorNumbers, Coverage, DatasetNumbers, count_dataset
-from datalake_service.pipeline.live_pages import LiveRow, PageRequest, find_page, read_page
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.dataset import Snapshot
+from datalake_service.pipeline.live.lake import LiveLake
+from datalake_service.pipeline.live.overview import AnnotatorNumbers, Coverage, DatasetNumbers, count_dataset
+from datalake_service.pipeline.live.pages import LiveRow, PageRequest, find_page, read_page
 from datalake_service.tables.sql import Reference
 from datalake_service.viewer import operations
 from datalake_service.viewer.cells import CellWriter, text, type_name

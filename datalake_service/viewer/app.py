@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from datalake_service.pipeline.live_asking import LEFT
+from datalake_service.pipeline.live.asking import LEFT
 from datalake_service.viewer.answering import Answers
 from datalake_service.viewer.cells import dump
 from datalake_service.viewer.events import Watcher

@@ -10,9 +10,9 @@ import orjson
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.catalog.manifests import format_time
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_charts import over_rows
-from datalake_service.pipeline.live_dataset import Snapshot
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.charts import over_rows
+from datalake_service.pipeline.live.dataset import Snapshot
 from datalake_service.tables.conditions import Condition
 from datalake_service.tables.profiles import (
     PREFIXES,

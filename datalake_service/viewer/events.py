@@ -16,8 +16,8 @@ from typing import Any, Final
 from starlette.concurrency import run_in_threadpool
 
 from datalake_service.errors import DatalakeError
-from datalake_service.pipeline.live_lake import LiveLake
-from datalake_service.pipeline.live_overview import count_dataset
+from datalake_service.pipeline.live.lake import LiveLake
+from datalake_service.pipeline.live.overview import count_dataset
 from datalake_service.viewer.cells import dump
 
 KEEP_ALIVE_SECONDS: Final = 15.0

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.config.filters import FilterNode
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_dataset import Snapshot
-from datalake_service.pipeline.live_export import LiveExport, Piece, RowsRequest
-from datalake_service.pipeline.view_plan import ViewRequest
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.dataset import Snapshot
+from datalake_service.pipeline.live.export import LiveExport, Piece, RowsRequest
+from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.tables.delimited import CsvMaker, header_line
 from datalake_service.tables.rows import LineMaker
 from datalake_service.tables.sql import Reference

@@ -8,10 +8,10 @@ import json
 from typing import Any, Final
 
 from datalake_service.config.filters import AllFilter, EqualsFilter, FilterNode, NullFilter
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_charts import over_rows
-from datalake_service.pipeline.live_dataset import Snapshot
-from datalake_service.pipeline.live_pages import CREATED_AT, PageRequest, find_page, read_page
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.charts import over_rows
+from datalake_service.pipeline.live.dataset import Snapshot
+from datalake_service.pipeline.live.pages import CREATED_AT, PageRequest, find_page, read_page
 from datalake_service.tables.paging import Order, Place
 from datalake_service.tables.profiles import count_values
 from datalake_service.tables.sql import Reference

@@ -17,9 +17,9 @@ from datalake_service.catalog.manifests import RunManifest, format_time
 from datalake_service.catalog.rejections import Rejection
 from datalake_service.chunks.reader import read_lines
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
-from datalake_service.pipeline.live_lake import LiveLake
-from datalake_service.pipeline.live_look import DatasetLook
-from datalake_service.pipeline.live_overview import tasks_of
+from datalake_service.pipeline.live.lake import LiveLake
+from datalake_service.pipeline.live.look import DatasetLook
+from datalake_service.pipeline.live.overview import tasks_of
 from datalake_service.storage.base import ObjectMeta
 from datalake_service.viewer.cells import CellWriter, text
 from datalake_service.viewer.problems import QueryError

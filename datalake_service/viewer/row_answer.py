@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_dataset import Snapshot
-from datalake_service.pipeline.live_pages import NEWEST_FIRST, PageRequest, find_page, read_one
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.dataset import Snapshot
+from datalake_service.pipeline.live.pages import NEWEST_FIRST, PageRequest, find_page, read_one
 from datalake_service.tables.paging import Cell, Place
 from datalake_service.tables.sql import Reference
 from datalake_service.viewer.cells import CellWriter, text, type_name

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import uvicorn
 
 from datalake_service.errors import DatalakeError, UsageError
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_lake import LiveLake
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.lake import LiveLake
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.cached import CachedStore
 from datalake_service.tables.engine import EngineLimits

@@ -155,7 +155,7 @@ def test_what_nobody_thought_of_is_one_line_too(tmp_path: Path) -> None:
     (tmp_path / "getpass.py").write_text("", encoding="utf-8")
     breaker = tmp_path / "sitecustomize.py"
     breaker.write_text(
-        "import datalake_service.pipeline.overview as o\n"
+        "import datalake_service.pipeline.reports.overview as o\n"
         "def broken(store): raise RuntimeError('two\\nlines')\n"
         "o.summarise_datasets = broken\n",
         encoding="utf-8",
@@ -196,7 +196,7 @@ def test_an_interrupt_is_one_line(tmp_path: Path, number: signal.Signals, status
     waiting = (
         "import sys, signal\n"
         "from datalake_service.cli import main\n"
-        "from datalake_service.pipeline import overview\n"
+        "from datalake_service.pipeline.reports import overview\n"
         f"def wait(store): {raised if number is signal.SIGINT else f'exec({raised!r})'}\n"
         "overview.summarise_datasets = wait\n"
         "sys.argv = ['datalake', 'datasets', 'list']\n"
@@ -214,7 +214,7 @@ def test_what_fails_after_a_request_to_terminate_ends_with_its_status(tmp_path: 
     waiting = (
         "import signal, sys\n"
         "from datalake_service.cli import main\n"
-        "from datalake_service.pipeline import overview\n"
+        "from datalake_service.pipeline.reports import overview\n"
         "def wait(store):\n"
         "    try:\n"
         "        signal.raise_signal(signal.SIGTERM)\n"

@@ -12,8 +12,8 @@ from datalake_service.annotating.usage import Spent
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.cli.output import Output, print_line, table
 from datalake_service.cli.progress import run_line
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.run_progress import RunProgress, RunStep
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.runs.progress import RunProgress, RunStep
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.open import open_store
 from tests.cli.commands import Done, datalake, environment, quick_command
 from tests.support.aws import REGION, Aws

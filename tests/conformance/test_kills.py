@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from datalake_service.pipeline.cleanup import clean_up
+from datalake_service.pipeline.upkeep.cleanup import clean_up
 from datalake_service.storage.base import ObjectStore
 from tests.cli.commands import datalake
 from tests.conformance.checks import FULL, Access, Note, seed

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from datalake_service.catalog.leases import Lease
 from datalake_service.errors import StoreError
-from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.ingest import ingest_iterator
+from datalake_service.pipeline.upkeep.cleanup import clean_up
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import SystemClock

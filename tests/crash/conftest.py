@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from datalake_service.pipeline.stopping import RunStops
+from datalake_service.pipeline.tasks.stopping import RunStops
 
 
 @pytest.fixture(autouse=True)

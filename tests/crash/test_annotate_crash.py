@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from datalake_interfaces import DataItem, SkipDoc
 from datalake_service.chunks import writer
 from datalake_service.errors import StoreError
-from datalake_service.pipeline.merge import merge_annotator
+from datalake_service.pipeline.merging.merge import merge_annotator
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock
 from tests.crash.deaths import examples

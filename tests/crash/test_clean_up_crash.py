@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datalake_service.pipeline.cleanup import clean_up
+from datalake_service.pipeline.upkeep.cleanup import clean_up
 from datalake_service.storage.base import CreateOnly, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import Death, deaths, dies, examples

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.pipeline.outputs import FileKind, FilesOutput, QueueOutput
+from datalake_service.pipeline.jobs.outputs import FileKind, FilesOutput, QueueOutput
 from datalake_service.storage import FolderStore
 from tests.support.aws import Aws
 from tests.support.tasks import generator_job, run_jobs, state_of, write_module

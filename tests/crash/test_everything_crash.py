@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from datalake_interfaces import Annotation, DataItem, SkipDoc
 from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task
 from datalake_service.errors import DatasetNotFoundError, DatasetNotMergedError
-from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
-from datalake_service.pipeline.cleanup import clean_up
-from datalake_service.pipeline.engine import TaskJob
-from datalake_service.pipeline.fsck import check_dataset
+from datalake_service.pipeline.annotation.annotate import annotate
+from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.jobs.engine import TaskJob
+from datalake_service.pipeline.upkeep.cleanup import clean_up
+from datalake_service.pipeline.upkeep.fsck import check_dataset
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from datalake_service.pipeline.fsck import check_dataset
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_annotator, merge_batch
+from datalake_service.pipeline.merging.merge import merge_annotator, merge_batch
+from datalake_service.pipeline.upkeep.fsck import check_dataset
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import every_death

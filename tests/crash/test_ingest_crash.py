@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_batch
+from datalake_service.pipeline.merging.merge import merge_batch
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import Death, deaths, dies, examples

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from datalake_service.catalog.deletions import is_deleted
 from datalake_service.errors import DatalakeError, DatasetNotFoundError, UsageError
-from datalake_service.pipeline.cleanup import clean_up
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.lifecycle import delete_dataset, purge_deleted, restore_dataset
+from datalake_service.pipeline.upkeep.cleanup import clean_up
+from datalake_service.pipeline.upkeep.lifecycle import delete_dataset, purge_deleted, restore_dataset
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock

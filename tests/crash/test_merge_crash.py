@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from datalake_service.errors import DatalakeError
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_annotator, merge_batch
+from datalake_service.pipeline.merging.merge import merge_annotator, merge_batch
 from datalake_service.storage.base import CreateOnly, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import examples

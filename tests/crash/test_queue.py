@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.pipeline.engine import LakeOutput, QueueInput, TaskJob
+from datalake_service.pipeline.jobs.engine import LakeOutput, QueueInput, TaskJob
 from datalake_service.storage import FolderStore
 from tests.crash.deaths import examples
 from tests.support.faulty_clients import FaultyClients

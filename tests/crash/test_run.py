@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 
 from datalake_service.catalog.datasets import RunStatus
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from tests.crash.deaths import Death, deaths, every_death, examples
 from tests.support.faulty_store import Crash, FaultyStore
 from tests.support.project import Project

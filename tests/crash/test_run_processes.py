@@ -14,7 +14,7 @@ import pytest
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.leases import LeaseRecord
-from datalake_service.pipeline.run_annotators import release_if_dead
+from datalake_service.pipeline.runs.annotators import release_if_dead
 from datalake_service.storage import FolderStore, Overwrite
 from tests.cli.commands import command, datalake, environment
 from tests.support.tasks import write_module

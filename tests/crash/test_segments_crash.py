@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task
-from datalake_service.pipeline.engine import HandlerSpec, LakeOutput, TaskJob
-from datalake_service.pipeline.stream_inputs import SegmentInput
+from datalake_service.pipeline.jobs.engine import HandlerSpec, LakeOutput, TaskJob
+from datalake_service.pipeline.jobs.stream_inputs import SegmentInput
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from tests.crash.deaths import KINDS, Death, dies, examples

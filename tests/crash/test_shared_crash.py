@@ -19,9 +19,11 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.claims import ClaimRecord
 from datalake_service.chunks import writer
 from datalake_service.errors import StoreError
-from datalake_service.pipeline import annotation_output, annotation_run, rows_to_ask
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.merge import merge_annotator
+from datalake_service.pipeline.annotation import output as annotation_output
+from datalake_service.pipeline.annotation import rows_to_ask
+from datalake_service.pipeline.annotation import run as annotation_run
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.merging.merge import merge_annotator
 from datalake_service.storage.base import ObjectMeta, PutMode
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import examples

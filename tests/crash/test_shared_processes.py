@@ -16,7 +16,7 @@ import pytest
 
 from datalake_service.catalog import layout
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_annotator, merge_batch
+from datalake_service.pipeline.merging.merge import merge_annotator, merge_batch
 from datalake_service.storage import FolderStore
 from tests.cli.commands import command, datalake, environment
 from tests.support.annotations import chunk_rows
@@ -28,7 +28,7 @@ ROWS = 20
 WORKER = """
 import asyncio, json, sys
 from datalake_service import S3DataTool
-from datalake_service.pipeline import rows_to_ask
+from datalake_service.pipeline.annotation import rows_to_ask
 
 folder, name, hangs_after = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rows_to_ask._LOOK_AGAIN_SECONDS = 0.1

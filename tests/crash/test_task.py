@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
-from datalake_service.pipeline.engine import TaskJob
+from datalake_service.pipeline.jobs.engine import TaskJob
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from tests.crash.deaths import every_death, examples

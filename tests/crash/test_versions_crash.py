@@ -16,9 +16,9 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.generations import load_generations
 from datalake_service.catalog.makers import Maker
 from datalake_service.errors import StoreError
-from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions
-from datalake_service.pipeline.merge import merge_annotator
+from datalake_service.pipeline.annotation.annotate import annotate
+from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions
+from datalake_service.pipeline.merging.merge import merge_annotator
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import ManualClock

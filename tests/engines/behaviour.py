@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datalake_service.engines.local import LocalEngine
-from datalake_service.pipeline.engine import Engine
+from datalake_service.pipeline.jobs.engine import Engine
 from tests.engines.lakes import annotator, lines, project, run
 
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.load import load_dataset
 from datalake_service.engines.local import LocalEngine
-from datalake_service.pipeline.engine import Engine
-from datalake_service.pipeline.run import run_dataset
-from datalake_service.pipeline.run_report import RunReport
+from datalake_service.pipeline.jobs.engine import Engine
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.runs.run import run_dataset
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 

@@ -12,10 +12,10 @@ from typing import Final
 from datalake_service.catalog.stops import request_stop
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.config.dataset import DatasetConfig
-from datalake_service.pipeline.cleanup import clean_up
-from datalake_service.pipeline.engine import Engine
-from datalake_service.pipeline.run import run_dataset
-from datalake_service.pipeline.run_report import RunReport
+from datalake_service.pipeline.jobs.engine import Engine
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.runs.run import run_dataset
+from datalake_service.pipeline.upkeep.cleanup import clean_up
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import SystemClock

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.config.load import load_dataset
-from datalake_service.pipeline.export import export_lines
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.exports.export import export_lines
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from tests.engines.lakes import lasting, rows_of
 from tests.support.aws import Aws, fresh_name

@@ -16,7 +16,7 @@ import pytest
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
 from datalake_service.config.load import load_dataset
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from tests.cli.commands import command, datalake, environment

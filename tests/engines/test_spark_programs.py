@@ -11,8 +11,8 @@ import pytest
 from datalake_service.config.load import load_dataset
 from datalake_service.engines.spark import SparkEngine
 from datalake_service.errors import ConfigError
-from datalake_service.pipeline.run import run_dataset
-from datalake_service.pipeline.run_report import RunReport
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.runs.run import run_dataset
 from datalake_service.storage.base import CreateOnly
 from datalake_service.storage.open import open_store
 from tests.support.repository import ROOT

@@ -30,9 +30,9 @@ from datalake_service.errors import (
     OutcomeUnknownError,
     StoreUnavailableError,
 )
-from datalake_service.pipeline.fsck import check_dataset
-from datalake_service.pipeline.fsck_findings import FindingKind
-from datalake_service.pipeline.run import run_dataset
+from datalake_service.pipeline.runs.run import run_dataset
+from datalake_service.pipeline.upkeep.fsck import check_dataset
+from datalake_service.pipeline.upkeep.fsck_findings import FindingKind
 from datalake_service.storage import ObjectStore, open_store
 from tests.processes.journal import Journal, read_lives
 from tests.support.tasks import LINES, write_module

@@ -12,7 +12,7 @@ from pathlib import Path
 from datalake_interfaces import DataItem
 from datalake_service.annotating.limits import Limit
 from datalake_service.annotating.policy import CallPolicy
-from datalake_service.pipeline import shared_limits
+from datalake_service.pipeline.annotation import shared_limits
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import ListRows, start
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from datalake_service.pipeline.cleanup import clean_up
-from datalake_service.pipeline.fsck import check_dataset
+from datalake_service.pipeline.upkeep.cleanup import clean_up
+from datalake_service.pipeline.upkeep.fsck import check_dataset
 from tests.processes.actors import ACTORS, DATASET, Place, damage, main
 from tests.processes.journal import path_of, read_lives
 from tests.processes.model import Figures, verify

@@ -14,7 +14,7 @@ import pytest
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
-from datalake_service.pipeline.stopping import LOOK_SECONDS
+from datalake_service.pipeline.tasks.stopping import LOOK_SECONDS
 from datalake_service.storage import FolderStore
 from tests.cli.commands import command, datalake, environment
 from tests.support.tasks import write_module

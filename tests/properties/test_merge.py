@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_batch
-from datalake_service.pipeline.merge_result import MergeLimits
+from datalake_service.pipeline.merging.merge import merge_batch
+from datalake_service.pipeline.merging.result import MergeLimits
 from datalake_service.storage.base import CreateOnly
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import examples

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from datalake_interfaces import Annotation, DataItem
 from datalake_service import S3DataTool
-from datalake_service.pipeline.cleanup import clean_up
+from datalake_service.pipeline.upkeep.cleanup import clean_up
 from tests.crash.deaths import examples
 from tests.support.json_values import ROWS, VALUES, as_read_back, canonical
 from tests.support.servers import S3Server

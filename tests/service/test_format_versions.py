@@ -24,14 +24,14 @@ from datalake_service.catalog.manifests import claim_run
 from datalake_service.catalog.stops import load_stops, request_stop
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.errors import DatalakeError
-from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, Reuse
-from datalake_service.pipeline.cleanup import clean_up
-from datalake_service.pipeline.fsck import check_dataset
+from datalake_service.pipeline.annotation.annotate import annotate
+from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions, Reuse
 from datalake_service.pipeline.ingest import ingest_iterator
-from datalake_service.pipeline.merge import merge_annotator
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.merging.merge import merge_annotator
+from datalake_service.pipeline.upkeep.cleanup import clean_up
+from datalake_service.pipeline.upkeep.fsck import check_dataset
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.probe import RECORD_KEY, require_conditions

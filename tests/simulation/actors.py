@@ -22,13 +22,13 @@ from datalake_service.errors import (
     PreconditionFailedError,
     StoreError,
 )
-from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease, WorkerLease
-from datalake_service.pipeline.batch_turns import InOrder, Shared, Turn, Turns, Worker
-from datalake_service.pipeline.cleanup import clean_up
-from datalake_service.pipeline.finished_batches import FinishedBatches
-from datalake_service.pipeline.finished_rows import FinishedRows
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.annotation.batch_turns import InOrder, Shared, Turn, Turns, Worker
+from datalake_service.pipeline.annotation.finished_batches import FinishedBatches
+from datalake_service.pipeline.annotation.finished_rows import FinishedRows
+from datalake_service.pipeline.annotation.lease import AnnotatorLease, HeldLease, WorkerLease
+from datalake_service.pipeline.upkeep.cleanup import clean_up
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.merged import MergedFile
 from datalake_utils.clock import Clock

@@ -13,7 +13,8 @@ import pytest
 
 from datalake_service.catalog import lease_keeper
 from datalake_service.chunks import writer
-from datalake_service.pipeline import finished_rows, merge
+from datalake_service.pipeline.annotation import finished_rows
+from datalake_service.pipeline.merging import merge
 from tests.simulation.scheduler import Crash, Scheduler, Signal, Thread, running
 
 

@@ -20,12 +20,13 @@ from datalake_service.catalog.manifests import RunKind, RunManifest, save_manife
 from datalake_service.chunks.inventory import Inventory, take_inventory
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.errors import AnnotationLockError, OutcomeUnknownError
-from datalake_service.pipeline import finished_rows, merge_attempt
-from datalake_service.pipeline.annotation_lease import WorkerLease
-from datalake_service.pipeline.batch_turns import Shared, Turns
-from datalake_service.pipeline.finished_rows import FinishedRows
-from datalake_service.pipeline.merge_attempt import BatchMerge
-from datalake_service.pipeline.merge_files import delete_contained
+from datalake_service.pipeline.annotation import finished_rows
+from datalake_service.pipeline.annotation.batch_turns import Shared, Turns
+from datalake_service.pipeline.annotation.finished_rows import FinishedRows
+from datalake_service.pipeline.annotation.lease import WorkerLease
+from datalake_service.pipeline.merging import attempt as merge_attempt
+from datalake_service.pipeline.merging.attempt import BatchMerge
+from datalake_service.pipeline.merging.files import delete_contained
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, PutMode
 from datalake_service.storage.retrying import RetryingStore
 from datalake_service.tables.finished_ids import answered_ids

@@ -11,7 +11,7 @@ import pytest
 
 from datalake_service.catalog.leases import Lease
 from datalake_service.errors import LeaseLostError, StoreError
-from datalake_service.pipeline.annotation_lease import AnnotatorLease, HeldLease
+from datalake_service.pipeline.annotation.lease import AnnotatorLease, HeldLease
 from datalake_service.storage.retrying import RetryingStore
 from datalake_utils.backoff import Backoff
 from tests.simulation.actors import Actor, Annotator, CleanUp, Reader, Session, Writer

@@ -21,10 +21,10 @@ from datalake_service.catalog.claims import Claim, ClaimsBelow
 from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.errors import LeaseLostError, StoreError
-from datalake_service.pipeline import worker_place
-from datalake_service.pipeline.engine import TaskJob, TaskResult
-from datalake_service.pipeline.worker_jobs import ClaimedJobs, Fellow
-from datalake_service.pipeline.worker_place import WorkerPlace
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskResult
+from datalake_service.pipeline.workers import place as worker_place
+from datalake_service.pipeline.workers.jobs import ClaimedJobs, Fellow
+from datalake_service.pipeline.workers.place import WorkerPlace
 from datalake_service.storage.base import Overwrite
 from datalake_service.storage.retrying import RetryingStore
 from datalake_utils.backoff import Backoff

@@ -24,8 +24,8 @@ from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.parts import Part
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.events import FIELDS
-from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotation.annotate import annotate
+from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.tables.parquet import MergedWriter
 from datalake_service.tables.schema import MergedMetadata, annotation_schema

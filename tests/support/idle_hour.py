@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from datalake_service.pipeline.live_lake import LiveLake
+from datalake_service.pipeline.live.lake import LiveLake
 from datalake_service.storage.base import ObjectStore
 from datalake_service.viewer.events import Pace, Watcher
 from datalake_utils.clock import ManualClock

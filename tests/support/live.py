@@ -15,9 +15,9 @@ from typing import Any
 from datalake_service.catalog import layout
 from datalake_service.catalog.columns import kind_of, merge_censuses
 from datalake_service.catalog.manifests import ChunkEntry, RunManifest, format_time
-from datalake_service.pipeline.live_asking import Asking
-from datalake_service.pipeline.live_lake import LiveLake
-from datalake_service.pipeline.merge import merge_batch
+from datalake_service.pipeline.live.asking import Asking
+from datalake_service.pipeline.live.lake import LiveLake
+from datalake_service.pipeline.merging.merge import merge_batch
 from datalake_service.storage.base import CreateOnly, ObjectStore, Overwrite
 from datalake_service.storage.folder import FolderStore
 from datalake_service.viewer.answering import Answers
@@ -87,7 +87,7 @@ class Written:
 
     def merge_annotations(self, annotator: str) -> None:
         """Merge what an annotator said."""
-        from datalake_service.pipeline.merge import merge_annotator
+        from datalake_service.pipeline.merging.merge import merge_annotator
 
         merge_annotator(self.store, DATASET, annotator)
 

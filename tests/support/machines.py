@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datalake_service.catalog.tasks import TaskState, create_task
-from datalake_service.pipeline.engine import HandlerSpec, MachineInput, TaskJob
+from datalake_service.pipeline.jobs.engine import HandlerSpec, MachineInput, TaskJob
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from tests.support.tasks import NOW, job_fields

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datalake_service.pipeline.merge_result import MergeLimits
+from datalake_service.pipeline.merging.result import MergeLimits
 from datalake_service.storage.base import ObjectStore
 
 Row = dict[str, Any]

@@ -9,11 +9,11 @@ from typing import Any
 
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.config.settings import Settings
-from datalake_service.pipeline.run import create_dataset, run_dataset
-from datalake_service.pipeline.run_progress import Observer
-from datalake_service.pipeline.run_report import RunReport
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.runs.progress import Observer
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.runs.run import create_dataset, run_dataset
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage import FolderStore, open_store
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import ManualClock

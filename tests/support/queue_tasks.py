@@ -8,7 +8,7 @@ from typing import Any
 
 from datalake_service.aws.clients import AwsClients
 from datalake_service.catalog.tasks import TaskState, create_task
-from datalake_service.pipeline.engine import HandlerSpec, QueueInput, TaskJob
+from datalake_service.pipeline.jobs.engine import HandlerSpec, QueueInput, TaskJob
 from datalake_service.storage.base import ObjectStore
 from tests.support.tasks import NOW, job_fields
 

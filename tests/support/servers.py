@@ -51,7 +51,7 @@ class S3Server:
     def client(self) -> Any:
         """Return a plain client, for looking at the bucket without the code under test."""
         if not self._clients:
-            client = make_session().create_client(
+            client = make_session().client(
                 "s3",
                 self.region,
                 endpoint_url=self.endpoint_url,

@@ -12,13 +12,13 @@ from typing import Any
 from datalake_service.catalog.tasks import TaskState, load_tasks
 from datalake_service.config.load import load_dataset
 from datalake_service.engines.local import LocalEngine
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.merge import merge_batch
-from datalake_service.pipeline.run import run_dataset
-from datalake_service.pipeline.run_report import RunReport
-from datalake_service.pipeline.task import run_task
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.merging.merge import merge_batch
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.runs.run import run_dataset
+from datalake_service.pipeline.tasks.task import run_task
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage import FolderStore, open_store
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import ManualClock

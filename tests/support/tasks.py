@@ -14,7 +14,7 @@ from typing import Any
 from datalake_service.catalog import layout
 from datalake_service.catalog.tasks import TaskState, TaskStatus, create_task, load_task
 from datalake_service.engines.local import LocalEngine
-from datalake_service.pipeline.engine import (
+from datalake_service.pipeline.jobs.engine import (
     FileInput,
     GeneratorInput,
     HandlerSpec,
@@ -23,7 +23,7 @@ from datalake_service.pipeline.engine import (
     TaskProgress,
     TaskResult,
 )
-from datalake_service.pipeline.task import run_task
+from datalake_service.pipeline.tasks.task import run_task
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
 from datalake_utils.clock import Clock, ManualClock

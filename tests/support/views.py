@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter, FilterNode, NotFilter, RawDuckFilter
-from datalake_service.pipeline.view_plan import ViewRequest
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.views.plan import ViewRequest
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.engine import EngineLimits
 from tests.support.filters import selects

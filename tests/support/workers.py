@@ -9,11 +9,11 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.claims import ClaimsBelow
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.config.load import load_dataset as read_config
-from datalake_service.pipeline.engine import TaskProgress, TaskResult
-from datalake_service.pipeline.job_queue import JobQueue
-from datalake_service.pipeline.run_report import RunReport
-from datalake_service.pipeline.task import run_task
-from datalake_service.pipeline.worker import work_in
+from datalake_service.pipeline.jobs.engine import TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.job_queue import JobQueue
+from datalake_service.pipeline.runs.report import RunReport
+from datalake_service.pipeline.tasks.task import run_task
+from datalake_service.pipeline.workers.worker import work_in
 from datalake_service.storage import open_store
 from datalake_service.storage.base import ObjectStore
 from tests.support.project import Project

@@ -15,8 +15,8 @@ from datalake_interfaces import DataItem
 from datalake_service.annotating import processes
 from datalake_service.annotating.policy import CallPolicy
 from datalake_service.errors import HandlerLoadError, LimitExceededError, UsageError
-from datalake_service.pipeline.annotate import annotate
-from datalake_service.pipeline.annotation_job import AnnotationJob, AnnotationOptions, AnnotationReport
+from datalake_service.pipeline.annotation.annotate import annotate
+from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.backoff import Backoff
 from tests.support import process_annotators as there

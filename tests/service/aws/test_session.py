@@ -43,7 +43,7 @@ def test_records_of_a_stream_come_with_them() -> None:
     with stream_server() as server:
         (shard,) = server.shards
         server.put_bytes(shard, b"\x00\xffdata")
-        client = make_quick_session().create_client(
+        client = make_quick_session().client(
             "kinesis",
             region_name="eu-west-1",
             endpoint_url=server.environment["AWS_ENDPOINT_URL"],
@@ -60,6 +60,6 @@ def test_records_of_a_stream_come_with_them() -> None:
 
 def test_sessions_share_what_they_read_about_services() -> None:
     """And nothing else: credentials and settings are each one's own."""
-    first, second = make_session(), make_session()
+    first, second = (make_session()._session for _ in range(2))
     assert first.get_component("data_loader") is second.get_component("data_loader")
     assert first.get_component("credential_provider") is not second.get_component("credential_provider")

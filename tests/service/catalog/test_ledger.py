@@ -101,7 +101,7 @@ class Worker:
         return self.have if not self.dead and self.clock.monotonic() < self.until else 0
 
     def statement(self) -> Statement:
-        """As ``pipeline/shared_limits.py`` makes it."""
+        """As ``pipeline/annotation/shared_limits.py`` makes it."""
         spent = {"calls": self.spent}
         return Statement(have={"requests": self.have}, wants={}, least={}, spent=spent, needs={"calls": 8}, floor={})
 

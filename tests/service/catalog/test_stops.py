@@ -10,7 +10,7 @@ import pytest
 from datalake_service.catalog import layout
 from datalake_service.catalog.stops import StopRequests, load_stops, request_stop
 from datalake_service.errors import StoreError, StoreUnavailableError
-from datalake_service.pipeline.stopping import RunStops, TaskStops
+from datalake_service.pipeline.tasks.stopping import RunStops, TaskStops
 from datalake_service.storage import FolderStore, Overwrite
 from datalake_utils.clock import ManualClock
 from tests.support.faulty_store import Fault, FaultyStore
@@ -106,7 +106,7 @@ def test_a_lake_that_does_not_answer_asks_for_nothing(store: FolderStore) -> Non
 
 def test_a_run_sees_a_request(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread sets the event that the engine listens to, also after a look that failed."""
-    monkeypatch.setattr("datalake_service.pipeline.stopping.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("datalake_service.pipeline.tasks.stopping.LOOK_SECONDS", 0.01)
     stop = threading.Event()
     watch = RunStops(FaultyStore(store, {1: Fault.UNAVAILABLE}), "d", since=StopRequests(), stop=stop)
     with watch.watching():

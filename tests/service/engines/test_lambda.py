@@ -22,8 +22,8 @@ from datalake_service.engines.aws_lambda import FunctionSettings, LambdaEngine
 from datalake_service.engines.lambda_letters import KEY, TaskRequest, pack, request_of, unpack
 from datalake_service.engines.lambda_task import margin_of, run_request
 from datalake_service.errors import UsageError
-from datalake_service.pipeline.engine import TaskJob, TaskProgress, TaskResult
-from datalake_service.pipeline.outputs import FileKind, FilesOutput
+from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.outputs import FileKind, FilesOutput
 from datalake_service.storage import FolderStore
 from datalake_service.storage.open import open_store
 from datalake_utils.clock import SystemClock

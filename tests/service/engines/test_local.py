@@ -14,7 +14,7 @@ from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.local import LocalEngine
 from datalake_service.errors import HandlerLoadError
 from datalake_service.events import FIELDS
-from datalake_service.pipeline.engine import GeneratorInput, TaskProgress, TaskResult
+from datalake_service.pipeline.jobs.engine import GeneratorInput, TaskProgress, TaskResult
 from datalake_service.storage import FolderStore
 from tests.support.repository import ROOT
 from tests.support.tasks import (

@@ -11,7 +11,7 @@ import pytest
 from datalake_service.config.compute import ActorResources
 from datalake_service.engines.ray_annotator import Actors
 from datalake_service.engines.ray_annotator_actor import Answer, Facts
-from datalake_service.pipeline.run_annotators import AnnotatorWork
+from datalake_service.pipeline.runs.annotators import AnnotatorWork
 from datalake_service.storage import FolderStore
 from tests.engines.lakes import annotator, project
 

@@ -17,8 +17,8 @@ from datalake_service.engines.spark_tables import read_credentials
 from datalake_service.engines.spark_tasks import Order, Outcome, run_parcels
 from datalake_service.engines.spark_whole import together
 from datalake_service.errors import ConfigError, StoreError, UsageError
-from datalake_service.pipeline.annotation_job import AnnotationReport
-from datalake_service.pipeline.engine import TaskJob
+from datalake_service.pipeline.annotation.job import AnnotationReport
+from datalake_service.pipeline.jobs.engine import TaskJob
 from datalake_service.storage import FolderStore
 from tests.support.aws import Aws, fresh_name
 from tests.support.tasks import NOW, generator_job, merged_rows, write_module

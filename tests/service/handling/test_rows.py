@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datalake_interfaces import Document
 from datalake_service.handling.rows import flat_row, has_own_id
-from datalake_service.pipeline.delivery_sink import outgoing
+from datalake_service.pipeline.sinks.delivery_sink import outgoing
 
 
 def finished(document: Document) -> dict[str, Any]:

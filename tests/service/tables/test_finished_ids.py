@@ -12,8 +12,8 @@ from datalake_service.catalog.annotations import DoneRule
 from datalake_service.catalog.makers import Maker, RunMaker
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.errors import StoreError
-from datalake_service.pipeline import finished_rows
-from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.pipeline.annotation import finished_rows
+from datalake_service.pipeline.annotation.finished_rows import FinishedRows
 from datalake_service.storage.base import CreateOnly, ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.tables.finished_ids import AllBut, Answered, FinishedIds, IdPile, answered_ids

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from datalake_service.errors import FilterError
-from datalake_service.pipeline.views import DatasetView
+from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.folder import FolderStore
 from datalake_service.tables import local
 from datalake_service.tables.engine import EngineLimits

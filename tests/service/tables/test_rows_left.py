@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datalake_service.pipeline.finished_rows import FinishedRows
+from datalake_service.pipeline.annotation.finished_rows import FinishedRows
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.tables.engine import EngineLimits

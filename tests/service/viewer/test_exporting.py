@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalake_service.cli.main import run
-from datalake_service.pipeline import live_export
+from datalake_service.pipeline.live import export as live_export
 from datalake_service.viewer.answering import Answers
 from datalake_service.viewer.exporting import AT_ONCE
 from datalake_service.viewer.problems import BusyError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from datalake_service.errors import DatalakeError, FilterError
-from datalake_service.pipeline.live_asking import QuestionTooLongError
+from datalake_service.pipeline.live.asking import QuestionTooLongError
 from datalake_service.tables.engine import OutOfMemoryError
 from datalake_service.viewer.answering import Answers
 from tests.support.live import DATASET, looking, written

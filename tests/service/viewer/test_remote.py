@@ -117,7 +117,7 @@ def test_batches_that_are_joined_one_by_one_say_the_same(tmp_path: Any, monkeypa
             ]
 
     together = told()
-    monkeypatch.setattr("datalake_service.pipeline.live_asking.JOINED_FILES", 1)
+    monkeypatch.setattr("datalake_service.pipeline.live.asking.JOINED_FILES", 1)
     assert told() == together
 
 

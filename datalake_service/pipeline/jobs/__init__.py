@@ -1,0 +1,1 @@
+"""What tasks are told, and the port to the place where they run. Values that can be pickled."""

@@ -1,0 +1,1 @@
+"""Chunks to one Parquet object per batch, of rows and of annotations."""

@@ -1,0 +1,1 @@
+"""What is in a lake, for people: overviews, coverage, rejections, failed annotations."""

@@ -1,0 +1,1 @@
+"""A dataset file, run on an engine: plan, tasks, merge, annotators, report."""

@@ -1,0 +1,1 @@
+"""Where the rows of a task go: a port, and its implementations."""

@@ -1,0 +1,1 @@
+"""What keeps a lake in order: clean-up, check, and the end of a dataset."""

@@ -1,0 +1,1 @@
+"""Views: the filtered, joined reading of a dataset's merged rows."""

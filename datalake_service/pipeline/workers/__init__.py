@@ -1,0 +1,1 @@
+"""Many workers that run one dataset file together."""
