@@ -189,7 +189,7 @@ class Attempts:
             return None
         if self._meter.repeated >= _FREE_REPEATS + self._policy.repeat_share * self._rows:
             return None
-        said, usual = verdict.after_seconds, self._policy.backoff.seconds(item.attempt)
+        said, usual = verdict.after_seconds, self._policy.seconds_after(item.attempt)
         wait = usual if said is None else said
         if said and verdict.worth is Worth.OVERLOADED:
             wait += usual  # everybody was told the same moment

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_base, wait_exponential, wait_random_exponential
+
 from datalake_service.annotating.limits import Limit
 from datalake_service.annotating.usage import Budget
 from datalake_service.errors import UsageError
-from datalake_utils.backoff import Backoff
+
+
+def _usual_wait() -> wait_base:
+    """Up to half a second after the first attempt, doubled up to a minute; half of each wait is at random."""
+    return wait_exponential(multiplier=0.25, max=30) + wait_random_exponential(multiplier=0.25, max=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +28,8 @@ class CallPolicy:
     """Calls for one row, at most; 1: none is repeated."""
     repeat_share: float = 1.0
     """Calls of the run that repeat one, as a share of the rows begun, besides the first hundred."""
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.5, longest=60.0))
-    """How long to wait where the service does not say."""
+    wait: wait_base = field(default_factory=_usual_wait)
+    """How long to wait where the service does not say: any strategy of tenacity that counts attempts."""
     requests: Limit | None = None
     """How often a call begins."""
     tokens: Limit | None = None
@@ -46,3 +53,9 @@ class CallPolicy:
             raise UsageError(f"at_once must be at least 1, not {self.at_once!r}")
         if not self.repeat_share >= 0:
             raise UsageError(f"repeat_share must be at least 0, not {self.repeat_share!r}")
+
+    def seconds_after(self, attempt: int) -> float:
+        """How long to wait after that attempt (from 1) before the next one, where the service does not say."""
+        state = RetryCallState(Retrying(), None, (), {})
+        state.attempt_number = attempt
+        return self.wait(state)

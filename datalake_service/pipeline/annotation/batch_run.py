@@ -166,7 +166,7 @@ class BatchRun(AnnotationRun):
             return False
         if self._came_back >= _FREE_REPEATS + policy.repeat_share * (self._asked - self._came_back):
             return False
-        said, usual = verdict.after_seconds, policy.backoff.seconds(item.attempt)
+        said, usual = verdict.after_seconds, policy.seconds_after(item.attempt)
         wait = usual if said is None else said + usual if said and verdict.worth is Worth.OVERLOADED else said
         first = self._began.setdefault(id(item), began)
         if self._timeout is not None and self._clock.monotonic() - first + wait >= self._timeout:

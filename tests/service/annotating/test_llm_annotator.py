@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from tenacity.wait import wait_random_exponential
 
 from datalake_interfaces import Annotation, DataItem, HandlerContext
 from datalake_service.annotating.attempts import Attempts
@@ -18,7 +19,6 @@ from datalake_service.annotating.results import Failure
 from datalake_service.annotating.usage import Spent
 from datalake_service.config.llm import LlmConfig
 from datalake_service.errors import LimitExceededError
-from datalake_utils.backoff import Backoff
 from datalake_utils.clock import SystemClock
 from tests.support.llm_server import Answer, Asked, Reply, ScriptedModel, in_turn, scripted_model
 
@@ -67,7 +67,9 @@ async def _ask(
 
 def ask(answer: Answer, rows: list[DataItem] | None = None, **more: Any) -> tuple[list[object], Spent, list[Asked]]:
     """Ask about rows; answers, what it cost, and what the service was asked."""
-    policy = CallPolicy(backoff=Backoff(first=0.01, longest=0.05), max_attempts=more.pop("max_attempts", 5))
+    policy = CallPolicy(
+        wait=wait_random_exponential(multiplier=0.01, max=0.05), max_attempts=more.pop("max_attempts", 5)
+    )
     with scripted_model(answer) as model:
         answers, spent = asyncio.run(_ask(model, rows or [item()], policy, more))
         return answers, spent, model.asked

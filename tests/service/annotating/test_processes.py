@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tenacity.wait import wait_random_exponential
 
 from datalake_interfaces import DataItem
 from datalake_service.annotating import processes
@@ -18,11 +19,10 @@ from datalake_service.errors import HandlerLoadError, LimitExceededError, UsageE
 from datalake_service.pipeline.annotation.annotate import annotate
 from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.storage.folder import FolderStore
-from datalake_utils.backoff import Backoff
 from tests.support import process_annotators as there
 from tests.support.annotations import ANNOTATOR, DATASET, chunk_rows, one_batch, run, statuses
 
-AGAIN = CallPolicy(backoff=Backoff(first=0.001, longest=0.01))
+AGAIN = CallPolicy(wait=wait_random_exponential(multiplier=0.001, max=0.01))
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from tenacity.wait import wait_random_exponential
 
 from datalake_interfaces import (
     BatchAnnotator,
@@ -27,10 +28,9 @@ from datalake_service.annotating.policy import CallPolicy
 from datalake_service.annotating.usage import Budget
 from datalake_service.errors import BudgetExceededError, HandlerLoadError, LimitExceededError
 from datalake_service.storage.folder import FolderStore
-from datalake_utils.backoff import Backoff
 from tests.support.annotations import ListRows, ReadError, chunk_rows, ids, one_batch, run, statuses
 
-QUICK = Backoff(first=0.001, longest=0.01)
+QUICK = wait_random_exponential(multiplier=0.001, max=0.01)
 
 Answer = Callable[[Sequence[DataItem]], BatchAnswers]
 
@@ -155,7 +155,7 @@ def test_rows_that_may_work_later_come_back_in_other_batches(folder_store: Folde
         return [TryLaterError("later") if item in odd else {"attempt": item.attempt} for item in items]
 
     annotator = kind(answer)
-    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(backoff=QUICK))
+    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(wait=QUICK))
     assert (report.annotated, report.failed) == (100, 0)
     assert all(tries == ([1, 2, 3] if int(name[1:]) % 3 == 0 else [1]) for name, tries in attempts.items())
 
@@ -173,7 +173,7 @@ def test_a_call_that_may_work_later_is_made_again(folder_store: FolderStore, kin
         return [{"attempt": item.attempt} for item in items]
 
     annotator = kind(answer)
-    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(backoff=QUICK))
+    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(wait=QUICK))
     assert (report.annotated, report.failed) == (100, 0)
     assert set(annotator.asked.values()) == {2}
     assert report.spent is not None
@@ -188,7 +188,7 @@ def test_no_row_is_asked_more_often_than_it_may(folder_store: FolderStore) -> No
         return [TryLaterError("never") if item.id == "r0001" else {"n": 1} for item in items]
 
     annotator = Batches(answer)
-    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(backoff=QUICK, max_attempts=4))
+    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(wait=QUICK, max_attempts=4))
     assert (report.annotated, report.failed, annotator.asked["r0001"]) == (99, 1, 4)
     (failed,) = [row for row in chunk_rows(folder_store) if row["_status"] == "failed"]
     assert failed["_error"] == "TryLaterError: never (4 attempts)"
@@ -198,7 +198,7 @@ def test_no_row_is_asked_more_often_than_it_may(folder_store: FolderStore) -> No
 def test_a_wrong_number_of_answers_fails_the_rows_of_the_call(folder_store: FolderStore, kind: type[Batches]) -> None:
     """Which answer is whose, nobody can know; they are not asked again."""
     annotator = kind(lambda items: [{"n": 1}] * (len(items) - 1))
-    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(backoff=QUICK))
+    report = run(folder_store, one_batch(), annotator, calls=CallPolicy(wait=QUICK))
     assert (report.annotated, report.failed, len(annotator.calls)) == (0, 100, 13)
     messages = {row["_error"] for row in chunk_rows(folder_store)}
     assert "annotate_batch answered 7 for 8 rows; answer one for each row, in their order" in messages

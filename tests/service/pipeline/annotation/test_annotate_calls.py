@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity.wait import wait_random_exponential
 
 from datalake_interfaces import DataItem, TryLaterError
 from datalake_service.annotating.policy import CallPolicy
@@ -19,13 +20,12 @@ from datalake_service.errors import BudgetExceededError, ConfigError, LimitExcee
 from datalake_service.pipeline.runs.annotators import check_annotators, run_annotator
 from datalake_service.pipeline.runs.report import AnnotatorOutcome
 from datalake_service.storage.folder import FolderStore
-from datalake_utils.backoff import Backoff
 from datalake_utils.clock import SystemClock
 from tests.support.annotations import chunk_rows, ids, one_batch, run, statuses
 from tests.support.lake import put_rows
 from tests.support.llm_server import Asked, Reply, ScriptedModel, in_turn, scripted_model
 
-QUICK = Backoff(first=0.001, longest=0.01)
+QUICK = wait_random_exponential(multiplier=0.001, max=0.01)
 
 
 class Unsteady:
@@ -55,7 +55,7 @@ def test_rows_that_fail_once_are_annotated_in_the_same_run(folder_store: FolderS
         folder_store,
         one_batch(),
         unsteady.plain if plain else unsteady,
-        calls=CallPolicy(backoff=QUICK),
+        calls=CallPolicy(wait=QUICK),
         max_concurrency=8,
     )
     assert (report.annotated, report.failed) == (100, 0)
