@@ -28,9 +28,19 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocked_loop, "_SAMPLE", 0.02)
 
 
+TOLD = threading.Event()
+"""Set once something was told: what blocks goes on until then, so that a busy machine has time to look."""
+PATIENCE = 20.0
+
+
 def watched(work: Callable[[], Awaitable[None]], *, blocked_seconds: float = 0.15) -> list[Blocked]:
     """What is told while ``work`` runs on a loop that gives signs of life."""
     found: list[Blocked] = []
+    TOLD.clear()
+
+    def tell(blocked: Blocked) -> None:
+        found.append(blocked)
+        TOLD.set()
 
     async def beat(watch: LoopWatch) -> None:
         while True:
@@ -38,7 +48,7 @@ def watched(work: Callable[[], Awaitable[None]], *, blocked_seconds: float = 0.1
             await asyncio.sleep(0.01)
 
     async def main() -> None:
-        with LoopWatch(found.append, monotonic=time.monotonic, blocked_seconds=blocked_seconds) as watch:
+        with LoopWatch(tell, monotonic=time.monotonic, blocked_seconds=blocked_seconds) as watch:
             beating = asyncio.create_task(beat(watch))
             await work()
             beating.cancel()
@@ -50,12 +60,15 @@ def watched(work: Callable[[], Awaitable[None]], *, blocked_seconds: float = 0.1
 def waits_without_await() -> None:
     """As a library would that knows no event loop."""
     time.sleep(0.5)
+    until = time.monotonic() + PATIENCE
+    while not TOLD.is_set() and time.monotonic() < until:
+        time.sleep(0.5)
 
 
 def computes() -> None:
     """Keeps a processor busy, in Python."""
-    until = time.thread_time() + 0.4  # however long that takes on a machine with much to do
-    while time.thread_time() < until:
+    begin = time.thread_time()  # however long that takes on a machine with much to do
+    while time.thread_time() < begin + 0.4 or (not TOLD.is_set() and time.thread_time() < begin + PATIENCE):
         pass
 
 
