@@ -115,7 +115,7 @@ def test_a_loop_that_waits_for_a_processor_is_not_blocked(monkeypatch: pytest.Mo
     monkeypatch.setattr(blocked_loop, "is_runnable", lambda _native_id: True)
 
     async def work() -> None:
-        time.sleep(0.5)  # uses no processor, as if it could not have one
+        time.sleep(0.5)  # noqa: ASYNC251 - uses no processor, as if it could not have one
 
     assert watched(work) == []
 
