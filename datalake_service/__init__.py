@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module  # noqa: TID251 - of modules named here, nobody else's
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from datalake_service.config.streaming import StreamingConfigs
     from datalake_service.errors import AnnotationLockError, BudgetExceededError, DatasetNotMergedError
     from datalake_service.mutex.lock import WSSMutex
+    from datalake_service.pipeline.exports.export import export_file, export_object
     from datalake_service.tool import S3DataTool
 
 __all__ = [
@@ -61,53 +63,36 @@ __all__ = [
     "StartsWithFilter",
     "StreamingConfigs",
     "WSSMutex",
+    "export_file",
+    "export_object",
 ]
 
 
-def __getattr__(name: str) -> object:  # noqa: C901, PLR0911 - one for each module
+_PLACES = {
+    "Annotation": "datalake_interfaces.annotators",
+    "AnnotationLockError": "datalake_service.errors",
+    "Budget": "datalake_service.annotating.usage",
+    "BudgetExceededError": "datalake_service.errors",
+    "CallPolicy": "datalake_service.annotating.policy",
+    "DataItem": "datalake_interfaces.annotators",
+    "DatasetNotMergedError": "datalake_service.errors",
+    "FilterNode": "datalake_service.config.filters",
+    "Limit": "datalake_service.annotating.limits",
+    "S3DataTool": "datalake_service.tool",
+    "S3Lock": "datalake_service.catalog.leases",
+    "StreamingConfigs": "datalake_service.config.streaming",
+    "WSSMutex": "datalake_service.mutex.lock",
+    "export_file": "datalake_service.pipeline.exports.export",
+    "export_object": "datalake_service.pipeline.exports.export",
+}
+"""Where public names are, those of filters aside."""
+
+
+def __getattr__(name: str) -> object:
     """Load a public name."""
-    match name:
-        case _ if name in __all__ and name.endswith(("Filter", "FilterNode")):
-            from datalake_service.config import filters
-
-            return getattr(filters, name)
-        case "Annotation" | "DataItem":
-            from datalake_interfaces import annotators
-
-            return getattr(annotators, name)
-        case "AnnotationLockError" | "BudgetExceededError" | "DatasetNotMergedError":
-            from datalake_service import errors
-
-            return getattr(errors, name)
-        case "Budget":
-            from datalake_service.annotating import usage
-
-            return usage.Budget
-        case "CallPolicy":
-            from datalake_service.annotating import policy
-
-            return policy.CallPolicy
-        case "Limit":
-            from datalake_service.annotating import limits
-
-            return limits.Limit
-        case "S3DataTool":
-            from datalake_service import tool
-
-            return tool.S3DataTool
-        case "S3Lock":
-            from datalake_service.catalog import leases
-
-            return leases.S3Lock
-        case "WSSMutex":
-            from datalake_service.mutex import lock
-
-            return lock.WSSMutex
-        case "StreamingConfigs":
-            from datalake_service.config import streaming
-
-            return streaming.StreamingConfigs
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES.get(name, "datalake_service.config.filters")), name)
 
 
 def __dir__() -> list[str]:
