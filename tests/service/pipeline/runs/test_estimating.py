@@ -81,7 +81,8 @@ def test_a_larger_sample_pays_for_the_difference_and_predicts_from_its_own_rows(
     assert second.report.annotated + second.report.failed == 100
     assert (first.prediction.rows, second.prediction.rows) == (480, 480 + failed - 100)
     rest = annotate_dataset(config, store).annotators[0]
-    assert rest.report.spent is None
+    assert rest.report.spent is not None
+    assert rest.report.spent.calls == rest.report.annotated + rest.report.failed
     assert rest.report.annotated == 450 - first.report.annotated - second.report.annotated
     told = second.prediction
     mean = sum(row % 50 for size in (300, 200) for row in range(size)) / 500

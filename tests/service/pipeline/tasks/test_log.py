@@ -55,12 +55,13 @@ def _everything_is_logged() -> Iterator[None]:
 
 
 def test_lines_are_kept_with_their_level(store: FolderStore, code: Path) -> None:
-    """From the level on that the dataset file wants."""
+    """From the level on that the dataset file wants; nobody listens afterwards who did not before."""
+    listeners = list(logging.getLogger(HANDLER_LOGGER).handlers)
     assert run_here(generator_job(store, code)).status is TaskStatus.COMPLETED
     lines = load_task_log(store, "d", "t1")
     assert [(line["level"], line["message"]) for line in lines] == [("WARNING", f"line {n}") for n in range(3)]
     assert all(line["time"].endswith("Z") for line in lines)
-    assert not logging.getLogger(HANDLER_LOGGER).handlers
+    assert logging.getLogger(HANDLER_LOGGER).handlers == listeners
 
 
 def test_a_silent_task_writes_nothing(store: FolderStore, code: Path) -> None:
