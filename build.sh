@@ -274,10 +274,8 @@ case $command in
         fi
         dev
         compiled
-        # One worker more than there are processors, as many tests wait; four at most, since each starts the servers that
-        # it needs. -n 0: none.
-        workers=$("$BIN/python" -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
-        exec "$BIN/python" -m pytest --numprocesses "$workers" --dist worksteal "$@"
+        # As many workers as there are processors, four at most: each starts the servers that it needs. -n 0: none.
+        exec "$BIN/python" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"
         ;;
     soak)
         dev

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
-PYTEST = f"pytest --numprocesses {min(4, (os.cpu_count() or 1) + 1)} --dist worksteal"
+PYTEST = "pytest --numprocesses logical --maxprocesses 4 --dist worksteal"
 FAKE = """#!/bin/sh
 # A Python that is real, except that environments cost nothing and need no package index.
 case "$*" in
