@@ -27,14 +27,10 @@ def budgets_group() -> None:
 def list_command(session: Session, dataset: str | None) -> None:
     """List the budgets: how much, what for, what was spent of it since when, and who spends."""
     from datalake_service.catalog.budgets import list_budgets
-    from datalake_service.catalog.datasets import list_datasets
-    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import named_datasets
 
     store = session.open_lake()
-    if dataset is not None:
-        require_dataset(store, dataset)
-    names = list_datasets(store) if dataset is None else [dataset]
-    found = [budget for name in names for budget in list_budgets(store, name)]
+    found = [budget for name in named_datasets(store, dataset) for budget in list_budgets(store, name)]
     session.output.show({"uri": store.uri, "budgets": [one.to_dict() for one in found]}, lambda: _lines(found))
 
 

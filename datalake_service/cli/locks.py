@@ -32,15 +32,11 @@ def locks_group() -> None:
 @common_options
 def list_command(session: Session, dataset: str | None) -> None:
     """List the locks that are held, or were not given back: owner, host, process, age, expiry."""
-    from datalake_service.catalog.datasets import list_datasets
     from datalake_service.catalog.locks import find_locks
-    from datalake_service.pipeline.upkeep.lifecycle import require_dataset
+    from datalake_service.pipeline.upkeep.lifecycle import named_datasets
 
     store = session.open_lake()
-    if dataset is not None:
-        require_dataset(store, dataset)
-    names = list_datasets(store) if dataset is None else [dataset]
-    found = [lock for name in names for lock in find_locks(store, name)]
+    found = [lock for name in named_datasets(store, dataset) for lock in find_locks(store, name)]
     session.output.show({"uri": store.uri, "locks": [lock.to_dict() for lock in found]}, lambda: _lines(found))
 
 

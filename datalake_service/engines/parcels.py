@@ -87,7 +87,7 @@ def open_parcel(parcel: bytes, code: Code) -> TaskJob:
     """
     sender, inner = pickle.loads(parcel)  # noqa: S301 - our own engine packed it
     check_origin(sender)
-    job: TaskJob = pickle.loads(inner)  # noqa: S301
+    job: TaskJob = pickle.loads(inner)  # noqa: S301 - as above
     check_places(job)
     handler = replace(job.handler, folder=code_here(job.handler.folder, code))
     return replace(job, handler=handler, vectors=None if job.vectors is None else _vectors_here(job.vectors, code))

@@ -112,7 +112,7 @@ def _worked(parcel: bytes, run: str, code: Code) -> _Part:
     try:
         sender, inner = pickle.loads(parcel)  # noqa: S301 - our own engine packed it
         check_origin(sender)
-        work: AnnotatorWork = pickle.loads(inner)  # noqa: S301
+        work: AnnotatorWork = pickle.loads(inner)  # noqa: S301 - as above
         check_visible(work.store, "the lake")
         config = work.config.in_folder(code_here(work.config.folder, code))
         return _Part(annotate_here(replace(work, config=config), tell=tell, clock=clock))

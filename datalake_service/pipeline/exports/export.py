@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +110,7 @@ def export_lines(view: DatasetView, stream: IO[bytes], *, progress: Progress | N
         FilterError: The user's SQL fails on some row.
         StoreError: Reading fails.
     """
-    total = 0
-    with closing(view.lines()) as blocks:
-        for rows, lines in blocks:
-            stream.write(lines)
-            total += rows
-            if progress is not None:
-                progress(rows)
-    return total
+    return _pour(view.lines(), stream, progress)
 
 
 def export_csv(view: DatasetView, stream: IO[bytes], *, progress: Progress | None = None) -> int:
@@ -129,8 +122,12 @@ def export_csv(view: DatasetView, stream: IO[bytes], *, progress: Progress | Non
         FilterError: The user's SQL fails on some row.
         StoreError: Reading fails.
     """
+    return _pour(view.csv(), stream, progress)
+
+
+def _pour(blocks: Generator[tuple[int, bytes], None, None], stream: IO[bytes], progress: Progress | None) -> int:
     total = 0
-    with closing(view.csv()) as blocks:
+    with closing(blocks):
         for rows, lines in blocks:
             stream.write(lines)
             total += rows

@@ -127,7 +127,7 @@ class QueueMessages(RecordFeed):
 
     def _opened(self) -> tuple[Queue, TakenMessages]:
         assert self._queue is not None  # noqa: S101 - open() comes first
-        assert self._taken is not None  # noqa: S101
+        assert self._taken is not None  # noqa: S101 - as above
         return self._queue, self._taken
 
     @property

@@ -84,7 +84,7 @@ class _Calls:
     ) -> None:
         write, output = config.write_connector, elsewhere_of(config, open_store=open_store)
         assert isinstance(write, FilesWriteSection)  # noqa: S101 - check_available
-        assert isinstance(output, FilesOutput)  # noqa: S101
+        assert isinstance(output, FilesOutput)  # noqa: S101 - as above
         self._connector = connector
         self._source = str(config.read_connector.connector_destination)
         self._engine = engine

@@ -70,6 +70,19 @@ def require_dataset(store: ObjectStore, dataset: str) -> None:
         raise DatasetNotFoundError(f"no dataset {dataset!r} in {store.uri}; see: datalake datasets list")
 
 
+def named_datasets(store: ObjectStore, dataset: str | None) -> list[str]:
+    """The dataset that somebody named, or all of them.
+
+    Raises:
+        DatasetNotFoundError: There is nothing of that name.
+        NameNotAllowedError: No dataset can have this name.
+    """
+    if dataset is None:
+        return list(list_datasets(store))
+    require_dataset(store, dataset)
+    return [dataset]
+
+
 def require_task(store: ObjectStore, dataset: str, task: str) -> TaskState:
     """Return one task of a dataset.
 
