@@ -118,12 +118,19 @@ class Settings:
 def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> SecretStr:
     """The value of a variable that holds a key, from the environment or ``.env``.
 
+    Spaces and line ends around it, which come along from files that hold keys, are left out. Whatever cannot be sent in
+    a header is refused here: clients quote the key when they refuse it.
+
     Raises:
-        ConfigError: It is not set, or ``.env`` cannot be read.
+        ConfigError: It is not set or holds no key, or ``.env`` cannot be read.
     """
-    value = read_variables(os.environ if environ is None else environ, env_file).get(name)
-    if value is None:
+    value = read_variables(os.environ if environ is None else environ, env_file).get(name, "").strip()
+    if not value:
         raise ConfigError(f"the environment variable {name} is not set; the dataset file says that it holds a key")
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(
+            f"the environment variable {name} holds characters that no key has, such as ends of lines; set it anew"
+        )
     return SecretStr(value)
 
 

@@ -184,11 +184,22 @@ def test_a_key_that_is_missing_is_known_before_anything_is_read(monkeypatch: pyt
             check_annotators(config)
 
 
+@pytest.mark.parametrize("key", ["the-key\nX-Other: itself", "the-key\u2026itself", " \n"])
+def test_a_key_that_no_header_can_hold_is_refused_unseen(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any row is asked: clients quote what they refuse, and failures of rows are stored."""
+    monkeypatch.setenv("MODEL_KEY", key)
+    with scripted_model(in_turn()) as model:
+        config = load_dataset(dataset_file(model, llm={"apiKeyVariable": "MODEL_KEY"}), folder=Path())
+        with pytest.raises(ConfigError, match="variable MODEL_KEY") as refused:
+            check_annotators(config)
+    assert "itself" not in str(refused.value)
+
+
 def test_the_key_comes_from_the_environment_and_is_stored_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the lake, not in the report."""
-    monkeypatch.setenv("MODEL_KEY", "the-key-itself")
+    monkeypatch.setenv("MODEL_KEY", " the-key-itself\n")  # as files have it
     store = posts(tmp_path, rows=3)
     with scripted_model(in_turn(Reply(status=401), then=Reply({"label": "bad"}))) as model:
         outcome = annotated(store, dataset_file(model, llm={"apiKeyVariable": "MODEL_KEY"}))
