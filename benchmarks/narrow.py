@@ -29,7 +29,7 @@ from datalake_service.storage.base import ObjectStore, Overwrite
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from datalake_service.tables.schema import MergedKind, TableSchema
+    from datalake_service.tables.formats.schema import MergedKind, TableSchema
 
 DATASET, BATCH, ANNOTATOR = "bench", "b1", "pick"
 BLOCK_BYTES = 32 << 20
@@ -65,7 +65,7 @@ def make_lake(made: Path, arguments: argparse.Namespace) -> None:
 
     from datalake_service.catalog import layout
     from datalake_service.storage.folder import FolderStore
-    from datalake_service.tables.schema import annotation_schema, row_schema
+    from datalake_service.tables.formats.schema import annotation_schema, row_schema
 
     unfinished = made.with_suffix(".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -120,8 +120,8 @@ def put(store: ObjectStore, prefix: str, kind: MergedKind, schema: TableSchema, 
     """Write one merged object."""
     from datalake_service.catalog import layout
     from datalake_service.storage.scratch import scratch_folder
-    from datalake_service.tables.parquet import MergedWriter
-    from datalake_service.tables.schema import MergedMetadata
+    from datalake_service.tables.formats.schema import MergedMetadata
+    from datalake_service.tables.objects.parquet import MergedWriter
 
     with scratch_folder(store) as folder:
         path = folder / "merged.parquet"
@@ -141,7 +141,7 @@ def read(_folder: Path, arguments: argparse.Namespace, *, bucket: bool, steps: i
     from datalake_service.pipeline.views.plan import ViewRequest
     from datalake_service.pipeline.views.views import DatasetView
     from datalake_service.storage.folder import FolderStore
-    from datalake_service.tables.engine import EngineLimits
+    from datalake_service.tables.database.engine import EngineLimits
 
     folder = FolderStore(lake(arguments))
     store: ObjectStore = Ranges(folder) if bucket else folder

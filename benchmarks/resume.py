@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from datalake_service.storage.folder import FolderStore
-    from datalake_service.tables.schema import MergedKind, TableSchema
+    from datalake_service.tables.formats.schema import MergedKind, TableSchema
 
 DATASET, ANNOTATOR, BATCHES = "bench", "lang", 10
 CHUNK = 1_000
@@ -102,7 +102,7 @@ def put_base(store: ObjectStore, number: int, rows: range, text: int) -> None:
     import pyarrow as pa
 
     from datalake_service.catalog import layout
-    from datalake_service.tables.schema import row_schema
+    from datalake_service.tables.formats.schema import row_schema
 
     schema = row_schema({"text": "s"})
     source = np.random.default_rng(number)
@@ -129,7 +129,7 @@ def put_annotations(store: ObjectStore, number: int, rows: range) -> None:
     import pyarrow as pa
 
     from datalake_service.catalog import layout
-    from datalake_service.tables.schema import annotation_schema
+    from datalake_service.tables.formats.schema import annotation_schema
 
     schema = annotation_schema({"language": "s", "score": "f"})
 
@@ -154,8 +154,8 @@ def put_annotations(store: ObjectStore, number: int, rows: range) -> None:
 def _put(store: ObjectStore, prefix: str, kind: MergedKind, schema: TableSchema, tables: Iterable[pa.Table]) -> None:
     from datalake_service.catalog import layout
     from datalake_service.storage.scratch import scratch_folder
-    from datalake_service.tables.parquet import MergedWriter
-    from datalake_service.tables.schema import MergedMetadata
+    from datalake_service.tables.formats.schema import MergedMetadata
+    from datalake_service.tables.objects.parquet import MergedWriter
 
     with scratch_folder(store) as folder:
         path = folder / "merged.parquet"

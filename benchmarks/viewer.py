@@ -41,8 +41,14 @@ def make_lake(folder: Path, *, rows: int, batches: int) -> None:
     import pyarrow as pa
 
     from datalake_service.catalog.manifests import format_time
-    from datalake_service.tables.parquet import MergedWriter
-    from datalake_service.tables.schema import MergedKind, MergedMetadata, TableSchema, annotation_schema, row_schema
+    from datalake_service.tables.formats.schema import (
+        MergedKind,
+        MergedMetadata,
+        TableSchema,
+        annotation_schema,
+        row_schema,
+    )
+    from datalake_service.tables.objects.parquet import MergedWriter
 
     random_source = np.random.default_rng(1)
     words = ["".join(chr(97 + number) for number in random_source.integers(0, 26, 7)) for _ in range(5_000)]

@@ -1,6 +1,6 @@
 """Filters: which rows a view selects, as values that can be written to JSON and read back.
 
-They carry column names and SQL text; what those mean is decided where a view is planned (``tables/conditions.py``).
+They carry column names and SQL text; what those mean is decided in ``tables/filters/conditions.py``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from datalake_service.pipeline.live.dataset import Snapshot
 from datalake_service.pipeline.live.lake import LiveLake
 from datalake_service.pipeline.live.overview import AnnotatorNumbers, Coverage, DatasetNumbers, count_dataset
 from datalake_service.pipeline.live.pages import LiveRow, PageRequest, find_page, read_page
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
 from datalake_service.viewer import operations
 from datalake_service.viewer.cells import CellWriter, text, type_name
 from datalake_service.viewer.charts import Charts

@@ -13,8 +13,9 @@ from datalake_service.catalog.manifests import format_time
 from datalake_service.pipeline.live.asking import Asking
 from datalake_service.pipeline.live.charts import over_rows
 from datalake_service.pipeline.live.dataset import Snapshot
-from datalake_service.tables.conditions import Condition
-from datalake_service.tables.profiles import (
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition
+from datalake_service.tables.live.profiles import (
     PREFIXES,
     TIME,
     Bar,
@@ -23,7 +24,6 @@ from datalake_service.tables.profiles import (
     over_time,
     profile,
 )
-from datalake_service.tables.sql import Reference
 from datalake_service.viewer.cells import CellWriter, type_name
 from datalake_service.viewer.problems import QueryError
 from datalake_service.viewer.queries import ActivityQuery, CrossQuery, ProfileQuery, TrendQuery

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from datalake_service.tables.paging import Place
+from datalake_service.tables.live.paging import Place
 from datalake_service.viewer.problems import QueryError
 
 

@@ -15,9 +15,9 @@ from datalake_service.pipeline.live.asking import Asking
 from datalake_service.pipeline.live.dataset import Snapshot
 from datalake_service.pipeline.live.export import LiveExport, Piece, RowsRequest
 from datalake_service.pipeline.views.plan import ViewRequest
-from datalake_service.tables.delimited import CsvMaker, header_line
-from datalake_service.tables.rows import LineMaker
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.formats.delimited import CsvMaker, header_line
+from datalake_service.tables.formats.rows import LineMaker
 from datalake_service.viewer.problems import BusyError
 from datalake_service.viewer.queries import ExportQuery
 from datalake_service.viewer.selecting import columns_of, filter_of, order_of
@@ -99,7 +99,7 @@ def _written(kind: str, columns: Sequence[tuple[str, ColumnType]], pieces: Itera
     """Rows in the format of a file."""
     labels, kinds = [label for label, _ in columns], [type_ for _, type_ in columns]
     if kind == "parquet":
-        from datalake_service.tables.output import batch_of, parquet_pieces
+        from datalake_service.tables.formats.output import batch_of, parquet_pieces
 
         yield from parquet_pieces(columns, (batch_of(columns, piece) for piece in pieces))
         return

@@ -12,9 +12,9 @@ from datalake_service.pipeline.live.asking import Asking
 from datalake_service.pipeline.live.charts import over_rows
 from datalake_service.pipeline.live.dataset import Snapshot
 from datalake_service.pipeline.live.pages import CREATED_AT, PageRequest, find_page, read_page
-from datalake_service.tables.paging import Order, Place
-from datalake_service.tables.profiles import count_values
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.live.paging import Order, Place
+from datalake_service.tables.live.profiles import count_values
 from datalake_service.viewer.cells import CellWriter
 from datalake_service.viewer.cursors import is_text
 from datalake_service.viewer.problems import QueryError

@@ -19,7 +19,7 @@ from datalake_service.errors import (
     StoreError,
     UsageError,
 )
-from datalake_service.tables.engine import OutOfMemoryError
+from datalake_service.tables.database.engine import OutOfMemoryError
 from datalake_service.viewer.cells import dump, text
 from datalake_service.viewer.headers import HEADERS
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from datalake_service.pipeline.live.asking import Asking
 from datalake_service.pipeline.live.dataset import Snapshot
 from datalake_service.pipeline.live.pages import NEWEST_FIRST, PageRequest, find_page, read_one
-from datalake_service.tables.paging import Cell, Place
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.live.paging import Cell, Place
 from datalake_service.viewer.cells import CellWriter, text, type_name
 from datalake_service.viewer.problems import NotFoundError
 from datalake_service.viewer.queries import CellQuery, RowQuery

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datalake_service.config.filters import AllFilter, ContainsFilter, FilterNode, RawDuckFilter, parse_filter
-from datalake_service.tables.naming import ViewSchema
-from datalake_service.tables.paging import Order
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.naming import ViewSchema
+from datalake_service.tables.live.paging import Order
 from datalake_service.viewer.problems import QueryError
 from datalake_service.viewer.queries import Selection
 

@@ -19,8 +19,8 @@ from datalake_service.pipeline.live.asking import Asking
 from datalake_service.pipeline.live.lake import LiveLake
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.cached import CachedStore
-from datalake_service.tables.engine import EngineLimits
-from datalake_service.tables.reading import is_remote
+from datalake_service.tables.database.engine import EngineLimits
+from datalake_service.tables.queries.reading import is_remote
 from datalake_service.viewer.answering import Answers
 from datalake_service.viewer.app import make_app
 from datalake_service.viewer.events import LOCAL_PACE, REMOTE_PACE, Watcher

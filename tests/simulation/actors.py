@@ -30,7 +30,7 @@ from datalake_service.pipeline.upkeep.cleanup import clean_up
 from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.merged import MergedFile
+from datalake_service.tables.objects.merged import MergedFile
 from datalake_utils.clock import Clock
 from tests.simulation.model import ANNOTATOR, DATASET
 from tests.simulation.scheduler import Process

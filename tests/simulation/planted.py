@@ -29,7 +29,7 @@ from datalake_service.pipeline.merging.attempt import BatchMerge
 from datalake_service.pipeline.merging.files import delete_contained
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite, PutMode
 from datalake_service.storage.retrying import RetryingStore
-from datalake_service.tables.finished_ids import answered_ids
+from datalake_service.tables.objects.finished_ids import answered_ids
 from tests.simulation import actors
 from tests.simulation.model import ANNOTATOR, DATASET
 from tests.simulation.scenario import World

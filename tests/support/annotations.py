@@ -27,9 +27,9 @@ from datalake_service.events import FIELDS
 from datalake_service.pipeline.annotation.annotate import annotate
 from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationOptions, AnnotationReport
 from datalake_service.storage.base import ObjectStore, Overwrite
-from datalake_service.tables.parquet import MergedWriter
-from datalake_service.tables.schema import MergedMetadata, annotation_schema
-from datalake_service.tables.values import to_arrow
+from datalake_service.tables.formats.schema import MergedMetadata, annotation_schema
+from datalake_service.tables.formats.values import to_arrow
+from datalake_service.tables.objects.parquet import MergedWriter
 
 if TYPE_CHECKING:
     import pytest

@@ -15,9 +15,15 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import STATUSES
 from datalake_service.catalog.columns import kind_of, merge_censuses
 from datalake_service.storage.base import ObjectMeta, ObjectStore, Overwrite
-from datalake_service.tables.parquet import MergedWriter
-from datalake_service.tables.schema import MergedKind, MergedMetadata, TableSchema, annotation_schema, row_schema
-from datalake_service.tables.values import to_arrow
+from datalake_service.tables.formats.schema import (
+    MergedKind,
+    MergedMetadata,
+    TableSchema,
+    annotation_schema,
+    row_schema,
+)
+from datalake_service.tables.formats.values import to_arrow
+from datalake_service.tables.objects.parquet import MergedWriter
 
 MERGED_AT = datetime(2026, 11, 20, 13, tzinfo=UTC)
 CREATED_AT = "2026-11-20T13:00:00.000000Z"

@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 from datalake_service import Annotation, DataItem, S3DataTool
 from datalake_service.catalog import layout
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.schema import row_schema
+from datalake_service.tables.formats.schema import row_schema
 from tests.support import lake as merged_lake
 from tests.support.browser import MISSING, BrowserThread, find_browser
 from tests.support.repository import ROOT

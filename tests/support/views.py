@@ -10,7 +10,7 @@ from datalake_service.config.filters import AllFilter, AnyFilter, BooleanFilter,
 from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.database.engine import EngineLimits
 from tests.support.filters import selects
 
 Node = FilterNode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datalake_service.pipeline.annotation.batch_turns import Turn
 from datalake_service.pipeline.annotation.finished_rows import FinishedRows, LeftOut
-from datalake_service.tables.finished_ids import FinishedIds
+from datalake_service.tables.objects.finished_ids import FinishedIds
 
 
 class FinishedBatches:

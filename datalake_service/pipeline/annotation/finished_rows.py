@@ -18,8 +18,8 @@ from datalake_service.catalog.manifests import RunManifest
 from datalake_service.chunks.reader import Lines, read_lines
 from datalake_service.errors import ObjectNotFoundError
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.answered_lines import Answers, Ids, answered_lines
-from datalake_service.tables.finished_ids import AllBut, Answered, FinishedIds, answered_ids
+from datalake_service.tables.formats.answered_lines import Answers, Ids, answered_lines
+from datalake_service.tables.objects.finished_ids import AllBut, Answered, FinishedIds, answered_ids
 
 _READERS: Final = 16
 """Chunks read at once; each is a few megabytes at most."""

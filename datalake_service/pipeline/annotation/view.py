@@ -23,7 +23,7 @@ from datalake_service.pipeline.annotation.lease import AnnotatorLease, WorkerLea
 from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.database.engine import EngineLimits
 
 if TYPE_CHECKING:
     from datalake_interfaces.annotators import Annotator

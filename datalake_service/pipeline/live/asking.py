@@ -16,12 +16,12 @@ from datalake_service.catalog.columns import ColumnType
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
 from datalake_service.pipeline.live.dataset import RowFile, Snapshot, Sources, needed_files, sources_of
 from datalake_service.pipeline.live.lake import LiveLake
-from datalake_service.tables.conditions import Condition, Filters
-from datalake_service.tables.fence import Fence
-from datalake_service.tables.live_files import LiveFile, OpenFiles
-from datalake_service.tables.paging import count_rows
-from datalake_service.tables.spares import Spares
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.fence import Fence
+from datalake_service.tables.database.spares import Spares
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition, Filters
+from datalake_service.tables.live.live_files import LiveFile, OpenFiles
+from datalake_service.tables.live.paging import count_rows
 from datalake_utils.clock import SystemClock
 
 if TYPE_CHECKING:

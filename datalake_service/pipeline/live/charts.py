@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from datalake_service.pipeline.live.asking import Asking, types_of
 from datalake_service.pipeline.live.dataset import RowFile, Snapshot
-from datalake_service.tables.conditions import Condition
-from datalake_service.tables.profiles import TEXTS, RowSet
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition
+from datalake_service.tables.live.profiles import TEXTS, RowSet
 
 SAMPLE_BYTES: Final = 512 << 20
 """Bytes of batches whose texts are looked at; of a larger dataset, a part is, and the answer says so."""

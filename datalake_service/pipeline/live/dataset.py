@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from datalake_service.catalog.columns import ColumnType, merge_censuses
 from datalake_service.pipeline.live.look import DatasetLook
-from datalake_service.tables.live import Annotated, Files, RowSource, layout_of, needed_positions
-from datalake_service.tables.live_files import LiveFile, OpenFiles
-from datalake_service.tables.naming import ViewSchema
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.naming import ViewSchema
+from datalake_service.tables.live.live import Annotated, Files, RowSource, layout_of, needed_positions
+from datalake_service.tables.live.live_files import LiveFile, OpenFiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,11 +16,11 @@ from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError
 from datalake_service.pipeline.live.asking import JOINED_FILES, Asking, types_of
 from datalake_service.pipeline.live.dataset import RowFile, Snapshot
 from datalake_service.pipeline.live.pages import CREATED_AT, NEWEST_FIRST, PageRequest, find_page, read_bounds
-from datalake_service.tables.conditions import Condition
-from datalake_service.tables.paging import Order
-from datalake_service.tables.selecting import Between, Selecting
-from datalake_service.tables.sorted_runs import SortedRuns
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition
+from datalake_service.tables.live.paging import Order
+from datalake_service.tables.live.selecting import Between, Selecting
+from datalake_service.tables.verdicts.sorted_runs import SortedRuns
 
 _WINDOW_BYTES: Final = 16 << 20
 """Compressed, of the rows of one window."""

@@ -22,9 +22,9 @@ from datalake_service.pipeline.live.waiting import WaitingPart, WaitingRows
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from datalake_service.storage.scratch import innermost
-from datalake_service.tables.engine import EngineLimits
-from datalake_service.tables.live_files import LiveFile, load_files, load_local
-from datalake_service.tables.naming import nearest_names
+from datalake_service.tables.database.engine import EngineLimits
+from datalake_service.tables.filters.naming import nearest_names
+from datalake_service.tables.live.live_files import LiveFile, load_files, load_local
 from datalake_utils.clock import Clock, SystemClock
 
 _ATTEMPTS: Final = 10

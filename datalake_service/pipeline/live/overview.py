@@ -14,7 +14,7 @@ from datalake_service.errors import StoreError
 from datalake_service.pipeline.live.lake import LiveLake
 from datalake_service.pipeline.live.look import AnnotatorLook, BatchLook, DatasetLook
 from datalake_service.storage.base import ObjectMeta
-from datalake_service.tables.live_files import LiveFile
+from datalake_service.tables.live.live_files import LiveFile
 
 
 @dataclass(slots=True)

@@ -14,11 +14,12 @@ from datalake_service.catalog.annotations import DONE, FINAL_STATUSES
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.pipeline.live.asking import Asking, types_of
 from datalake_service.pipeline.live.dataset import AnnotationFiles, RowFile, Snapshot
-from datalake_service.tables.conditions import Condition
-from datalake_service.tables.footers import GroupBounds
-from datalake_service.tables.live import ID, STATUS
-from datalake_service.tables.live_files import LiveFile, OpenFiles
-from datalake_service.tables.paging import (
+from datalake_service.tables.database.footers import GroupBounds
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition
+from datalake_service.tables.live.live import ID, STATUS
+from datalake_service.tables.live.live_files import LiveFile, OpenFiles
+from datalake_service.tables.live.paging import (
     Cell,
     FoundRow,
     Order,
@@ -30,8 +31,7 @@ from datalake_service.tables.paging import (
     read_by_id,
     read_rows,
 )
-from datalake_service.tables.query import LocalTable
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.queries.query import LocalTable
 
 _FIRST: Final = 1
 _LARGER: Final = 8

@@ -23,7 +23,7 @@ from datalake_service.chunks.inventory import Source, inventory_of
 from datalake_service.chunks.rows import Census, Origin, identify
 from datalake_service.pipeline.live.look import AnnotatorLook, BatchLook
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.waiting import WaitingFile, write_annotations, write_rows
+from datalake_service.tables.objects.waiting import WaitingFile, write_annotations, write_rows
 from datalake_utils.ids import random_hex
 
 _PART_BYTES: Final = 8 << 20

@@ -49,9 +49,9 @@ from datalake_service.pipeline.merging.result import MergeLimits, MergeResult
 from datalake_service.pipeline.merging.versions import Limits, made_by, made_keys, write_versions
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
-from datalake_service.tables.blocks import Block, ParsedBlock, StoredBlock
-from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.schema import MergedMetadata, TableSchema, annotation_schema
+from datalake_service.tables.formats.schema import MergedMetadata, TableSchema, annotation_schema
+from datalake_service.tables.objects.blocks import Block, ParsedBlock, StoredBlock
+from datalake_service.tables.objects.merged import MergedFile
 
 LOST_RACE = (AlreadyExistsError, ObjectNotFoundError, PreconditionFailedError)
 """What it looks like when somebody else's merge got through."""

@@ -20,9 +20,9 @@ from datalake_service.pipeline.merging.result import MergeLimits, MergeResult
 from datalake_service.pipeline.merging.rows import RowCounts, RowMerge, effective_columns, union_schema
 from datalake_service.storage.base import CreateOnly, IfMatch, ObjectMeta, ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
-from datalake_service.tables.chunk_ranges import Ranges, with_chunks
-from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.schema import MergedMetadata, TableSchema
+from datalake_service.tables.formats.chunk_ranges import Ranges, with_chunks
+from datalake_service.tables.formats.schema import MergedMetadata, TableSchema
+from datalake_service.tables.objects.merged import MergedFile
 
 
 @dataclass(slots=True)

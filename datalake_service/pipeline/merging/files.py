@@ -16,7 +16,7 @@ from datalake_service.chunks.inventory import Inventory, Source
 from datalake_service.chunks.reader import BadLine
 from datalake_service.errors import MergeError, PreconditionFailedError
 from datalake_service.storage.base import ObjectStore, Overwrite
-from datalake_service.tables.values import dump_json
+from datalake_service.tables.formats.values import dump_json
 
 
 class RejectionFiles:

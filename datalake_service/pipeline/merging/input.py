@@ -23,9 +23,9 @@ from datalake_service.chunks.rows import Census, identify
 from datalake_service.errors import ObjectNotFoundError, StoreError
 from datalake_service.pipeline.merging.result import MergeLimits
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.blocks import Block, ParsedBlock, StoredBlock
-from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.values import UnexpectedKindsError
+from datalake_service.tables.formats.values import UnexpectedKindsError
+from datalake_service.tables.objects.blocks import Block, ParsedBlock, StoredBlock
+from datalake_service.tables.objects.merged import MergedFile
 
 Positions = npt.NDArray[np.int64]
 OnBad = Callable[[Source, list[BadLine]], None]

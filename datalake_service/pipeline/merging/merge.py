@@ -15,7 +15,7 @@ from datalake_service.pipeline.merging.annotations import LOST_RACE, AnnotatorMe
 from datalake_service.pipeline.merging.attempt import BatchMerge
 from datalake_service.pipeline.merging.result import AnnotatorMergeResult, MergeLimits, MergeResult
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.values import UnexpectedKindsError
+from datalake_service.tables.formats.values import UnexpectedKindsError
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 

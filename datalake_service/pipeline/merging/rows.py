@@ -20,13 +20,13 @@ from datalake_service.chunks.reader import BadLine
 from datalake_service.pipeline.merging.files import RejectionFiles, RowFile
 from datalake_service.pipeline.merging.input import MergeInput, Positions
 from datalake_service.pipeline.merging.result import MergeLimits
-from datalake_service.tables.bits import Mask
-from datalake_service.tables.blocks import Block
-from datalake_service.tables.collisions import Collisions
-from datalake_service.tables.dedup import Dedup, KeyColumns, MemoryDedup, Verdict
-from datalake_service.tables.dedup_spooled import SpooledDedup
-from datalake_service.tables.parquet import MergedWriter
-from datalake_service.tables.schema import TableSchema, row_schema
+from datalake_service.tables.formats.schema import TableSchema, row_schema
+from datalake_service.tables.objects.blocks import Block
+from datalake_service.tables.objects.parquet import MergedWriter
+from datalake_service.tables.verdicts.bits import Mask
+from datalake_service.tables.verdicts.collisions import Collisions
+from datalake_service.tables.verdicts.dedup import Dedup, KeyColumns, MemoryDedup, Verdict
+from datalake_service.tables.verdicts.dedup_spooled import SpooledDedup
 from datalake_utils.garbage import fewer_collections
 
 _LIVE_OBJECTS = 50_000

@@ -33,11 +33,11 @@ from datalake_service.catalog.annotations import (
 from datalake_service.catalog.made import Made, Spending
 from datalake_service.catalog.makers import MadeKey, Maker, VersionKey
 from datalake_service.chunks.inventory import Source
-from datalake_service.tables.bits import Mask
-from datalake_service.tables.blocks import Block
-from datalake_service.tables.parquet import MergedWriter
-from datalake_service.tables.schema import TableSchema
-from datalake_service.tables.winners import VersionWinners, Winners
+from datalake_service.tables.formats.schema import TableSchema
+from datalake_service.tables.objects.blocks import Block
+from datalake_service.tables.objects.parquet import MergedWriter
+from datalake_service.tables.verdicts.bits import Mask
+from datalake_service.tables.verdicts.winners import VersionWinners, Winners
 
 Blocks = Callable[[], Iterator[tuple[int, Block]]]
 """Every row, by position; may be asked for again."""

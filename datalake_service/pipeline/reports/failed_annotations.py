@@ -33,8 +33,8 @@ from datalake_service.config.names import check_name
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError, UsageError
 from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.failed_rows import failed_rows, final_generations
-from datalake_service.tables.merged import MergedFile
+from datalake_service.tables.objects.failed_rows import failed_rows, final_generations
+from datalake_service.tables.objects.merged import MergedFile
 
 _ATTEMPTS: Final = 5
 """How often a batch is read again because it was merged meanwhile."""

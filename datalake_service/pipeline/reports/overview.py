@@ -288,7 +288,7 @@ def _part(store: ObjectStore, meta: ObjectMeta) -> tuple[str, Part] | None:
 
 
 def _described(store: ObjectStore, meta: ObjectMeta, name: str) -> Part:
-    from datalake_service.tables.merged import MergedFile
+    from datalake_service.tables.objects.merged import MergedFile
 
     try:
         merged = MergedFile(store, meta)

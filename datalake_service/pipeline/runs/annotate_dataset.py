@@ -26,7 +26,7 @@ from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.probe import require_conditions
-from datalake_service.tables.naming import nearest_names
+from datalake_service.tables.filters.naming import nearest_names
 from datalake_utils.clock import Clock, SystemClock
 
 

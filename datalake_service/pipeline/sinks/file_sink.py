@@ -87,7 +87,7 @@ class FileSink:
 
 def _write_parquet(lines: Sequence[bytes], path: Path) -> None:
     """Arrow is loaded by whoever writes Parquet only."""
-    from datalake_service.tables.plain import write_plain_parquet
+    from datalake_service.tables.formats.plain import write_plain_parquet
 
     write_plain_parquet([loads(line) for line in lines], path)
 

@@ -38,8 +38,8 @@ from datalake_service.pipeline.upkeep.fsck_merged import CheckedMerged, check_ba
 from datalake_service.pipeline.upkeep.fsck_older import check_older
 from datalake_service.pipeline.upkeep.lifecycle import require_dataset
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.chunk_ranges import holds
-from datalake_service.tables.schema import MergedMetadata
+from datalake_service.tables.formats.chunk_ranges import holds
+from datalake_service.tables.formats.schema import MergedMetadata
 from datalake_utils.clock import Clock, SystemClock
 
 OLDER_THAN: Final = timedelta(hours=1)

@@ -11,9 +11,9 @@ from datalake_service.errors import StoreError
 from datalake_service.pipeline.upkeep.fsck_files import NO_FINDING
 from datalake_service.pipeline.upkeep.fsck_findings import FindingKind, Tell
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.checks import Contents, Ids, ids_without_base, read_all, repeated_ids
-from datalake_service.tables.merged import MergedFile
-from datalake_service.tables.schema import MergedKind, MergedMetadata
+from datalake_service.tables.formats.schema import MergedKind, MergedMetadata
+from datalake_service.tables.objects.checks import Contents, Ids, ids_without_base, read_all, repeated_ids
+from datalake_service.tables.objects.merged import MergedFile
 
 
 @dataclass(frozen=True, slots=True)

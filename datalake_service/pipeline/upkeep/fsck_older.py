@@ -11,8 +11,8 @@ from datalake_service.pipeline.upkeep.fsck_files import NO_FINDING
 from datalake_service.pipeline.upkeep.fsck_findings import FindingKind, Tell
 from datalake_service.pipeline.upkeep.fsck_merged import CheckedMerged
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.checks import read_all
-from datalake_service.tables.merged import MergedFile
+from datalake_service.tables.objects.checks import read_all
+from datalake_service.tables.objects.merged import MergedFile
 
 
 def check_older(

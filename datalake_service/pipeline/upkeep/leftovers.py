@@ -24,7 +24,7 @@ from datalake_service.errors import DatalakeError, ObjectNotFoundError, Precondi
 from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.probe import SCRATCH_PREFIX
 from datalake_service.storage.scratch import clean_leftovers, find_leftovers
-from datalake_service.tables.merged import MergedFile
+from datalake_service.tables.objects.merged import MergedFile
 
 OLDER_THAN: Final = timedelta(days=1)
 """Younger things may belong to somebody at work."""

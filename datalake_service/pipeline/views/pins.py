@@ -10,10 +10,10 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import CODE, VERSION
 from datalake_service.errors import UsageError
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import Engine, EngineLimits
-from datalake_service.tables.naming import nearest_names
-from datalake_service.tables.query import Pin
-from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, read_versions
+from datalake_service.tables.database.engine import Engine, EngineLimits
+from datalake_service.tables.filters.naming import nearest_names
+from datalake_service.tables.queries.query import Pin
+from datalake_service.tables.queries.reading import PlannedBatch, Version, in_parallel, read_versions
 
 
 class Pinned(Protocol):

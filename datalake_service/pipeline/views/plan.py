@@ -24,12 +24,12 @@ from datalake_service.errors import (
 )
 from datalake_service.pipeline.views.pins import add_older, find_pins
 from datalake_service.storage.base import ObjectMeta, ObjectStore
-from datalake_service.tables.conditions import Condition, Filters
-from datalake_service.tables.engine import Engine, EngineLimits
-from datalake_service.tables.naming import ViewSchema, nearest_names, unknown_column
-from datalake_service.tables.query import Pin
-from datalake_service.tables.reading import PlannedBatch, Version, in_parallel, read_versions
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.engine import Engine, EngineLimits
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.filters.conditions import Condition, Filters
+from datalake_service.tables.filters.naming import ViewSchema, nearest_names, unknown_column
+from datalake_service.tables.queries.query import Pin
+from datalake_service.tables.queries.reading import PlannedBatch, Version, in_parallel, read_versions
 
 if TYPE_CHECKING:
     from datalake_service.config.filters import FilterNode

@@ -22,10 +22,10 @@ from datalake_service.errors import (
 )
 from datalake_service.pipeline.views.plan import ViewPlan, ViewPlanner
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import Engine, EngineLimits
-from datalake_service.tables.query import BatchQuery
-from datalake_service.tables.reading import OpenBatch, PlannedBatch, Question, is_remote
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.engine import Engine, EngineLimits
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.queries.query import BatchQuery
+from datalake_service.tables.queries.reading import OpenBatch, PlannedBatch, Question, is_remote
 
 _ATTEMPTS = 10
 """How often the objects of one batch may be replaced before its reading has begun."""

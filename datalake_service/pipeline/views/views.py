@@ -16,11 +16,11 @@ from datalake_service.catalog.parts import Part, parts_of
 from datalake_service.pipeline.views.plan import ViewPlan, ViewPlanner, ViewRequest
 from datalake_service.pipeline.views.reading import CREATED_AT, Answer, Ask, BatchPass, Wanted
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.engine import EngineLimits
-from datalake_service.tables.query import count_rows, fetch_arrow, fetch_rows
-from datalake_service.tables.reading import PlannedBatch, Version
-from datalake_service.tables.rows import ExportRow, LineMaker, RowMaker
-from datalake_service.tables.sql import Reference
+from datalake_service.tables.database.engine import EngineLimits
+from datalake_service.tables.database.sql import Reference
+from datalake_service.tables.formats.rows import ExportRow, LineMaker, RowMaker
+from datalake_service.tables.queries.query import count_rows, fetch_arrow, fetch_rows
+from datalake_service.tables.queries.reading import PlannedBatch, Version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +182,7 @@ class DatasetView:
 
     def csv(self) -> Generator[tuple[int, bytes], None, None]:
         """Every selected row as a line of CSV, with the columns of ``lines``; first (0, the line with their names)."""
-        from datalake_service.tables.delimited import header_line
+        from datalake_service.tables.formats.delimited import header_line
 
         yield 0, header_line([reference.label for reference in self._plan.table_columns])
         with closing(self._pass(self._plan.batches, Wanted(columns=_table_values), _csv_blocks)) as blocks:
@@ -190,7 +190,7 @@ class DatasetView:
 
     def parquet(self) -> Generator[bytes, None, None]:
         """One Parquet file of all selected rows, piece by piece, like ``to_parquet``."""
-        from datalake_service.tables.output import parquet_pieces
+        from datalake_service.tables.formats.output import parquet_pieces
 
         with closing(self._arrow()) as batches:
             yield from parquet_pieces(self._table_columns(), batches)
@@ -211,20 +211,20 @@ class DatasetView:
 
     def to_arrow(self) -> pa.Table:
         """All selected rows as an Arrow table. Mixed and nested columns are JSON text, and marked so."""
-        from datalake_service.tables.output import table_of
+        from datalake_service.tables.formats.output import table_of
 
         with closing(self._arrow()) as batches:
             return table_of(self._table_columns(), batches)
 
     def to_pandas(self) -> pd.DataFrame:
         """All selected rows as a data frame of pandas."""
-        from datalake_service.tables.output import pandas_of
+        from datalake_service.tables.formats.output import pandas_of
 
         return pandas_of(self.to_arrow())
 
     def to_polars(self) -> pl.DataFrame:
         """All selected rows as a data frame of Polars."""
-        from datalake_service.tables.output import polars_of
+        from datalake_service.tables.formats.output import polars_of
 
         return polars_of(self.to_arrow())
 
@@ -236,7 +236,7 @@ class DatasetView:
         Raises:
             UsageError: The file cannot be written.
         """
-        from datalake_service.tables.output import write_parquet
+        from datalake_service.tables.formats.output import write_parquet
 
         with closing(self._arrow()) as batches:
             return write_parquet(Path(path), self._table_columns(), batches, metadata=metadata)
@@ -246,7 +246,7 @@ class DatasetView:
 
         ``name`` says the path of file 0, 1, …; there is one at least. They are not hidden while they are written.
         """
-        from datalake_service.tables.output import write_parquet_shards
+        from datalake_service.tables.formats.output import write_parquet_shards
 
         with closing(self._arrow()) as batches:
             yield from write_parquet_shards(name, self._table_columns(), batches, shard_bytes=shard_bytes)
@@ -366,7 +366,7 @@ def _line_blocks(ask: Ask) -> Iterator[tuple[int, bytes]]:
 
 def _csv_blocks(ask: Ask) -> Iterator[tuple[int, bytes]]:
     """Lines of CSV of one batch, and how many rows."""
-    from datalake_service.tables.delimited import CsvMaker
+    from datalake_service.tables.formats.delimited import CsvMaker
 
     make = CsvMaker([ask.batch.stored_type(key) for key in ask.columns])
     for tuples in _tuples(ask):

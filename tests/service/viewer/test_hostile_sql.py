@@ -7,7 +7,7 @@ import pytest
 
 from datalake_service.errors import DatalakeError, FilterError
 from datalake_service.pipeline.live.asking import QuestionTooLongError
-from datalake_service.tables.engine import OutOfMemoryError
+from datalake_service.tables.database.engine import OutOfMemoryError
 from datalake_service.viewer.answering import Answers
 from tests.support.live import DATASET, looking, written
 

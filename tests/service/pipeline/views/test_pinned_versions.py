@@ -13,7 +13,7 @@ from datalake_service.errors import UsageError
 from datalake_service.pipeline.merging.merge import merge_annotator
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.database.engine import EngineLimits
 from tests.service.pipeline.merging.test_versions import put, runs
 from tests.support.annotations import ANNOTATOR, DATASET
 from tests.support.lake import put_rows

@@ -19,8 +19,8 @@ from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.base import Overwrite
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.engine import EngineLimits
-from datalake_service.tables.rows import ExportRow
+from datalake_service.tables.database.engine import EngineLimits
+from datalake_service.tables.formats.rows import ExportRow
 from tests.support.lake import CREATED_AT, put_annotations, put_rows
 from tests.support.views import TEXTS, descriptors, dicts, sql, view
 

@@ -24,7 +24,7 @@ from datalake_service.config.filters import (
 from datalake_service.pipeline.views.plan import ViewRequest
 from datalake_service.pipeline.views.views import DatasetView
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.database.engine import EngineLimits
 from tests.support.json_values import COLUMNS, VALUES, as_read_back, canonical
 from tests.support.lake import put_annotations, put_rows
 from tests.support.views import Annotations, Batches, Node, shown, verdict

@@ -16,7 +16,7 @@ from datalake_service.errors import (
 )
 from datalake_service.storage.base import ObjectStore
 from datalake_service.storage.folder import FolderStore
-from datalake_service.tables.engine import EngineLimits
+from datalake_service.tables.database.engine import EngineLimits
 from tests.support.lake import put_annotations, put_rows
 from tests.support.remote import RemoteStore
 from tests.support.views import TEXTS, dicts, sql, view

@@ -1,0 +1,1 @@
+"""What people ask of rows, as SQL conditions."""

@@ -1,0 +1,1 @@
+"""Merged objects read and written block by block, without a database."""

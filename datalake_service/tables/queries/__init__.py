@@ -1,0 +1,1 @@
+"""Merged batches as queries, which read no more of the objects than they need."""
