@@ -127,7 +127,7 @@ class _MemoryClients(AwsClients):
         super().__init__()
         self._memory = _Memory(pages)
 
-    def client(self, service: str) -> Any:  # noqa: ANN401, ARG002 - as the class it stands in for
+    def client(self, service: str) -> Any:  # noqa: ANN401 - as the class it stands in for
         return self._memory
 
 
@@ -142,7 +142,7 @@ class _Forgets:
     def __init__(self) -> None:
         self.rows = 0
 
-    def add(self, row: dict[str, Any], origin: Origin | None) -> None:  # noqa: ARG002
+    def add(self, row: dict[str, Any], origin: Origin | None) -> None:
         self.rows += 1
 
     def wait_for_room(self) -> None:

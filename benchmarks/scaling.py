@@ -39,9 +39,9 @@ class Pages(SingleFileStateMachineReader):
 
     def parse_document(
         self,
-        s3_file_type: str,  # noqa: ARG002 - as the interface says
-        last_processed_record_type: str | None,  # noqa: ARG002
-        last_processed_doc: Document | None,  # noqa: ARG002
+        s3_file_type: str,
+        last_processed_record_type: str | None,
+        last_processed_doc: Document | None,
         file_reader: SystemFileReader,
     ) -> Document:
         """Both records of a page in one document."""

@@ -8,8 +8,6 @@ The log is made once, in ``.bench/``: records of about 1 KB, a tenth of the line
 several lines. ``--member-kib`` makes many gzip members of it, as crawls have.
 """
 
-# ruff: noqa: ARG001, ARG002 - sides and parsers take what they are given
-
 from __future__ import annotations
 
 import argparse

@@ -7,8 +7,6 @@ Python: everything but writing the rows. The sides have to find as many records,
 FastWARC runs where it is installed: ``pip install fastwarc``.
 """
 
-# ruff: noqa: ARG001, ARG002 - sides and handlers take what they are given
-
 from __future__ import annotations
 
 import argparse

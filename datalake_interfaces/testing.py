@@ -92,7 +92,7 @@ def check_parser(
             _parse(parser, data, file_name or name, report)
         finally:
             parser.close()
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"open, close or a pattern failed: {told(error)}")
     return report
 
@@ -131,7 +131,7 @@ def check_state_machine(
                 closing.close()
     except MachineError as error:
         report.problems.append(str(error))
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"open, close or a name failed: {told(error)}")
     return report
 
@@ -156,7 +156,7 @@ def check_reader(reader: RecordReader, samples: Iterable[object], *, context: Ha
                 _parse_record(method, arguments(reader, sample, number), f"record {number}", checks, report)
         finally:
             reader.close()
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"open or close failed: {told(error)}")
     report.problems += checks.problems
     return report
@@ -191,7 +191,7 @@ def check_vectors(
         finally:
             handler.close()
             model.close()
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"open or close failed: {told(error)}")
     report.problems += checks.problems
     return report
@@ -247,7 +247,7 @@ def _parse(parser: SingleFileParser, data: bytes, name: str, report: Report) -> 
         place = f"record at byte {offset}"
         try:
             answer: object = parser.parse_document(file_type, key, offset, record, 0, len(record))
-        except Exception as error:  # noqa: BLE001 - the handler under test
+        except Exception as error:
             report.errors.append(f"{place}: {told(error)}")
             continue
         if _add(report, checks, answer, place, dicts=False):
@@ -270,7 +270,7 @@ def _compare(
             return
         within = parser.parse_document(file_type, key, offset, edge + record + edge, len(edge), len(edge) + len(record))
         same = _same(within, answer)
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"{place}: parsed again, it raised {told(error)}; use start_index and end_index")
         return
     if not same:
@@ -288,7 +288,7 @@ def _make_steps(
             first, again = make(), make()
         except MachineError:
             raise
-        except Exception as error:  # noqa: BLE001 - the handler under test
+        except Exception as error:
             report.errors.append(f"{place}: {told(error)}")
             continue
         for file in files.values():
@@ -313,7 +313,7 @@ def _parse_record(
     except VectorError as error:
         report.problems.append(f"{place}: {error}")
         return
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.errors.append(f"{place}: {told(error)}")
         return
     if _add(report, checks, answer, place, dicts=False) and not _same(again, answer):
@@ -358,7 +358,7 @@ async def _annotate(annotator: Annotator, items: list[DataItem], context: Handle
                 await _annotate_one(annotator, item, checks, report)
         finally:
             await settle(annotator.close())
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"open or close failed: {told(error)}")
     report.problems += checks.problems
 
@@ -367,7 +367,7 @@ async def _annotate_one(annotator: Annotator, item: DataItem, checks: RowChecks,
     place = f"row {item.id}"
     try:
         answer = await settle(annotator.annotate(item))
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.errors.append(f"{place}: {told(error)}")
         return
     columns = answer.data if isinstance(answer, Annotation) else answer
@@ -393,6 +393,6 @@ async def _generate(generator: Generator, limit: int, context: HandlerContext, r
                 taken += 1
         finally:
             generator.close()
-    except Exception as error:  # noqa: BLE001 - the handler under test
+    except Exception as error:
         report.problems.append(f"generate failed after {taken} rows: {told(error)}")
     report.problems += checks.problems

@@ -109,7 +109,7 @@ class BatchLimits:
 
 def rows_of(batch: DataItem) -> list[DataItem]:
     """The rows that ``annotate_batch`` is given."""
-    assert isinstance(batch, RowBatch)  # noqa: S101 - nobody else is asked
+    assert isinstance(batch, RowBatch)  # nobody else is asked
     return list(batch.rows)
 
 

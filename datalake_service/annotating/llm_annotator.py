@@ -103,7 +103,7 @@ class LlmAnnotator(Annotator):
             raise
 
     async def _ask(self, item: DataItem, before: UnusableAnswerError | None) -> Annotation:
-        assert self._client is not None, "open comes first"  # noqa: S101
+        assert self._client is not None, "open comes first"
         messages = self._messages(item, before)
         response = await self._client.post(
             f"{self._config.endpoint}/chat/completions", json={**self._request, "messages": messages}

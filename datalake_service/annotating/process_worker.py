@@ -93,7 +93,7 @@ def _opened(made: object, context: HandlerContext) -> Callable[[Any], object]:
     if isinstance(made, Annotator):
         made.open(context)
         return made.annotate_batch if isinstance(made, BatchAnnotator) else made.annotate
-    assert callable(made)  # noqa: S101 - looked at before it came here
+    assert callable(made)  # looked at before it came here
     return made
 
 

@@ -214,7 +214,7 @@ def _campaign(
     """
     if name is not None:
         return found.named(again, name)
-    assert again is not None  # noqa: S101 - else it would need a name
+    assert again is not None  # else it would need a name
     campaign = found.unnamed(again, maker.version)
     if campaign is None:
         return None

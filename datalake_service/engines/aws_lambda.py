@@ -62,7 +62,7 @@ class FunctionSettings:
             )
             if f"{prefix}{field}" in given
         ]
-        assert said.function_name is not None  # noqa: S101 - check_available
+        assert said.function_name is not None  # check_available
         return cls(said.function_name, getattr(said, f"{prefix}concurrency"), seconds, tuple(expected))
 
 

@@ -91,7 +91,7 @@ class LambdaWorker:
         """Block for news: an invocation's answer, or how far the task is."""
         while not self._news:
             job = self._job
-            assert job is not None  # noqa: S101 - there was a Run before
+            assert job is not None  # there was a Run before
             if self._paused is not None and (self._turn_over.is_set() or self._stopping.is_set()):
                 self._news.append(Ended(self._paused))
                 break

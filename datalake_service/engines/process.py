@@ -43,8 +43,8 @@ class WorkerProcess:
             )
         except OSError as error:
             raise WorkerDiedError(f"no worker can be started: {error}") from error
-        assert self._process.stdin is not None  # noqa: S101 - for the type checker
-        assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None  # it was started with a pipe
         self._outbound = Connection(os.dup(self._process.stdin.fileno()), readable=False)
         self._inbound = Connection(os.dup(self._process.stdout.fileno()), writable=False)
         self._process.stdin.close()

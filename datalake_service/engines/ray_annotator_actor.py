@@ -123,7 +123,7 @@ class AnnotatorActor:
 
     async def _several(self, items: Sequence[DataItem]) -> object:
         annotator = self._have()
-        assert isinstance(annotator, BatchAnnotator)  # noqa: S101 - facts said so
+        assert isinstance(annotator, BatchAnnotator)  # facts said so
         call = annotator.annotate_batch
         answers = call(items) if inspect.iscoroutinefunction(call) else await asyncio.to_thread(call, items)
         if inspect.isawaitable(answers):

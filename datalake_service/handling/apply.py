@@ -90,7 +90,7 @@ class FileHandler:
         """Call the parser's ``close``; returns what it raised, as a line: the rows are safe, so it fails nothing."""
         try:
             self._parser.close()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             return f"{self._name('close')} raised {told(error, self._folder)}"
         return None
 
@@ -111,7 +111,7 @@ class FileHandler:
             outcome: Outcome
             try:
                 answer: object = parse(file_type, file_name, offset, data, 0, len(data))
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+            except (Exception, SystemExit) as error:
                 message = f"{self._name('parse_document')} raised {told(error, self._folder)}"
                 outcome = _rejection(source, offset, data, RejectionKind.PARSE, message)
             else:
@@ -123,7 +123,7 @@ class FileHandler:
                         outcome = flat_row(document)
                     else:
                         outcome = self._settled(answer, source, offset, data)
-                except Exception as error:  # noqa: BLE001 - methods of the user's mappings and texts run here
+                except Exception as error:  # methods of the user's mappings and texts run here
                     outcome = _rejection(source, offset, data, RejectionKind.TRANSFORM, self._reason(error))
             if type(outcome) is dict:
                 self._documents += 1

@@ -289,14 +289,14 @@ class MachineFile:
         """What the parser makes of the record at hand; a failure is noted for when the record is taken."""
         frame = self._frame
         if type(frame) is not tuple:
-            assert isinstance(frame, Rejection)  # noqa: S101 - look_ahead() comes first
+            assert isinstance(frame, Rejection)  # look_ahead() comes first
             return self._failed(frame)
         offset, data = frame
         try:
             answer: object = self._parser.parse_document(
                 self.file_type, self.name, offset, data, 0, len(data), self._last_type, self._last_doc
             )
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             message = f"{self._name('parse_document')} raised {told(error, self._folder)}"
             return self._failed(self._rejection(offset, data, RejectionKind.PARSE, message))
         if type(answer) is Document:
@@ -336,7 +336,7 @@ class MachineFile:
         rejection = self._ahead_failed
         self._last_failed = rejection is not None
         if rejection is not None:
-            assert isinstance(result.document, ErrorDoc)  # noqa: S101 - _failed made it
+            assert isinstance(result.document, ErrorDoc)  # _failed made it
             step.failed.append((result.document, rejection))
         self._last_type, self._last_doc, self._next_type = self._next_type, result.document, result.next_record_type
         self._frame = self._ahead = self._ahead_failed = None

@@ -142,7 +142,7 @@ class Machine:
         """Call the reader's ``close``; returns what it raised, as a line: the rows are safe, so it fails nothing."""
         try:
             self._reader.close()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             return f"{self._name('close')} raised {told(error, self._folder)}"
         return None
 
@@ -183,7 +183,7 @@ class Machine:
         outcome: Outcome
         try:
             outcome = flat_row(document) if type(document) is Document else self._settled(document, step)
-        except Exception as error:  # noqa: BLE001 - methods of the user's mappings and texts run here
+        except Exception as error:  # methods of the user's mappings and texts run here
             outcome = self._rejection(RejectionKind.TRANSFORM, self._reason(error))
         if type(outcome) is dict:
             self._documents += 1
@@ -214,7 +214,7 @@ class Machine:
         """Return the rejection of a row that ``step`` yielded and that cannot be stored; moves it in the counts."""
         self._documents -= 1
         self._rejections += 1
-        assert isinstance(taken, list)  # noqa: S101 - what ``taken`` was
+        assert isinstance(taken, list)  # what ``taken`` was
         return replace(self._rejection(RejectionKind.WRITE, message, taken), document=row)
 
     def leave_out(self) -> None:
@@ -262,7 +262,7 @@ class Machine:
                 answer = self._single.parse_document(file.file_type, file.get_last_record_type(), self._last_doc, file)
             else:
                 answer = self._answer_of_several()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             problem = f"{self._name('parse_document')} raised {told(error, self._folder)}"
         if step.failure is not None:  # whatever the reader made of it
             raise step.failure
@@ -277,7 +277,7 @@ class Machine:
         return (answer, []) if type(answer) is Document else (_unwrapped(answer), [])
 
     def _answer_of_several(self) -> object:
-        assert isinstance(self._reader, MultipleFileStateMachineReader)  # noqa: S101 - the only other one
+        assert isinstance(self._reader, MultipleFileStateMachineReader)  # the only other one
         return self._reader.parse_document(self._last_types(), self._last_doc, self._by_type)
 
     def _composite(self, answer: ParseCompositeDocumentResult) -> tuple[object, list[ErrorDoc]]:

@@ -94,7 +94,7 @@ class RecordHandler:
         self._opened = False
         try:
             self._handler.close()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             return f"{self._name('close')} raised {told(error, self._folder)}"
         return None
 
@@ -103,13 +103,13 @@ class RecordHandler:
         outcome: Outcome
         try:
             answer = self._parse(*record.arguments)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code
+        except (Exception, SystemExit) as error:
             message = f"{self._name(self._method)} raised {told(error, self._folder)}"
             outcome = self._rejection(record, RejectionKind.PARSE, message)
         else:
             try:
                 outcome = self._settled(answer, record)
-            except Exception as error:  # noqa: BLE001 - methods of the user's mappings and texts run here
+            except Exception as error:  # methods of the user's mappings and texts run here
                 reason = str(error) if isinstance(error, AnswerError) else told(error, self._folder)
                 outcome = self._rejection(record, RejectionKind.TRANSFORM, reason)
         if type(outcome) is dict:

@@ -35,7 +35,7 @@ def one_line(message: str) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as second:  # noqa: BLE001 - the user's own exception class cannot be printed; what it stopped counts
+    except Exception as second:  # the user's own exception class cannot be printed; what it stopped counts
         return f"(its message cannot be shown: {type(second).__name__})"
 
 

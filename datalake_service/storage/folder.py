@@ -6,7 +6,6 @@ Replace-if-ETag compares and renames under ``flock``. See ``docs/design/002-obje
 """
 
 # Paths are text here: making a Path costs more than some of the system calls it stands for.
-# ruff: noqa: PTH100, PTH102, PTH103, PTH105, PTH108, PTH110, PTH112, PTH116, PTH120, PTH106, PTH123
 
 from __future__ import annotations
 

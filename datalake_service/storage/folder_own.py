@@ -4,7 +4,6 @@ Nothing in it is an object. It lies at the root of the lake, so that it is on th
 """
 
 # Paths are text here, as in folder.py.
-# ruff: noqa: PTH103, PTH118
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def problem(status: int, message: str, kind: str, field: str | None = None) -> R
 
 
 async def _ours(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, DatalakeError)  # noqa: S101 - registered for nothing else
+    assert isinstance(error, DatalakeError)  # registered for nothing else
     status = status_of(error)
     if status >= 500:  # noqa: PLR2004 - the server's own fault, or the store's
         _log.warning("%s: %s", type(error).__name__, error)
@@ -98,7 +98,7 @@ async def _ours(_request: Request, error: Exception) -> Response:
 
 
 async def _http(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    assert isinstance(error, HTTPException)  # registered for nothing else
     return problem(error.status_code, error.detail, "HttpError")
 
 

@@ -315,7 +315,7 @@ def denying(aws: Aws, table: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name in the library
+        def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

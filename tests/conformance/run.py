@@ -4,7 +4,6 @@ Every server is started on a free port of 127.0.0.1, in a temporary folder, and 
 """
 
 # What it prints is what it is for.
-# ruff: noqa: T201
 
 from __future__ import annotations
 

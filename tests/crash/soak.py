@@ -15,13 +15,13 @@ FOLDERS = [Path(__file__).parent, Path(__file__).parents[1] / "properties"]
 def main(count: int, seed: int) -> int:
     """Run every property; a failure shows the seed, and the smallest example that was found."""
     again = f"./build.sh soak --crashes {count} {seed}"
-    print(f"{count} examples of each property, seed {seed}; again: {again}", flush=True)  # noqa: T201
+    print(f"{count} examples of each property, seed {seed}; again: {again}", flush=True)
     os.environ["CRASH_EXAMPLES"] = str(count)
     status = pytest.main([
         *map(str, FOLDERS), f"--hypothesis-seed={seed}", "-p", "no:randomly", "-o", "timeout=0", "-m", "hypothesis",
         "--hypothesis-show-statistics", "-q",
     ])  # fmt: skip
-    print(f"seed {seed}: {'nothing found' if not status else f'failed; again: {again}'}")  # noqa: T201
+    print(f"seed {seed}: {'nothing found' if not status else f'failed; again: {again}'}")
     return int(status)
 
 

@@ -132,7 +132,7 @@ class World:
             self.processes[step.owner] = self.process()
         process.die_at(None)
 
-    def known(self, free: bool) -> set[Written]:  # noqa: FBT001 - what was seen
+    def known(self, free: bool) -> set[Written]:
         """What the lock may be, now that somebody has looked."""
         self.may_be = {written for written in self.may_be if (written.owner is None) == free}
         assert self.may_be

@@ -102,7 +102,7 @@ def check_shared(bugs: set[str], *, alone: bool, crashes: int) -> str | None:
 @pytest.mark.parametrize(
     ("alone", "crashes"), [(True, CRASHES), (False, 0)]
 )  # whoever takes no more steps is as good as dead
-def test_one_worker_at_a_time_acts_on_a_batch(alone: bool, crashes: int) -> None:  # noqa: FBT001
+def test_one_worker_at_a_time_acts_on_a_batch(alone: bool, crashes: int) -> None:
     """Late renewals, late claims, crashes: no two act on a batch, no row is asked that is stored or in flight."""
     assert check_shared(set(), alone=alone, crashes=crashes) is None
 
@@ -118,7 +118,7 @@ def test_one_worker_at_a_time_acts_on_a_batch(alone: bool, crashes: int) -> None
         ("give-back-first", False),
     ],
 )
-def test_each_rule_of_sharing_is_needed(bug: str, alone: bool) -> None:  # noqa: FBT001
+def test_each_rule_of_sharing_is_needed(bug: str, alone: bool) -> None:
     """With one rule switched off, the search finds two workers on one batch."""
     assert check_shared({bug}, alone=alone, crashes=0) == "at most one acts on the batch"
 

@@ -23,7 +23,7 @@ if os.environ.get("TEST_LARGE_MODELS"):  # half a minute
 def test_nothing_is_overwritten_unseen_whatever_is_late_or_lost(
     writers: int,
     crashes: int,
-    early: bool,  # noqa: FBT001 - a parameter
+    early: bool,
 ) -> None:
     """The mutex may be lost at any moment, and the one who loses it goes on: reports are true all the same."""
     report = explore(initial(writers, crashes), PublishModel(early=early).steps, INVARIANTS)

@@ -348,7 +348,7 @@ ACTORS: dict[str, Callable[[Work], Coroutine[Any, Any, None]]] = {
 }
 
 
-def main(place: Place, actor: str, number: int, finish: bool) -> None:  # noqa: FBT001 - the arguments of a process
+def main(place: Place, actor: str, number: int, finish: bool) -> None:
     """The process."""
     errors = os.open(place.folder / f"{actor}.{number:05d}.err", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)

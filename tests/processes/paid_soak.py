@@ -15,13 +15,13 @@ def main(seconds: float, seed: int) -> None:
     until = time.monotonic() + seconds
     while True:
         folder = Path(tempfile.mkdtemp(prefix="datalake-paid-"))
-        print(f"seed {seed}, in {folder}", flush=True)  # noqa: T201
+        print(f"seed {seed}, in {folder}", flush=True)
         try:
             figures = paid_storm(folder, seed=seed, batches=40, rows=25, kills=16, finishers=4)
         except BaseException:
-            print(f"seed {seed} failed; again: ./build.sh soak --annotate 1 {seed}")  # noqa: T201
+            print(f"seed {seed} failed; again: ./build.sh soak --annotate 1 {seed}")
             raise
-        print(f"  nothing paid twice: {figures}", flush=True)  # noqa: T201
+        print(f"  nothing paid twice: {figures}", flush=True)
         seed += 1
         if time.monotonic() >= until:
             return

@@ -18,17 +18,17 @@ def main(seconds: float, seed: int) -> None:
     logging.disable(logging.CRITICAL)
     for kind in LAKES:
         folder = Path(tempfile.mkdtemp(prefix=f"datalake-storm-{kind}-"))
-        print(f"{kind}: {seconds:g} seconds, seed {seed}, in {folder}", flush=True)  # noqa: T201
+        print(f"{kind}: {seconds:g} seconds, seed {seed}, in {folder}", flush=True)
         began = time.monotonic()
         try:
             figures = weather_storm(kind, folder, seconds=seconds, seed=seed)
         except BaseException:
-            print(f"{kind} failed; again: ./build.sh soak --processes {seconds:g} {seed}")  # noqa: T201
+            print(f"{kind} failed; again: ./build.sh soak --processes {seconds:g} {seed}")
             raise
         kills = sum(figures.kills.values())
-        print(f"{kind}: nothing lost, nothing twice; {kills} kills, {time.monotonic() - began:.0f} seconds in all")  # noqa: T201
+        print(f"{kind}: nothing lost, nothing twice; {kills} kills, {time.monotonic() - began:.0f} seconds in all")
         for name, value in dataclasses.asdict(figures).items():
-            print(f"  {name}: {value}")  # noqa: T201
+            print(f"  {name}: {value}")
 
 
 if __name__ == "__main__":

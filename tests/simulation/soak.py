@@ -17,10 +17,10 @@ def main(seconds: float, seed: int) -> None:
         try:
             requests += len(simulate(seed).trace)
         except BaseException:
-            print(f"seed {seed} failed; again: SIMULATION_SEED={seed} ./build.sh test tests/simulation -k seeds")  # noqa: T201
+            print(f"seed {seed} failed; again: SIMULATION_SEED={seed} ./build.sh test tests/simulation -k seeds")
             raise
         seed += 1
-    print(f"{seed - first} seeds from {first}, {requests} requests, nothing found")  # noqa: T201
+    print(f"{seed - first} seeds from {first}, {requests} requests, nothing found")
 
 
 if __name__ == "__main__":

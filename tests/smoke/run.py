@@ -4,8 +4,6 @@ The image gets the handlers by the line that the documentation gives (``COPY han
 Runtime API of ours in place of Lambda's, and has to answer as written down. Its command line has to answer as well.
 """
 
-# ruff: noqa: T201 - a program that prints
-
 from __future__ import annotations
 
 import argparse

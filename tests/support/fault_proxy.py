@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_back(answer, content, cut=fault.at if fault is not None and action == "cut" else None)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one  # noqa: N815 - names that the library calls
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one
 
     def _pass_back(self, answer: http.client.HTTPResponse, content: bytes, *, cut: int | None) -> None:
         self.send_response_only(answer.status, answer.reason)
@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

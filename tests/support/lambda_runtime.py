@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

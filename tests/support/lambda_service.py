@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

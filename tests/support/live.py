@@ -108,7 +108,7 @@ class Written:
         return sorted(self.rows, key=lambda key: order_key(self.full(key), column, descending), reverse=descending)
 
 
-def order_key(row: Mapping[str, Any], column: str, descending: bool) -> tuple[Any, ...]:  # noqa: FBT001 - of a sort
+def order_key(row: Mapping[str, Any], column: str, descending: bool) -> tuple[Any, ...]:
     """Where a row stands: nulls last in both directions, NaN above all numbers, then batch and id."""
     value = row.get(column)
     if value is None:

@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(body, forget=bool(set(actions) & set(self.proxy.ignores_conditions)))
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one  # noqa: N815 - names that the library calls
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one
 
     def _actions(self) -> list[str]:
         """What the request needs to be allowed, the permission first."""
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = f"<Error><Code>{refusal.code}</Code><Message>{refusal.code}</Message></Error>"
             self._send(refusal.status, "" if refusal.status == 304 else text)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - names that the library calls
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
     def _check_digest(self, body: bytes) -> None:
         digest = self.given.get("content-md5")
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return _http_date(self.contents.now())
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

@@ -118,7 +118,7 @@ class _OneWriteAtATime:
 class _QuietHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - its name in the library
+    def log(self, type: str, message: str, *args: object) -> None:
         """Say nothing."""
 
 

@@ -120,10 +120,10 @@ class Sqs:
             method: Callable[[StoredQueue, dict[str, Any]], dict[str, Any]] = getattr(self, f"_on_{operation}")
             return method(self.queues[name], data)
 
-    def _on_GetQueueUrl(self, queue: StoredQueue, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def _on_GetQueueUrl(self, queue: StoredQueue, _: dict[str, Any]) -> dict[str, Any]:
         return {"QueueUrl": f"{self.endpoint_url}/123456789012/{queue.name}"}
 
-    def _on_GetQueueAttributes(self, queue: StoredQueue, _: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def _on_GetQueueAttributes(self, queue: StoredQueue, _: dict[str, Any]) -> dict[str, Any]:
         taken = sum(message.visible_at > self.now for message in queue.messages)
         return {
             "Attributes": {
@@ -133,7 +133,7 @@ class Sqs:
             }
         }
 
-    def _on_ReceiveMessage(self, queue: StoredQueue, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def _on_ReceiveMessage(self, queue: StoredQueue, data: dict[str, Any]) -> dict[str, Any]:
         found: list[dict[str, Any]] = []
         blocked = {message.group for message in queue.messages if message.group and message.visible_at > self.now}
         for stored in list(queue.messages):
@@ -154,12 +154,10 @@ class Sqs:
             self.now += self.empty_seconds
         return {"Messages": found} if found else {}
 
-    def _on_DeleteMessageBatch(self, queue: StoredQueue, data: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+    def _on_DeleteMessageBatch(self, queue: StoredQueue, data: dict[str, Any]) -> dict[str, Any]:
         return self._each(queue, data, lambda stored, _: self._delete(queue, stored))
 
-    def _on_ChangeMessageVisibilityBatch(  # noqa: N802
-        self, queue: StoredQueue, data: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _on_ChangeMessageVisibilityBatch(self, queue: StoredQueue, data: dict[str, Any]) -> dict[str, Any]:
         def change(stored: Stored, entry: dict[str, Any]) -> None:
             stored.visible_at = self.now + entry["VisibilityTimeout"]
 
@@ -221,7 +219,7 @@ def sqs_server() -> Iterator[Sqs]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
+        def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

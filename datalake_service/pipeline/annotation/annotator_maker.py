@@ -73,5 +73,5 @@ def _maker(config: DatasetConfig, annotator: AnnotatorConfig, view: DatasetView)
 
 
 def _json(section: object) -> dict[str, Any]:
-    assert isinstance(section, Section)  # noqa: S101 - as the caller has seen
+    assert isinstance(section, Section)  # as the caller has seen
     return section.model_dump(mode="json", by_alias=True, exclude_none=True)

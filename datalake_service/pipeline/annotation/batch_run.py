@@ -70,7 +70,7 @@ class BatchRun(AnnotationRun):
         call = super()._caller(slot)
 
         async def noted(batch: DataItem) -> object:
-            assert isinstance(batch, RowBatch)  # noqa: S101 - see ``_worker``
+            assert isinstance(batch, RowBatch)  # see ``_worker``
             batch.raised = None
             try:
                 return answers_of(batch, await call(batch))
@@ -108,7 +108,7 @@ class BatchRun(AnnotationRun):
         """The rows to store after a call; the others come back."""
         if isinstance(answer, Failure):
             return self._all_failed(batch, answer, began)
-        assert isinstance(answer, Sequence)  # noqa: S101 - it was looked at where the call was made
+        assert isinstance(answer, Sequence)  # it was looked at where the call was made
         settled = []
         for item, one in zip(batch.rows, answer, strict=True):
             row = self._row(item, one, began)

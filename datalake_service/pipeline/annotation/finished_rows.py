@@ -124,7 +124,7 @@ class FinishedRows:
 
     def _run_of(self, key: str) -> str:
         name = layout.parse_chunk(key.removeprefix(self._prefix))
-        assert name is not None  # noqa: S101 - only chunks are listed
+        assert name is not None  # only chunks are listed
         return name.run
 
     def _maker_of(self, run: str) -> MadeKey | None:

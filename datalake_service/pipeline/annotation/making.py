@@ -91,7 +91,7 @@ class Making:
     @property
     def run_maker(self) -> RunMaker:
         """For the manifest of the run; once it has begun."""
-        assert self._begun is not None  # noqa: S101 - it begins before rows are read, and rows before their run
+        assert self._begun is not None  # it begins before rows are read, and rows before their run
         bases = self._job.bases if len(self._job.bases) <= MAX_BASES else {}
         return RunMaker(self.maker, self._begun.generation, dict(bases), software_version())
 

@@ -114,7 +114,7 @@ class ClassifierAnnotator(_TextAnnotator):
         self._labels = self._trained
 
     def _columns(self, vectors: Matrix) -> list[Any]:
-        assert self._labels is not None  # noqa: S101 - it is open
+        assert self._labels is not None  # it is open
         least = self._least
         return [
             {self._into: label if least is None or score >= least else None, SCORE: round(score, 6)}

@@ -79,7 +79,7 @@ class FileRecords:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what becomes of each record; see ``Feed.outcomes``."""
-        assert self._reader is not None  # noqa: S101 - open() comes first
+        assert self._reader is not None  # open() comes first
         try:
             for batch in self._reader.batches():
                 self._before_batch = (self.position, self.counts())
@@ -127,7 +127,7 @@ class FileRecords:
 
     def origin(self) -> Origin:
         """Offset and bytes of the record whose row was yielded last."""
-        assert self._batch is not None  # noqa: S101 - there was a row
+        assert self._batch is not None  # there was a row
         return Origin(self._batch.records[self._index])
 
     def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:

@@ -126,8 +126,8 @@ class QueueMessages(RecordFeed):
             self._taken.give_back()
 
     def _opened(self) -> tuple[Queue, TakenMessages]:
-        assert self._queue is not None  # noqa: S101 - open() comes first
-        assert self._taken is not None  # noqa: S101 - as above
+        assert self._queue is not None  # open() comes first
+        assert self._taken is not None
         return self._queue, self._taken
 
     @property

@@ -68,7 +68,7 @@ class RecordFeed:
 
     def origin(self) -> Origin:
         """The record whose row was yielded last."""
-        assert self._current is not None  # noqa: S101 - there was a row
+        assert self._current is not None  # there was a row
         return Origin(self._current, self._current.seconds)
 
     def reject_row(self, row: Mapping[str, Any], message: str) -> Rejection:

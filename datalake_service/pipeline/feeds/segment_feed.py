@@ -57,7 +57,7 @@ class SegmentItems(RecordFeed):
     def outcomes(self) -> Iterator[FeedOutcome]:
         """Yield what becomes of each item, pass after pass; see ``Feed.outcomes``."""
         table = self._table
-        assert table is not None  # noqa: S101 - open() comes first
+        assert table is not None  # open() comes first
         while True:
             try:
                 page = self._page(table)

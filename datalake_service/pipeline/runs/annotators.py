@@ -283,7 +283,7 @@ def make_annotator(config: DatasetConfig, annotator: AnnotatorConfig, *, clock: 
         from datalake_service.pipeline.annotation.text_models import make_text_annotator
 
         return make_text_annotator(model, folder=config.folder)
-    assert annotator.annotator_implementation_class_name is not None  # noqa: S101 - one of them
+    assert annotator.annotator_implementation_class_name is not None  # one of them
     return load_handler(
         annotator.annotator_implementation_class_name,
         folder=config.folder,

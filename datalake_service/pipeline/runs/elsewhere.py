@@ -46,14 +46,14 @@ def elsewhere_of(config: DatasetConfig, *, open_store: OpenStore) -> Elsewhere |
     write = config.write_connector
     clients = AwsClients(region=config.region)
     if isinstance(write, SqsWriteConnector):
-        assert write.queue_name is not None  # noqa: S101 - check_available
+        assert write.queue_name is not None  # check_available
         return QueueOutput(clients=clients, queue=write.queue_name, id_key=write.message_id_attribute_name)
     if isinstance(write, KinesisWriteConnector):
-        assert write.stream_arn is not None  # noqa: S101 - check_available
+        assert write.stream_arn is not None  # check_available
         region = write.stream_arn.split(":")[3]
         return StreamOutput(clients=AwsClients(region=region), stream_arn=write.stream_arn, keep_order=write.keep_order)
     if isinstance(write, DynamoDBWriteConnector):
-        assert write.table_name is not None  # noqa: S101 - check_available
+        assert write.table_name is not None  # check_available
         return TableOutput(clients=clients, table=write.table_name)
     if isinstance(write, FilesWriteSection):
         kind = _KINDS[write.file_format]
@@ -107,7 +107,7 @@ def vector_step(vectors: VectorsConfig, *, folder: Path, region: str | None) -> 
         clients = AwsClients(region=region, read_timeout=vectors.timeout_in_seconds)
         model = EndpointModel(clients=clients, endpoint=vectors.sagemaker_endpoint_name)
     else:
-        assert vectors.model_implementation_class_name is not None  # noqa: S101 - one of both
+        assert vectors.model_implementation_class_name is not None  # one of both
         model = LocalModel(
             reference=vectors.model_implementation_class_name, folder=folder, parameters=vectors.model_parameters
         )
@@ -124,6 +124,6 @@ def vector_step(vectors: VectorsConfig, *, folder: Path, region: str | None) -> 
 def _root(write: FilesWriteSection) -> str:
     if isinstance(write, FolderWriteConnector):
         return str(write.path.resolve())
-    assert isinstance(write, S3WriteConnector)  # noqa: S101 - the only other one
-    assert write.bucket_name is not None  # noqa: S101 - check_available
+    assert isinstance(write, S3WriteConnector)  # the only other one
+    assert write.bucket_name is not None  # check_available
     return join_s3(write.bucket_name, write.prefix)

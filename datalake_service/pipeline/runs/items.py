@@ -93,7 +93,7 @@ def find_items(config: DatasetConfig, *, batch: str, open_store: OpenStore) -> I
         return _parts(config, connector.stream_arn, shard_items(config, connector), handler_of(connector))
     if isinstance(connector, DynamoDBReadConnector):
         return _parts(config, connector.table_name, segment_items(config, connector), handler_of(connector))
-    assert isinstance(connector, FilesSection)  # noqa: S101 - check_available
+    assert isinstance(connector, FilesSection)  # check_available
     return _files(config, HandlerSpec(file_handler(connector), config.folder, connector.parameters), open_store)
 
 
@@ -121,9 +121,9 @@ def destination_of(config: DatasetConfig) -> str:
 def _queue(config: DatasetConfig, connector: SqsReadConnector) -> Items:
     """As many readers as the engine is to run at once; which of them gets a message makes no difference to its row."""
     reference = connector.queue_message_reader_implementation_class_name
-    assert reference is not None  # noqa: S101 - check_available
+    assert reference is not None  # check_available
     manifest, engine = config.manifest_file, config.compute_engine
-    assert isinstance(manifest, SqsManifest)  # noqa: S101 - each source has its manifest
+    assert isinstance(manifest, SqsManifest)  # each source has its manifest
     drains = manifest.sqs_reader_task_stop_condition is SqsStop.DRAIN_QUEUES
     receives = manifest.sqs_reader_task_stop_after_consecutive_empty_receives if drains else None
     readers = getattr(engine, "concurrency", None) or 1
@@ -165,13 +165,13 @@ def _files(config: DatasetConfig, handler: HandlerSpec, open_store: OpenStore) -
         store, prefix = open_store(root), f"{root}/"
     else:
         # Names in a folder stand for themselves: the same files in another place are the same items.
-        assert isinstance(connector, FolderReadConnector)  # noqa: S101 - the only other one
+        assert isinstance(connector, FolderReadConnector)  # the only other one
         if not connector.path.is_dir():
             raise ConfigError(f"readConnector.path: there is no folder {connector.path}")
         store, prefix = open_store(str(connector.path)), ""
     batch = f"{prefix}\n{destination_of(config)}"
     plan, listed = _planned(config, store, batch, open_store)
-    assert isinstance(connector, FilesSection)  # noqa: S101 - as above
+    assert isinstance(connector, FilesSection)
     if connector.reader_type is FileReaderType.SPARK:
         files = {task.id: task.item for task in plan.tasks}
         calls = program_items(config, connector, files, store=store, batch=batch, open_store=open_store)
@@ -194,7 +194,7 @@ def _planned(
         name = manifest.manifest_file_s3_uri
         text = decode_lines(_linked(name, open_store), name=name)
         return plan_lines(text, batch=batch, name=name), {}
-    assert isinstance(manifest, TextManifest)  # noqa: S101 - the only other one
+    assert isinstance(manifest, TextManifest)  # the only other one
     return plan_lines(manifest.file_contents, batch=batch, name="manifestFile.fileContents"), {}
 
 

@@ -19,7 +19,7 @@ def file_handler(connector: FilesSection) -> str:
         FileReaderType.SPARK: connector.spark_mapper_interface_implementation_class_name
         or connector.spark_reducer_interface_implementation_class_name,
     }.get(connector.reader_type, connector.single_file_parser_implementation_class_name)
-    assert reference is not None  # noqa: S101 - check_available
+    assert reference is not None  # check_available
     return reference
 
 

@@ -47,7 +47,7 @@ def output_of(config: DatasetConfig, *, open_store: OpenStore) -> Output:
     if elsewhere is not None:
         return elsewhere
     write = config.write_connector
-    assert isinstance(write, DatalakeWriteConnector)  # noqa: S101 - check_available
+    assert isinstance(write, DatalakeWriteConnector)  # check_available
     return LakeOutput(
         chunk_size=write.chunk_size,
         deduplicate_on=write.deduplicate_on or None,

@@ -55,7 +55,7 @@ def program_items(
         ConfigError: There is nothing to reduce.
     """
     engine = config.compute_engine
-    assert isinstance(engine, SparkEngine)  # noqa: S101 - check_available
+    assert isinstance(engine, SparkEngine)  # check_available
     mode = engine.run_spark_interfaces
     make = _Calls(config, connector, engine, store, open_store)
     if mode is SparkRun.MAPPER_ONLY:
@@ -83,8 +83,8 @@ class _Calls:
         open_store: OpenStore,
     ) -> None:
         write, output = config.write_connector, elsewhere_of(config, open_store=open_store)
-        assert isinstance(write, FilesWriteSection)  # noqa: S101 - check_available
-        assert isinstance(output, FilesOutput)  # noqa: S101 - as above
+        assert isinstance(write, FilesWriteSection)  # check_available
+        assert isinstance(output, FilesOutput)
         self._connector = connector
         self._source = str(config.read_connector.connector_destination)
         self._engine = engine
@@ -115,7 +115,7 @@ class _Calls:
         names: Sequence[str],
         after: Sequence[str] = (),
     ) -> SparkProgramInput:
-        assert reference is not None  # noqa: S101 - check_available
+        assert reference is not None  # check_available
         return SparkProgramInput(
             program=program,
             reference=reference,

@@ -54,7 +54,7 @@ def handler_of(connector: StreamConnector | DynamoDBReadConnector) -> str:
         reference = connector.dynamo_db_streams_record_reader_implementation_class_name
     else:
         reference = connector.dynamo_db_table_item_reader_implementation_class_name
-    assert reference is not None  # noqa: S101 - check_available
+    assert reference is not None  # check_available
     return reference
 
 

@@ -62,7 +62,7 @@ class VectorSink:
 
     def add(self, row: dict[str, Any], origin: Origin | None) -> None:
         """Take a row; a full batch goes to the model."""
-        assert origin is not None  # noqa: S101 - needs_origins
+        assert origin is not None  # needs_origins
         if not self._buffer:
             self._since = self._clock.monotonic()
         self._buffer.append((row, origin))

@@ -84,7 +84,7 @@ class TaskLog(logging.Handler):
         self._stored_at = self._clock.monotonic()
 
     def _held(self) -> AbstractContextManager[object]:
-        assert self.lock is not None  # noqa: S101 - logging.Handler makes it
+        assert self.lock is not None  # logging.Handler makes it
         return self.lock
 
 

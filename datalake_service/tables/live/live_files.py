@@ -87,7 +87,7 @@ class OpenFiles:
             raise
 
     def _open(self, file: LiveFile) -> LocalFile:
-        assert file.version is not None  # noqa: S101 - local files are not opened
+        assert file.version is not None  # local files are not opened
         opened = LocalFile(self._store, file.version.meta, tail=file.version.tail, folder=self._limits.spill_folder)
         self._stack.callback(opened.close)  # a list append: safe from several threads
         return opened

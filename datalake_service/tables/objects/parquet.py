@@ -107,7 +107,7 @@ class MergedWriter:
             self._hand_over()
         self._stop()
         self._raise_error()
-        assert self._writer is not None  # noqa: S101 - the thread made it for the first table
+        assert self._writer is not None  # the thread made it for the first table
         try:
             self._writer.add_key_value_metadata({METADATA_KEY: metadata.to_json()})
             self._writer.close()

@@ -100,7 +100,7 @@ def pages_left(
         ObjectNotFoundError: It was deleted.
         StoreError: It cannot be read.
     """
-    assert left.numbers is not None  # noqa: S101 - for the type checker
+    assert left.numbers is not None
     starts = [0, *accumulate(group.rows for group in groups)]
     wanted = sorted(left.groups)
     chunks = [(number, groups[number].columns[column]) for number in wanted for column in columns]

@@ -294,7 +294,7 @@ class OpenBatch:
             self._left = self._choose(engine, narrowing)
         if not self.has_rows:
             return
-        assert self._left is not None  # noqa: S101 - asked just now, or known before
+        assert self._left is not None  # asked just now, or known before
         base, footer = self._files[None], self._tables[None].footer
         references = [*self.question.outputs, *narrowing.rest.columns.values()]
         columns = needed_columns(footer, None, references) - self._there

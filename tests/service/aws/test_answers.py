@@ -89,6 +89,6 @@ def test_codes_lose_what_stands_around_them(code: str, plain: str) -> None:
         ("https://amazonaws.com.example.org", False),
     ],
 )
-def test_servers_of_aws_are_known(endpoint: str, ours: bool) -> None:  # noqa: FBT001 - what is expected
+def test_servers_of_aws_are_known(endpoint: str, ours: bool) -> None:
     """By their names."""
     assert is_of_aws(endpoint) is ours

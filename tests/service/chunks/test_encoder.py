@@ -116,7 +116,7 @@ def test_the_row_is_not_changed(value: Any) -> None:
         (bytearray(b"a"), "YQ=="),
         (np.int64(2**60), 2**60),
         (np.float32(1.5), 1.5),
-        (np.bool_(True), True),  # noqa: FBT003 - numpy takes it by position
+        (np.bool_(True), True),
         (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
         (Colour.RED, "red"),
         (Level.HIGH, 3),

@@ -76,7 +76,7 @@ def test_what_is_fetched_ahead_is_bounded(folder_store: FolderStore, sources: tu
 def test_a_file_that_is_gone_or_replaced_is_noticed(
     folder_store: FolderStore,
     sources: tuple[Source, ...],
-    far: bool,  # noqa: FBT001
+    far: bool,
 ) -> None:
     """The version that was listed is read, or none."""
     store = RemoteStore(folder_store) if far else folder_store

@@ -57,8 +57,8 @@ def same(one: Any, other: Any) -> bool:
 @given(st.lists(st.tuples(LINES, FEEDS), max_size=8), st.booleans(), st.booleans(), st.integers(1, 60))
 def test_every_line_is_a_row_or_a_bad_line(
     lines: list[tuple[bytes, bytes]],
-    with_bom: bool,  # noqa: FBT001
-    unfinished: bool,  # noqa: FBT001
+    with_bom: bool,
+    unfinished: bool,
     block_bytes: int,
 ) -> None:
     """Whatever stands in a file, and however it is cut into blocks: what json reads is a row, nothing is lost."""

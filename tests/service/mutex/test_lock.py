@@ -508,7 +508,7 @@ def test_bad_messages_harm_nobody(url: str, name: str, message: str | bytes) -> 
 
 
 @pytest.mark.parametrize("waits", [True, False])
-def test_clients_of_the_original_are_served(url: str, name: str, waits: bool) -> None:  # noqa: FBT001 - a parameter
+def test_clients_of_the_original_are_served(url: str, name: str, waits: bool) -> None:
     """The older wait for the answer to their release, the newer go away at once; some only close."""
     for release in (True, False):
         with connect(lock_url(url, name)) as theirs:

@@ -125,13 +125,13 @@ ENDS = PATTERNS | st.integers(1, 7).map(offset)
 
 @settings(max_examples=2000, deadline=None)
 @given(BYTES, STARTS, ENDS, st.booleans(), st.sampled_from([3, 6, 1000]), st.lists(st.integers(0, 80), max_size=40))
-@example(b"abab", pattern(b"ab"), pattern(b"ab"), True, 1000, [1, 2, 3])  # noqa: FBT003
-@example(b"aaaa", offset(0), pattern(b"a"), True, 1000, [1])  # noqa: FBT003
+@example(b"abab", pattern(b"ab"), pattern(b"ab"), True, 1000, [1, 2, 3])
+@example(b"aaaa", offset(0), pattern(b"a"), True, 1000, [1])
 def test_records_are_those_of_the_rules_however_the_input_is_cut(
     data: bytes,
     start: RecordParseHint,
     end: RecordParseHint,
-    overlap: bool,  # noqa: FBT001 - drawn
+    overlap: bool,
     limit: int,
     places: list[int],
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_framer_resumes_where_another_left_off(
     data: bytes,
     start: RecordParseHint,
     end: RecordParseHint,
-    overlap: bool,  # noqa: FBT001 - drawn
+    overlap: bool,
     places: list[int],
     draw: st.DataObject,
 ) -> None:

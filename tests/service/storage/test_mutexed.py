@@ -171,7 +171,7 @@ def test_a_lost_answer_is_settled_by_looking(
     careless: StagingStore,
     url: str,
     tmp_path: Path,
-    as_file: bool,  # noqa: FBT001 - a parameter
+    as_file: bool,
 ) -> None:
     """It cannot be taken back, and the object changed: nobody else could have changed it."""
     store = mutexed(careless, url)

@@ -115,7 +115,7 @@ def test_a_queue_gets_every_message_within_its_limits(
 def test_a_stream_gets_every_record_within_its_limits(
     records: list[dict[str, Any]],
     faults: dict[int, Action],
-    keep_order: bool,  # noqa: FBT001 - drawn
+    keep_order: bool,
 ) -> None:
     """With throttling, lost answers and partial failures."""
     aws = MemoryAws(faults=faults)

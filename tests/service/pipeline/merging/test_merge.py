@@ -171,7 +171,7 @@ class BusyStore(FaultyStore):
 @pytest.mark.parametrize("merged_before", [False, True])
 def test_a_merge_that_loses_a_race_starts_again(
     folder_store: FolderStore,
-    merged_before: bool,  # noqa: FBT001
+    merged_before: bool,
 ) -> None:
     """Two merges of the same files, and a file that came in between: everything is there once."""
     files: list[File] = []

@@ -74,7 +74,7 @@ def columns(block: Rows) -> Any:
 @given(BLOCKS, st.booleans(), st.integers(1, 200))
 def test_both_ways_of_deciding_agree_with_the_model(
     blocks: list[Rows],
-    keyed: bool,  # noqa: FBT001
+    keyed: bool,
     partition_bytes: int,
 ) -> None:
     """In memory or over local disk, however the rows are cut into blocks."""
