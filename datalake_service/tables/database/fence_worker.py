@@ -13,7 +13,10 @@ import resource
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import duckdb
 
 HEADER: Final = 8
 """Bytes of the length before every message."""
@@ -102,7 +105,7 @@ def _answer(sock: socket.socket, question: dict[str, Any], files: list[int]) -> 
         engine.close()
 
 
-def _ask(connection: Any, query: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a connection
+def _ask(connection: duckdb.DuckDBPyConnection, query: dict[str, Any]) -> dict[str, Any]:
     try:
         values = query["values"]
         result = connection.execute(query["sql"]) if values is None else connection.execute(query["sql"], values)

@@ -79,7 +79,7 @@ def _spans(node: object) -> Iterator[tuple[int, int]]:
             yield from _spans(value)
 
 
-def _bare(node: Any) -> Any:  # noqa: ANN401 - JSON
+def _bare(node: object) -> object:
     """A tree without the places where it stood."""
     if isinstance(node, list):
         return [_bare(item) for item in node]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from datalake_service.tables.formats.arrays import numbers_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -91,7 +93,7 @@ def _texts(data: bytes, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int6
     offsets = np.empty(2 * len(begins) + 1, np.int32)
     offsets[0], offsets[1::2], offsets[2::2] = 0, begins, ends
     pieces = pa.StringArray.from_buffers(2 * len(begins), pa.py_buffer(offsets), pa.py_buffer(data))
-    texts = pieces.take(pa.array(np.arange(1, 2 * len(begins), 2)))
+    texts = pieces.take(numbers_of(np.arange(1, 2 * len(begins), 2, dtype=np.int64)))
     if b"\\" in texts.buffers()[2].to_pybytes():
         raise _OtherwiseError
     return texts

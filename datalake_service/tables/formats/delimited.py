@@ -38,7 +38,7 @@ class CsvMaker:
         return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _field(value: Any) -> str:  # noqa: ANN401 - any stored value
+def _field(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, str):

@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 
 from datalake_service.catalog.columns import ColumnType
 from datalake_service.errors import UsageError
+from datalake_service.tables.formats.arrays import array_of
 from datalake_service.tables.formats.schema import FIELD_NAME, FIELD_TYPE, physical_names
 from datalake_utils.ids import random_hex
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+    from typing_extensions import Buffer
 
 _ARROW_TYPES = {
     ColumnType.BOOL: pa.bool_(),
@@ -157,7 +159,7 @@ class _Pieces(io.RawIOBase):
     def tell(self) -> int:
         return self._size
 
-    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+    def write(self, data: Buffer, /) -> int:
         part = bytes(data)
         self._parts.append(part)
         self._size += len(part)
@@ -184,7 +186,7 @@ def batch_of(columns: TableColumns, rows: Sequence[tuple[Any, ...]]) -> pa.Recor
     """Rows as DuckDB returned them, as a batch."""
     schema = arrow_schema(columns)
     values = zip(*rows, strict=True) if rows else [() for _ in columns]
-    arrays = [pa.array(list(some), field.type) for some, field in zip(values, schema, strict=True)]
+    arrays = [array_of(some, field.type) for some, field in zip(values, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from datalake_interfaces.annotators import DataItem
 from datalake_service import jsontext
 from datalake_service.catalog.columns import ColumnType
 
@@ -34,7 +35,7 @@ class ExportRow(dict[str, Any]):
         row_id: str = self["id"]
         return row_id
 
-    def __missing__(self, key: object) -> Any:  # noqa: ANN401 - like any value of a row
+    def __missing__(self, key: object) -> str | None:
         """System columns that were not selected."""
         if key == _BATCH:
             return self.batch
@@ -49,24 +50,50 @@ class RowMaker:
     def __init__(self, names: Sequence[str], kinds: Sequence[ColumnType | None], *, batch: str) -> None:
         """Name the values of each tuple, and say how each is stored (``None``: nowhere)."""
         self._names = tuple(names)
-        self._json = [index for index, kind in enumerate(kinds) if kind is not None and kind.is_json_text]
+        self._json = _json_columns(kinds)
         self._batch = batch
 
     def __call__(self, tuples: list[tuple[Any, ...]]) -> list[ExportRow]:
         """Make the rows."""
-        if self._json and tuples:
-            columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
-            for index in self._json:
-                columns[index] = decoded(columns[index])
-            tuples = list(zip(*columns, strict=True))
         rows = []
         names, batch = self._names, self._batch
-        for values in tuples:
+        for values in _read_json(tuples, self._json):
             row = ExportRow(zip(names, values))  # noqa: B905 - one value more than names: the time of creation
             row.batch = batch
             row.created_at = values[-1]
             rows.append(row)
         return rows
+
+
+class ItemMaker:
+    """Makes items of one batch for annotators; their data are plain dicts, which cost half of what rows cost."""
+
+    def __init__(self, names: Sequence[str], kinds: Sequence[ColumnType | None], *, batch: str) -> None:
+        """Name the values of each tuple, ``id`` among them, and say how each is stored (``None``: nowhere)."""
+        self._names = tuple(names)
+        self._id = self._names.index("id")
+        self._json = _json_columns(kinds)
+        self._batch = batch
+
+    def __call__(self, tuples: list[tuple[Any, ...]]) -> list[DataItem]:
+        """Make the items."""
+        names, batch, row_id = self._names, self._batch, self._id
+        rows = _read_json(tuples, self._json)
+        return [DataItem(dict(zip(names, row, strict=True)), row[row_id], batch) for row in rows]
+
+
+def _json_columns(kinds: Sequence[ColumnType | None]) -> list[int]:
+    return [index for index, kind in enumerate(kinds) if kind is not None and kind.is_json_text]
+
+
+def _read_json(tuples: list[tuple[Any, ...]], positions: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The tuples with the values at these positions, which are stored as JSON text, as what they mean."""
+    if not (positions and tuples):
+        return tuples
+    columns: list[Sequence[Any]] = list(zip(*tuples, strict=True))
+    for index in positions:
+        columns[index] = decoded(columns[index])
+    return list(zip(*columns, strict=True))
 
 
 class LineMaker:
@@ -75,7 +102,7 @@ class LineMaker:
     def __init__(self, names: Sequence[str], kinds: Sequence[ColumnType | None]) -> None:
         """Name the values of each tuple, and say how each is stored (``None``: nowhere)."""
         self._names = tuple(names)
-        self._json = [index for index, kind in enumerate(kinds) if kind is not None and kind.is_json_text]
+        self._json = _json_columns(kinds)
         self._doubles = [index for index, kind in enumerate(kinds) if kind is ColumnType.DOUBLE]
         self._odd_names = any(not _is_utf8(name) for name in names)
 

@@ -6,16 +6,15 @@ A column type comes from a census. Values are checked against it on the way in, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
 from datalake_service import jsontext
 from datalake_service.catalog.columns import EXACT_IN_DOUBLE, ColumnType
 from datalake_service.errors import MergeError
+from datalake_service.tables.formats.arrays import array_of
 from datalake_service.tables.formats.schema import TEXT_TYPE, arrow_type
 
 _NONE = type(None)
@@ -50,29 +49,13 @@ def to_arrow(values: list[Any], kind: ColumnType) -> pa.Array:
     if kind.is_json_text:
         return _json_array(values, types)
     try:
-        if types == {str}:
-            return _text_array(values)
-        return pa.array(values, arrow_type(kind))
+        return array_of(values, arrow_type(kind))
     except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
         raise _unexpected(kind) from None
 
 
 def _unexpected(kind: ColumnType) -> UnexpectedKindsError:
     return UnexpectedKindsError(f"values do not fit a column of type {kind}")
-
-
-def _text_array(values: list[str]) -> pa.Array:
-    """Copy texts in one piece where they are ASCII: twice as fast as one by one."""
-    joined = "".join(values)
-    if not joined.isascii():
-        return pa.array(values, TEXT_TYPE)
-    return _array_of(joined.encode("ascii"), map(len, values), len(values))
-
-
-def _array_of(joined: bytes, lengths: Iterable[int], count: int) -> pa.Array:
-    offsets = np.zeros(count + 1, np.int64)
-    np.cumsum(np.fromiter(lengths, np.int64, count), out=offsets[1:])
-    return pa.LargeStringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(joined))
 
 
 def _json_array(values: list[Any], types: set[type]) -> pa.Array:
@@ -82,10 +65,9 @@ def _json_array(values: list[Any], types: set[type]) -> pa.Array:
         except (TypeError, ValueError):
             pass
         else:
-            joined = b"".join(texts)
-            if b"null" not in joined:  # NaN would be written as null
-                return _array_of(joined, map(len, texts), len(texts))
-    return pa.array([None if value is None else dump_json(value) for value in values], TEXT_TYPE)
+            if not any(b"null" in text for text in texts):  # NaN would be written as null
+                return array_of(texts, TEXT_TYPE)
+    return array_of([None if value is None else dump_json(value) for value in values], TEXT_TYPE)
 
 
 def _check_numbers(values: list[Any]) -> None:
@@ -94,7 +76,7 @@ def _check_numbers(values: list[Any]) -> None:
             raise _unexpected(ColumnType.NUMBER)
 
 
-def dump_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+def dump_json(value: object) -> bytes:
     """Write any value that was read from JSON, however deep: a row that was read can always be stored."""
     try:
         return jsontext.dumps(value)
@@ -108,7 +90,7 @@ class _Raw(bytes):
     __slots__ = ()
 
 
-def _dump_deep(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+def _dump_deep(value: object) -> bytes:
     """Write a value with a stack of its own: orjson reads deeper nesting than Python can call."""
     parts: list[bytes] = []
     stack = [value]

@@ -50,7 +50,7 @@ class Order:
         """Rises in the direction of the order if it is ascending, falls if it is descending; nulls last in both."""
         return (*self.rank(place.value), place.batch, place.id)
 
-    def rank(self, value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any value of a column
+    def rank(self, value: object) -> tuple[Any, ...]:
         """Where a value stands among others."""
         if value is None:
             return (-1 if self.descending else 2, 0)

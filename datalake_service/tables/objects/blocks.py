@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from datalake_service.errors import StoreError
+from datalake_service.tables.formats.arrays import mask_of
 from datalake_service.tables.formats.schema import TableSchema, arrow_type
 from datalake_service.tables.formats.values import UnexpectedKindsError, to_arrow, to_values, widen
 from datalake_service.tables.objects.merged import MergedFile
@@ -139,7 +140,7 @@ class StoredBlock:
 
     def table(self, schema: TableSchema, keep: Mask | None) -> pa.Table:
         """The rows with the columns and types of ``schema``; see ``Block``."""
-        table = self._table if keep is None else self._table.filter(pa.array(keep))
+        table = self._table if keep is None else self._table.filter(mask_of(keep))
         have = {
             column.name: (name, column.type)
             for column, name in zip(self._file.schema.columns, self._file.schema.field_names, strict=True)
@@ -162,7 +163,7 @@ class StoredBlock:
         return self._rows(mask, self._system | {"id"})
 
     def _rows(self, mask: Mask, without: frozenset[str]) -> Iterator[Row]:
-        table = self._table.filter(pa.array(mask))
+        table = self._table.filter(mask_of(mask))
         columns = {
             column.name: to_values(table.column(name), column.type)
             for column, name in zip(self._file.schema.columns, self._file.schema.field_names, strict=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from datalake_service.errors import StoreError
+from datalake_service.tables.formats.arrays import array_of, scalar_of
+from datalake_service.tables.formats.schema import TEXT_TYPE
 from datalake_service.tables.objects.merged import MergedFile
 from datalake_service.tables.verdicts.digest_table import DigestTable, SmallDigestTable, bytes_for, table_for
 from datalake_service.tables.verdicts.digests import as_array, digest_texts
@@ -61,12 +62,12 @@ def read_all(file: MergedFile, *, batch: str, times: Collection[str] = ()) -> Co
     contents = Contents()
     names = {column.name for column in file.schema.columns}
     _require(file, "id", "_batch")
-    asked = pa.array(sorted(times), pa.large_string())
+    asked, wanted = array_of(sorted(times), TEXT_TYPE), scalar_of(batch, TEXT_TYPE)
     for number in range(len(file.group_sizes)):
         table = file.read_group(number)
         contents.rows += len(table)
         contents.without_id += table.column(file.field_name("id")).null_count
-        in_batch = pc.fill_null(pc.equal(table.column(file.field_name("_batch")), batch), False)  # noqa: FBT003
+        in_batch = pc.equal(table.column(file.field_name("_batch")), wanted)
         contents.misplaced += len(table) - (pc.sum(in_batch).as_py() or 0)
         if "_status" in names:
             contents.statuses.update(table.column(file.field_name("_status")).to_pylist())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from datalake_service.catalog.annotations import ANNOTATION_COLUMNS, FAILED, FINAL_STATUSES, GENERATION, STATUS
+from datalake_service.tables.formats.arrays import array_of, scalar_of
+from datalake_service.tables.formats.schema import TEXT_TYPE
 from datalake_service.tables.objects.merged import MergedFile
 
 
@@ -26,7 +27,7 @@ def failed_rows(file: MergedFile) -> Iterator[dict[str, Any]]:
         if FAILED not in pc.unique(statuses.column(0)).to_pylist():
             continue
         table = file.read_group(number, names)
-        table = table.filter(pc.equal(table.column(file.field_name(STATUS)), FAILED))
+        table = table.filter(pc.equal(table.column(file.field_name(STATUS)), scalar_of(FAILED, TEXT_TYPE)))
         columns = [file.values(table, name) for name in names]
         for values in zip(*columns, strict=True):
             yield dict(zip(names, values, strict=True))
@@ -42,13 +43,13 @@ def final_generations(file: MergedFile, ids: Collection[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     if not ids:
         return found
-    wanted, final = pa.array(sorted(ids), pa.large_string()), pa.array(sorted(FINAL_STATUSES), pa.large_string())
+    wanted, final = array_of(sorted(ids), TEXT_TYPE), array_of(sorted(FINAL_STATUSES), TEXT_TYPE)
     there = {column.name for column in file.schema.columns}
     names = ["id", STATUS, *([GENERATION] if GENERATION in there else [])]
     for number in range(len(file.group_sizes)):
         table = file.read_group(number, names)
-        among = pc.is_in(table.column(file.field_name("id")).cast(pa.large_string()), value_set=wanted)
-        done = pc.is_in(table.column(file.field_name(STATUS)).cast(pa.large_string()), value_set=final)
+        among = pc.is_in(table.column(file.field_name("id")).cast(TEXT_TYPE), value_set=wanted)
+        done = pc.is_in(table.column(file.field_name(STATUS)).cast(TEXT_TYPE), value_set=final)
         chosen = table.filter(pc.and_(among, done))
         for row_id, generation in zip(file.values(chosen, "id"), file.values(chosen, GENERATION), strict=True):
             found[row_id] = generation or 0

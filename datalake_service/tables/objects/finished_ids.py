@@ -26,6 +26,7 @@ from datalake_service.catalog.annotations import (
 from datalake_service.catalog.makers import MadeKey
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.storage.base import ObjectStore
+from datalake_service.tables.formats.arrays import array_of, scalar_of
 from datalake_service.tables.objects.merged import MergedFile
 
 _ATTEMPTS = 5
@@ -266,7 +267,7 @@ def _sort(
     """Rows of one maker and generation: which are done, which failed."""
     done = [status for status in STATUSES if rule.is_done(status, generation)]
     final, failed = (
-        ids.filter(pc.is_in(statuses, value_set=pa.array(wanted, pa.string()))).combine_chunks()
+        ids.filter(pc.is_in(statuses, value_set=array_of(sorted(wanted), pa.string()))).combine_chunks()
         for wanted in (done, {FAILED}.difference(done))
     )
     if distinct:
@@ -288,14 +289,14 @@ def _by_maker(
 
 
 def _equal(column: pa.ChunkedArray, value: str | int | None) -> pa.ChunkedArray:
-    return pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)  # noqa: FBT003
+    return pc.is_null(column) if value is None else pc.equal(column, scalar_of(value, column.type))
 
 
 def _packed(ids: list[str]) -> pa.Array:
     try:
-        return pa.array(ids, pa.string())
+        return array_of(ids, pa.string())
     except (UnicodeEncodeError, pa.ArrowInvalid):  # no row has an id with half a character in it
-        return pa.array([row_id for row_id in ids if _is_whole(row_id)], pa.string())
+        return array_of([row_id for row_id in ids if _is_whole(row_id)], pa.string())
 
 
 def _is_whole(text: str) -> bool:

@@ -95,10 +95,11 @@ def _numbers_left(
     import numpy as np
     import pyarrow as pa
 
+    from datalake_service.tables.formats.arrays import array_of
     from datalake_service.tables.objects.finished_ids import AllBut, FinishedIds
 
     join, ids = ("SEMI", leave_out.wanted) if isinstance(leave_out, AllBut) else ("ANTI", leave_out)
-    column = ids.column if isinstance(ids, FinishedIds) else pa.array(list(ids), pa.string())
+    column = ids.column if isinstance(ids, FinishedIds) else array_of(list(ids), pa.large_string())
     with in_our_words(f"compare the ids of {key}"):
         connection.register(_LEFT_OUT, pa.table({"id": column}))
         try:

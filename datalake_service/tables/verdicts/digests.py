@@ -61,7 +61,7 @@ def as_array(digests: Sequence[bytes]) -> Digests:
     return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
 
 
-def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
+def canonical(value: object) -> str:
     """A text that is the same for equal JSON values and different for others. No text is a beginning of another.
 
     Works without recursion: JSON may be nested deeper than Python can call.
