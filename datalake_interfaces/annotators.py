@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from datalake_interfaces.attempts import NOTHING, Usage
@@ -30,7 +31,13 @@ class DataItem:
     """What this row has cost in this run; ``spend`` adds to it."""
 
     def spend(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: float = 0.0) -> None:
-        """Note what a call for this row has cost. It counts whatever comes of the call, a time-out included."""
+        """Note what a call for this row has cost. It counts whatever comes of the call, a time-out included.
+
+        Raises:
+            ValueError: Less than nothing, or no number: it would make a budget endless.
+        """
+        if not (input_tokens >= 0 and output_tokens >= 0 and 0 <= cost < inf):
+            raise ValueError("what a call has cost is a number, at least 0")
         self.usage += Usage(input_tokens, output_tokens, cost)
 
 

@@ -202,7 +202,8 @@ class Attempts:
         if self._refusals >= _REFUSALS:
             why = failure_of(error).in_words()
             self.error = LimitExceededError(
-                f"the service refuses the annotator's calls ({why}): look at its key and permissions, and run again"
+                f"the service refuses the annotator's calls ({why}): look at its key and permissions, its address and "
+                "its model, and run again"
             )
 
     def _failure(self, item: DataItem, error: Exception, began_row: float | None) -> Failure:
@@ -216,6 +217,7 @@ class Attempts:
         now = self._monotonic()
         if well:
             self._refusals = 0
+            self._meter.answered += 1
             self._gate.went_well(now - began)
         self._gate.leave()
         self._meter.end(began, now)

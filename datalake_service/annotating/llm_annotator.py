@@ -15,7 +15,7 @@ from datalake_interfaces.annotators import Annotation, Annotator, DataItem
 from datalake_interfaces.attempts import GiveUpError, TryLaterError
 from datalake_interfaces.context import HandlerContext
 from datalake_service.annotating.llm_answer import AnswerReader, UnusableAnswerError
-from datalake_service.config.llm import AnswerFormat, LlmConfig, columns_of, filled
+from datalake_service.config.llm import MAX_COMPLETION_TOKENS, AnswerFormat, LlmConfig, columns_of, filled
 from datalake_service.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ _CHARACTERS_A_TOKEN: Final = 3
 """Rather few: it is for upper bounds, and for services that do not say how many tokens there were."""
 _MILLION: Final = 1_000_000
 _BAD_REQUEST: Final = 400
-_PAYMENT_REQUIRED: Final = 402
+_FORBIDDEN: Final = 403
+_ELSEWHERE: Final = frozenset({*range(300, 400), 404, 405, 410})
+"""Statuses that say: not here. It is the address or the model that is wrong, for every row."""
 _NO_MONEY: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
 _CODE: Final = re.compile(r"[a-z0-9_.-]{1,64}")
 
@@ -40,8 +42,8 @@ class ModelServiceError(Exception):
     def __init__(self, status_code: int, *, code: str | None, headers: Mapping[str, str]) -> None:
         """Take the HTTP status, the service's own word for it, and its headers."""
         super().__init__(f"the service answered {status_code}{f' ({code})' if code else ''}")
-        # Some say 429 when there is no money left: no other attempt will help.
-        self.status_code = _PAYMENT_REQUIRED if code in _NO_MONEY else status_code
+        # Some say 429 when there is no money left. No call will work, for whatever row: as if it were not allowed.
+        self.status_code = _FORBIDDEN if code in _NO_MONEY or status_code in _ELSEWHERE else status_code
         self.headers = headers
 
 
@@ -54,11 +56,9 @@ class LlmAnnotator(Annotator):
         self._api_key = api_key
         self._reader = AnswerReader(config.response)
         self._client: httpx.AsyncClient | None = None
-        self._request: dict[str, Any] = {
-            **config.parameters,
-            "model": config.model,
-            "max_tokens": config.max_output_tokens,
-        }
+        self._request: dict[str, Any] = {**config.parameters, "model": config.model}
+        if MAX_COMPLETION_TOKENS not in config.parameters:
+            self._request["max_tokens"] = config.most_output_tokens
         if config.answer_format is AnswerFormat.SCHEMA:
             schema = {"name": "answer", "schema": self._reader.schema, "strict": True}
             self._request["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -121,7 +121,7 @@ class LlmAnnotator(Annotator):
 
     def estimate_tokens(self, item: DataItem) -> int:
         """At most about so many tokens has a call for this row, both ways."""
-        return _tokens(self._messages(item, _unusable(item.error))) + self._config.max_output_tokens
+        return _tokens(self._messages(item, _unusable(item.error))) + self._config.most_output_tokens
 
     async def close(self) -> None:
         """Close the connections."""
@@ -178,7 +178,7 @@ class LlmAnnotator(Annotator):
         if not isinstance(answer, str):
             return answer
         repairs = 0 if before is None else before.repairs + 1
-        fault = f"it was cut off at {self._config.max_output_tokens} tokens" if reason == "length" else answer
+        fault = f"it was cut off at {self._config.most_output_tokens} tokens" if reason == "length" else answer
         if repairs >= self._config.repairs:
             raise GiveUpError(f"the model's answer cannot be used: {fault}")
         raise UnusableAnswerError(fault, answer=text, repairs=repairs)

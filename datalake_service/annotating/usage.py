@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from datalake_interfaces.attempts import NOTHING, Usage
-from datalake_service.errors import BudgetExceededError, UsageError
+from datalake_service.errors import BudgetExceededError, LimitExceededError, UsageError
 
 Per = Literal["run", "day", "month", "total"]
 """What a budget is for."""
 KINDS: Final = ("cost", "tokens", "calls", "seconds")
 """What a budget buys, in the order in which it is looked at."""
+_SILENT: Final = 100
+"""Calls that worked after which it is plain that an annotator does not report what its budget is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,7 @@ class Meter:
         self._first: float | None = None
         self._last = 0.0
         self._usage = NOTHING
+        self._reports = False
         self._set(self._budget)
         self.calls = 0
         """Calls that began."""
@@ -108,6 +111,8 @@ class Meter:
         """Those of them that repeated one that had failed."""
         self.ended = 0
         """Calls that ended, well or not."""
+        self.answered = 0
+        """Calls that ended well."""
         self._in_calls = 0.0
 
     def try_begin(self, now: float) -> bool:
@@ -125,10 +130,16 @@ class Meter:
 
         Raises:
             BudgetExceededError: The budget is used up; it must not begin.
+            LimitExceededError: The budget is of something that the annotator does not report.
         """
         if self._first is None:
             self._first = now
             self._look()
+        if self.answered >= _SILENT and (kind := self._unreported()) is not None:
+            raise LimitExceededError(
+                f"the annotator has reported no {kind} in {self.answered} calls, so a budget of {self._budget[kind]:g} "
+                f"{kind} cannot be kept: report it with item.spend(...), 0 if it is free, or limit calls or hours"
+            )
         if self._shared:
             if self._over is not None:
                 raise BudgetExceededError(self._over)
@@ -145,6 +156,7 @@ class Meter:
 
     def spend(self, usage: Usage) -> None:
         """Add what a call has reported."""
+        self._reports = True
         self._usage += usage
         self._look()
 
@@ -199,8 +211,15 @@ class Meter:
         """Find how many calls may begin, and until when, if none of them reports anything."""
         first, usage = self._first, self._usage
         enough = self._over is not None or usage.cost >= self._cost or usage.tokens >= self._tokens
-        self._plain_calls = 0.0 if enough else self._calls
+        self._plain_calls = 0.0 if enough else self._calls if self._unreported() is None else min(self._calls, _SILENT)
         self._plain_until = -math.inf if first is None else first + self._seconds
+
+    def _unreported(self) -> str | None:
+        """A kind that there is a budget of and of which nothing was reported, unless that was all that was reported."""
+        spent = {"cost": self._usage.cost, "tokens": self._usage.tokens}
+        if self._reports and not any(spent.values()):
+            return None  # it says that its calls are free
+        return next((kind for kind in self._budget if spent.get(kind) == 0), None)
 
     def _within(self, now: float) -> bool:
         """Whether nothing is used up."""

@@ -37,14 +37,21 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     metavar="N",
     help="Rows worked on at once. Default: the file's.",
 )
-@click.option("--budgetCost", "--budget-cost", "cost", type=_POSITIVE, metavar="X", help="What may be spent, in money.")
+@click.option(
+    "--budgetCost",
+    "--budget-cost",
+    "cost",
+    type=_POSITIVE,
+    metavar="X",
+    help="What each annotator may spend, in money.",
+)
 @click.option(
     "--budgetTokens",
     "--budget-tokens",
     "tokens",
     type=click.IntRange(min=1),
     metavar="N",
-    help="What may be spent, in tokens.",
+    help="What each annotator may spend, in tokens.",
 )
 @click.option(
     "--budgetCalls",
@@ -52,7 +59,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "calls",
     type=click.IntRange(min=1),
     metavar="N",
-    help="What may be spent, in calls.",
+    help="What each annotator may spend, in calls.",
 )
 @click.option(
     "--budgetHours", "--budget-hours", "hours", type=_POSITIVE, metavar="X", help="How long calls may be made."

@@ -77,6 +77,8 @@ class Executor(Choice):
 
 _WITHOUT_CODE = ("vectors", "llm", "embedding", "classifier")
 """What may stand in the place of an `Annotator`."""
+_FREE = ("vectors", "embedding", "classifier")
+"""Those of them that report neither tokens nor money."""
 
 
 class AnnotatorConfig(Section):
@@ -179,13 +181,24 @@ class AnnotatorConfig(Section):
 
     @field_validator("calls")
     @classmethod
-    def _money_needs_prices(cls, value: CallsConfig | None, info: ValidationInfo) -> CallsConfig | None:
+    def _known_what_it_costs(cls, value: CallsConfig | None, info: ValidationInfo) -> CallsConfig | None:
+        budget = None if value is None else value.budget
+        if budget is None:
+            return value
         llm = info.data.get("llm")
-        if llm is not None and llm.price is None and value is not None and value.budget and value.budget.cost:
-            raise wrong_at(
-                "calls", [(("budget", "cost"), value.budget.cost, "needs llm.price, or nobody knows the cost")]
-            )
+        if llm is not None and budget.cost and not (llm.price and llm.price.is_any):
+            raise wrong_at("calls", [(("budget", "cost"), budget.cost, "needs llm.price, or nobody knows the cost")])
+        free = next((name for name in _FREE if info.data.get(name) is not None), None)
+        kinds = {"cost": budget.cost, "tokens": budget.tokens}
+        if free and (asked := [(kind, most) for kind, most in kinds.items() if most is not None]):
+            fault = f"{free} reports none; allowed: calls and hours"
+            raise wrong_at("calls", [(("budget", kind), most, fault) for kind, most in asked])
         return value
+
+    @property
+    def costs_nothing(self) -> bool:
+        """Whether it is known that it reports neither tokens nor money."""
+        return any(getattr(self, name) is not None for name in _FREE)
 
     @model_validator(mode="after")
     def _sees_what_it_asks(self) -> AnnotatorConfig:

@@ -16,6 +16,11 @@ _PLACE: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 """Where a column stands in a template."""
 
 
+_PATH: Final = "/chat/completions"
+MAX_COMPLETION_TOKENS: Final = "max_completion_tokens"
+"""What models that reason want in the place of ``max_tokens``, which they refuse."""
+
+
 class ColumnType(Choice):
     """What a column holds."""
 
@@ -91,6 +96,11 @@ class PriceConfig(Section):
     output_per_million: Annotated[float, Field(ge=0)]
     """Of the answer."""
 
+    @property
+    def is_any(self) -> bool:
+        """Whether anything costs something."""
+        return self.input_per_million > 0 or self.output_per_million > 0
+
 
 def columns_of(template: str) -> tuple[str, ...]:
     """The columns that a template names, each once, in order."""
@@ -108,7 +118,10 @@ def _endpoint(value: str) -> str:
         raise wrong("allowed: the base URL of the service, such as https://host/v1")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise wrong("allowed: a URL without user, password, ? and #; the key comes from apiKeyVariable")
-    return value.rstrip("/")
+    value = value.rstrip("/")
+    if value.endswith(_PATH):
+        raise wrong(f"allowed: the base URL, without {_PATH}")
+    return value
 
 
 def _template(value: str) -> str:
@@ -137,7 +150,8 @@ class LlmConfig(Section):
     parameters: JsonObject = Field(default_factory=dict)
     """More fields of the request, such as `temperature`."""
     max_output_tokens: PositiveInt = 1_000
-    """Tokens of an answer, at most (`max_tokens`)."""
+    """Tokens of an answer, at most (`max_tokens`). For models that refuse that field, say `max_completion_tokens` in
+    `parameters` instead."""
     price: PriceConfig | None = None
     """What tokens cost; default: costs are not known, and a budget of money cannot be kept."""
     api_key_variable: Annotated[str, Form(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")] | None = (
@@ -163,7 +177,16 @@ class LlmConfig(Section):
         ours = [name for name in ("messages", "model", "response_format", "stream", "max_tokens", "n") if name in value]
         if ours:
             raise wrong_at("parameters", [((name,), value[name], "set by the annotator") for name in ours])
+        most = value.get(MAX_COMPLETION_TOKENS, 1)
+        if type(most) is not int or most < 1:
+            raise wrong_at("parameters", [((MAX_COMPLETION_TOKENS,), most, "allowed: a whole number, at least 1")])
         return value
+
+    @property
+    def most_output_tokens(self) -> int:
+        """Tokens of an answer, at most, whichever way the file says it."""
+        most = self.parameters.get(MAX_COMPLETION_TOKENS, self.max_output_tokens)
+        return most if isinstance(most, int) else self.max_output_tokens
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -29,6 +29,9 @@ from datalake_service.storage.probe import require_conditions
 from datalake_service.tables.filters.naming import nearest_names
 from datalake_utils.clock import Clock, SystemClock
 
+_OF_ALL = frozenset({"calls", "hours"})
+"""Budgets of what every annotator uses; others are for those that may report it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -95,13 +98,15 @@ class Changes:
         for name in ("retry", "reuse", "campaign"):
             if getattr(self, name) is not None:
                 changed[name] = getattr(self, name)
-        if self.budget:
-            if "cost" in self.budget and annotator.llm is not None and annotator.llm.price is None:
+        budgets = {kind: most for kind, most in self.budget.items() if not annotator.costs_nothing or kind in _OF_ALL}
+        if budgets:
+            llm = annotator.llm
+            if "cost" in budgets and llm is not None and not (llm.price and llm.price.is_any):
                 raise UsageError(
                     f"annotator {annotator.annotator_name}: a budget of money needs llm.price, or nobody knows the cost"
                 )
             calls = annotator.calls or CallsConfig.model_validate({"maxAttempts": 5 if annotator.llm else 1})
-            budget = (calls.budget or BudgetConfig.model_validate({})).model_copy(update=dict(self.budget))
+            budget = (calls.budget or BudgetConfig.model_validate({})).model_copy(update=budgets)
             changed["calls"] = calls.model_copy(update={"budget": budget})
         return annotator.model_copy(update=changed) if changed else annotator
 

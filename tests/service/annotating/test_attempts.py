@@ -252,6 +252,45 @@ def test_a_budget_is_passed_by_what_is_in_flight_at_most(
     assert ended or len(answers) == 600
 
 
+@pytest.mark.parametrize(
+    ("reported", "budget", "calls"),
+    [
+        ({}, {"cost": 5.0}, 100),
+        ({}, {"tokens": 5}, 100),
+        ({"input_tokens": 3}, {"cost": 5.0}, 100),
+        ({"cost": 0.1}, {"tokens": 5}, 100),
+        ({}, {"calls": 300}, 300),
+        ({"cost": 0.0}, {"cost": 5.0}, 400),  # it says that it is free
+        ({"cost": 0.001}, {"cost": 5.0}, 400),
+    ],
+)
+def test_a_budget_of_what_nobody_reports_is_no_licence(
+    reported: dict[str, Any], budget: dict[str, Any], calls: int
+) -> None:
+    """A function that forgets to say what it costs must not spend without end."""
+
+    async def forgetful(item: DataItem) -> object:
+        if reported:
+            item.spend(**reported)
+        await asyncio.sleep(0.1)
+        return {}
+
+    policy = CallPolicy(budget=Budget(**budget), adaptive=False)
+    answers, attempts = run(ask(forgetful, rows=400, workers=4, policy=policy))
+    assert calls <= attempts.spent().calls <= calls + 3
+    told = {str(answer) for answer in answers if isinstance(answer, LimitExceededError)}
+    assert any(f"reported no {next(iter(budget))} in" in one for one in told) == (calls == 100)
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -1.0])
+def test_what_a_call_costs_is_a_number(cost: float) -> None:
+    """Else no budget would ever be used up."""
+    row = item()
+    with pytest.raises(ValueError, match="at least 0"):
+        row.spend(cost=cost)
+    assert row.usage.cost == 0
+
+
 @given(
     requests=st.integers(5, 200),
     tokens=st.integers(100, 2_000),

@@ -196,6 +196,25 @@ def test_a_revoked_key_ends_the_run_and_is_not_shown() -> None:
     assert KEY not in repr(answers)
 
 
+def test_models_that_want_it_are_told_the_limit_by_its_other_name() -> None:
+    """They refuse a request with the usual one; estimates and repairs go by what was said."""
+    answers, _, asked = ask(in_turn(Reply("{", finish_reason="length"), GOOD), parameters={"max_completion_tokens": 70})
+    assert isinstance(answers[0], Annotation)
+    assert asked[0].body["max_completion_tokens"] == 70
+    assert "max_tokens" not in asked[0].body
+    assert "cut off at 70 tokens" in asked[1].prompt
+
+
+@pytest.mark.parametrize("trouble", [Reply(status=404), Reply(status=307, raw=b""), Reply(status=405)], ids=repr)
+def test_a_wrong_address_or_model_ends_the_run(trouble: Reply) -> None:
+    """No row is at fault: the other million need not be asked."""
+    answers, spent, _ = ask(in_turn(then=trouble), [item(number=number) for number in range(100)])
+    assert any(isinstance(answer, LimitExceededError) for answer in answers)
+    assert spent.calls <= 10 + 8
+    told = {str(answer) for answer in answers}
+    assert any(f"the service answered {trouble.status}" in one for one in told)
+
+
 def test_a_storm_of_429_costs_no_row() -> None:
     """Every second answer is a refusal, with and without a time; every row is annotated in the end."""
 

@@ -42,6 +42,8 @@ def test_a_good_file_loads_with_its_defaults() -> None:
     ("annotator", "problem"),
     [
         ({"llm": LLM | {"endpoint": "models.example"}}, "llm.endpoint: found"),
+        ({"llm": LLM | {"endpoint": "https://h/v1/chat/completions/"}}, "without /chat/completions"),
+        ({"llm": LLM | {"parameters": {"max_completion_tokens": "9"}}}, "parameters.max_completion_tokens: found"),
         ({"llm": LLM | {"endpoint": "https://h/v1?key=abc"}}, "the key comes from apiKeyVariable"),
         ({"llm": LLM | {"prompt": "{{text}} {{"}}, "each {{ needs a name and }}"),
         ({"llm": LLM | {"prompt": "{{ }}"}}, "each {{ needs a name and }}"),
@@ -57,6 +59,19 @@ def test_a_good_file_loads_with_its_defaults() -> None:
         ({"llm": LLM, "baseColumns": ["title"]}, "neither in baseColumns nor in annotatorColumns"),
         ({"llm": LLM, "annotatorImplementationClassName": "a.B"}, "llm says another way to annotate"),
         ({"llm": LLM, "calls": {"budget": {"cost": 1}}}, "needs llm.price"),
+        (
+            {"llm": LLM | {"price": dict.fromkeys(("inputPerMillion", "outputPerMillion"), 0)}}
+            | {"calls": {"budget": {"cost": 1}}},
+            "needs llm.price",
+        ),
+        (
+            {"embedding": {"column": "text"}, "calls": {"budget": {"cost": 1}}},
+            "budget.cost: found 1.0; embedding reports",
+        ),
+        (
+            {"embedding": {"column": "text"}, "calls": {"budget": {"tokens": 1}}},
+            "budget.tokens: found a number; embedding",
+        ),
         ({"llm": LLM, "calls": {"budget": {"calls": 0}}}, "calls.budget.calls: found 0; allowed: at least 1"),
         ({"llm": LLM, "calls": {"requestsPerMinute": 0}}, "calls.requestsPerMinute: found 0"),
         ({}, "the `Annotator`"),
