@@ -91,7 +91,7 @@ def _texts(target: Any) -> list[str] | None:  # noqa: ANN401 - a class or a func
     return None if own is None else [own]
 
 
-def _is_from(target: Any, file: Path) -> bool:  # noqa: ANN401 - as above
+def _is_from(target: object, file: Path) -> bool:
     """Whether a function was written in a file, rather than made from text by something in it."""
     code = getattr(target, "__code__", None)
     return code is None or Path(code.co_filename).resolve() == file

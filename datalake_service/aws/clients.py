@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from datalake_service.errors import StoreError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient  # its methods are made at run time
 
 _REGION_OF_OTHERS = "us-east-1"
 """What emulators expect in a signature unless somebody says otherwise."""
@@ -48,7 +51,7 @@ class AwsClients:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[str, BaseClient] = {}
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, object]:
@@ -65,7 +68,7 @@ class AwsClients:
         region, endpoint = self._settings["region_name"], self._settings["endpoint_url"]
         return f"AwsClients(region={region!r}, endpoint_url={endpoint!r})"
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - classes are made at run time
+    def client(self, service: str) -> BaseClient:
         """Return this process's client of ``service``, as boto3 names it (``sqs``, ``dynamodbstreams``).
 
         Raises:
@@ -78,7 +81,7 @@ class AwsClients:
                 self._clients[service] = self._connect(service)
             return self._clients[service]
 
-    def _connect(self, service: str) -> Any:  # noqa: ANN401
+    def _connect(self, service: str) -> BaseClient:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, NoRegionError
 

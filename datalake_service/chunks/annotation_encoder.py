@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from datalake_service.catalog.annotations import SECONDS
 from datalake_service.chunks.encoder import RowEncoder
@@ -22,7 +22,7 @@ class AnnotationEncoder(RowEncoder):
         super().__init__(reserved=(), finite=(SECONDS,))
         self._most = most
 
-    def encode(self, row: Any) -> bytes:  # noqa: ANN401 - as its base
+    def encode(self, row: object) -> bytes:
         """Return ``row`` as one line; see ``RowEncoder.encode``.
 
         Raises:

@@ -77,7 +77,7 @@ class RowEncoder:
         self._met: dict[_Shape, _Doubtful] = {}
         self._slow_census: dict[str, set[str]] = {}
 
-    def encode(self, row: Any) -> bytes:  # noqa: ANN401 - whatever people yield
+    def encode(self, row: object) -> bytes:
         """Return ``row`` as one line, newline included, and count its values in the census.
 
         ``row`` is a mapping, a dataclass or a pydantic model. It is not changed.

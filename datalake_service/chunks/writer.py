@@ -96,7 +96,7 @@ class ChunkWriter:
         """Rows of the chunk that is not sealed yet."""
         return len(self._buffer.lines)
 
-    def add(self, row: Any) -> None:  # noqa: ANN401 - whatever people yield
+    def add(self, row: object) -> None:
         """Add one row; a full chunk is sealed and goes on its way.
 
         Raises:

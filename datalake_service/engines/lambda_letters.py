@@ -67,14 +67,15 @@ class TaskRequest:
         return json.dumps({KEY: said}).encode("ascii")
 
     @classmethod
-    def from_json(cls, event: Any) -> TaskRequest:  # noqa: ANN401 - whatever a caller sent
+    def from_json(cls, event: object) -> TaskRequest:
         """The request in an event of Lambda's.
 
         Raises:
             UsageError: It is none.
         """
         try:
-            said = event[KEY]
+            sent: Any = event
+            said = sent[KEY]
             major, minor = said["python"]
             sender = Origin((int(major), int(minor)), str(said["version"]))
             region = said["region"]
@@ -164,11 +165,11 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(body)
         self._open_store = open_store
 
-    def persistent_load(self, pid: Any) -> ObjectStore:  # noqa: ANN401 - its type in the library
+    def persistent_load(self, pid: object) -> ObjectStore:
         """Open the store at an address."""
         return self._open_store(str(pid))
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str) -> object:
         """Hand out classes of values; nothing that does anything when it is made."""
         if name in _PLAIN.get(module, ()):
             return super().find_class(module, name)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.lambda_letters import OpenStore, TaskAnswer, TaskRequest, unpack
@@ -34,7 +34,7 @@ NAMESPACE: Final = "datalake"
 
 
 def run_request(
-    event: Any,  # noqa: ANN401 - whatever a caller sent
+    event: object,
     *,
     seconds_left: float,
     folder: Path,

@@ -10,16 +10,19 @@ import asyncio
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from datalake_interfaces import Annotator, DataItem, HandlerContext
-from datalake_interfaces.annotators import BatchAnnotator
+from datalake_interfaces.annotators import AnnotationResult, BatchAnnotator, BatchAnswers
 from datalake_service.config.compute import ActorResources
 from datalake_service.engines.parcels import origin
 from datalake_service.engines.ray_annotator_actor import AnnotatorActor, Answer, Facts, sendable
 from datalake_service.engines.ray_cluster import RayCluster, missing_project, needs_of, told
 from datalake_service.errors import HandlerLoadError, UsageError
 from datalake_service.pipeline.runs.annotators import AnnotatorWork
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 _TRIES: Final = 3
 """So many actors may die under one row."""
@@ -35,7 +38,7 @@ class ActorDiedError(Exception):
 class _Seat:
     """One place of an actor; whoever sits there."""
 
-    actor: Any
+    actor: ActorHandle
     ready: asyncio.Future[None] | None = None
     """Done when it is open; ``None``: nobody has opened it."""
     calls: int = field(default=0)
@@ -124,7 +127,7 @@ class Actors:
                 seat.calls -= 1
         raise AssertionError  # the loop returns or raises
 
-    def _new(self) -> Any:  # noqa: ANN401 - a handle of Ray's
+    def _new(self) -> ActorHandle:
         arguments = (origin(), pickle.dumps(self._work), self._code)
         needs = self._needs | {"max_concurrency": self._work.annotator.max_concurrency + 2}
         return self._cluster.actor(AnnotatorActor, *arguments, needs=needs)
@@ -150,7 +153,7 @@ class Actors:
             seat.ready = asyncio.ensure_future(self._open(seat.actor))
         return seat.ready
 
-    async def _open(self, actor: Any) -> None:  # noqa: ANN401
+    async def _open(self, actor: ActorHandle) -> None:
         ray = self._cluster.connect()
         try:
             answer: Answer = await actor.open.remote(self._context)
@@ -158,7 +161,7 @@ class Actors:
             return  # that it is dead shows in the call
         answer.result()
 
-    def _replace(self, seat: _Seat, died: Any, error: BaseException) -> None:  # noqa: ANN401
+    def _replace(self, seat: _Seat, died: ActorHandle, error: BaseException) -> None:
         """Put another actor into a place, once for each that died."""
         if seat.actor is died:
             self._lost += 1
@@ -178,11 +181,12 @@ class RemoteAnnotator(Annotator):
         """Open it in every actor."""
         await self._actors.open(context)
 
-    async def annotate(self, item: DataItem) -> Any:  # noqa: ANN401 - what the user's class answers
+    async def annotate(self, item: DataItem) -> AnnotationResult:
         """Ask one of the actors."""
         answer = await self._actors.call("annotate", _sendable(item))
         item.usage = answer.usages[0]
-        return answer.result()
+        result: AnnotationResult = answer.result()
+        return result
 
     async def close(self) -> None:
         """Close it in every actor."""
@@ -202,19 +206,20 @@ class RemoteBatchAnnotator(BatchAnnotator):
         """Open it in every actor."""
         await self._actors.open(context)
 
-    async def annotate(self, item: DataItem) -> Any:  # noqa: ANN401 - what the user's class answers
+    async def annotate(self, item: DataItem) -> AnnotationResult:
         """Ask one of the actors about one row."""
         (answer,) = await self.annotate_batch([item])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def annotate_batch(self, items: Sequence[DataItem]) -> Any:  # noqa: ANN401
+    async def annotate_batch(self, items: Sequence[DataItem]) -> BatchAnswers:
         """Ask one of the actors."""
         answer = await self._actors.call("annotate_batch", [_sendable(item) for item in items])
         for item, usage in zip(items, answer.usages, strict=True):
             item.usage = usage
-        return answer.result()
+        results: BatchAnswers = answer.result()
+        return results
 
     async def close(self) -> None:
         """Close it in every actor."""

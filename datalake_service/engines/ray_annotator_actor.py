@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ class AnnotatorActor:
         """Ask about several rows."""
         return await self._answer(self._several(items), *items)
 
-    async def _answer(self, call: Any, *items: DataItem) -> Answer:  # noqa: ANN401 - a coroutine
+    async def _answer(self, call: Awaitable[object], *items: DataItem) -> Answer:
         try:
             value, error = await call, None
         except Exception as raised:  # noqa: BLE001 - user code; it is raised again where the call was made

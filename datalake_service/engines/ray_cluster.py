@@ -9,12 +9,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
 from datalake_service.config.compute import RayEngine as Settings
 from datalake_service.engines.cluster import require_answer, require_installed
 from datalake_service.engines.local import cores
 from datalake_service.errors import UsageError
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 _MEGABYTE: Final = 1 << 20
 _OBJECTS: Final = 200 * _MEGABYTE
@@ -31,7 +35,7 @@ class RayCluster:
         self._lock = threading.Lock()
         self._ours = False
 
-    def connect(self) -> Any:  # noqa: ANN401 - the module
+    def connect(self) -> ModuleType:
         """Return the module ``ray``, connected.
 
         Raises:
@@ -44,7 +48,8 @@ class RayCluster:
             if not ray.is_initialized():
                 self._start(ray)
                 self._ours = True
-        return ray
+        module: ModuleType = ray
+        return module
 
     def close(self) -> None:
         """Part with the cluster, and end it if it was started for us."""
@@ -55,7 +60,7 @@ class RayCluster:
                 ray.shutdown()
                 self._ours = False
 
-    def actor(self, of: type, *arguments: object, needs: dict[str, Any]) -> Any:  # noqa: ANN401 - a handle of Ray's
+    def actor(self, of: type, *arguments: object, needs: dict[str, Any]) -> ActorHandle:
         """Ask for an actor; it is made when there is room for it."""
         return self.connect().remote(max_restarts=0, **needs)(of).remote(*arguments)
 
@@ -67,7 +72,7 @@ class RayCluster:
         room = [int(have.get(name, 0) // amount) for name, amount in wanted.items() if amount]
         return max(1, min(room, default=1))
 
-    def _start(self, ray: Any) -> None:  # noqa: ANN401
+    def _start(self, ray: ModuleType) -> None:
         address = self._settings.address
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": _NAMESPACE}
         if address is None:

@@ -61,7 +61,7 @@ class RayWorker:
         """End the actor: it has no task any more, or it is dead."""
         self._ray.kill(self._actor)
 
-    def _get(self, reference: Any) -> Any:  # noqa: ANN401 - whatever the actor's method returns
+    def _get(self, reference: object) -> Any:  # noqa: ANN401 - whatever the actor's method returns
         from ray.exceptions import RayError, RayTaskError
 
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import datalake_service
 from datalake_service.config.compute import SparkEngine as Settings
@@ -22,6 +22,9 @@ from datalake_service.engines.local import cores
 from datalake_service.engines.ray_cluster import missing_project
 from datalake_service.engines.spark_memory import driver_megabytes
 from datalake_service.errors import DatalakeError, UsageError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _HERE: Final = "127.0.0.1"
 _JAVA_STACK: Final = re.compile(r"(?: This stopped SparkContext|\s+at [\w.$/]+\()")
@@ -52,11 +55,11 @@ class SparkConnection:
         """Connect to nothing yet."""
         self._settings = settings
         self._lock = threading.Lock()
-        self._session: Any = None
+        self._session: SparkSession | None = None
         self._ours = False
 
-    def session(self) -> Any:  # noqa: ANN401 - a SparkSession of either kind
-        """Return the session.
+    def session(self) -> SparkSession:
+        """Return the session, of this process or through Spark Connect.
 
         Raises:
             UsageError: Spark or Java is not installed, or nobody answers.
@@ -135,7 +138,7 @@ class SparkConnection:
                     self._session.stop()
             self._session, self._ours = None, False
 
-    def _connected(self) -> Any:  # noqa: ANN401
+    def _connected(self) -> SparkSession:
         from pyspark.sql import SparkSession
 
         settings, seconds = self._settings, self._settings.connect_timeout_in_seconds
@@ -287,7 +290,7 @@ def _require_connect(remote: str, *, seconds: float) -> None:
         channel.close()
 
 
-def _prepare(session: Any) -> None:  # noqa: ANN401
+def _prepare(session: SparkSession) -> None:
     context = session.sparkContext
     context.setLogLevel("FATAL")  # it logs every failure with its Java stack; we tell what matters
     if context.master.startswith("local") and context.pythonExec == "python3":
@@ -296,14 +299,14 @@ def _prepare(session: Any) -> None:  # noqa: ANN401
         context.pythonExec = sys.executable
 
 
-def _run_classic(session: Any, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:  # noqa: ANN401
+def _run_classic(session: SparkSession, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:
     context = session.sparkContext
     context.setJobGroup(tag, "datalake", interruptOnCancel=False)
     found: list[bytes] = context.parallelize([tuple(part) for part in parts], len(parts)).flatMap(work).collect()
     return found
 
 
-def _run_remote(session: Any, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:  # noqa: ANN401
+def _run_remote(session: SparkSession, parts: Sequence[Sequence[bytes]], work: Work, tag: str) -> list[bytes]:
     from pyspark.sql.functions import udf
     from pyspark.sql.types import BinaryType, StructField, StructType
 

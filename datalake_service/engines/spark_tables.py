@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from datalake_service.aws.clients import AwsClients
 from datalake_service.config.compute import SparkEngine as Settings
@@ -24,6 +24,9 @@ from datalake_service.engines.spark_session import SparkConnection
 from datalake_service.errors import ConfigError, ObjectNotFoundError, UsageError
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.open import open_store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
 _S3: Final = ("s3a://", "s3://", "s3n://")
 _FORMATS: Final = ("csv", "text", "json", "parquet")
@@ -39,7 +42,7 @@ _KEYS: Final = {
 class Surroundings:
     """What a call of a mapper or a reducer finds."""
 
-    session: Any
+    session: SparkSession
     stores: Mapping[str, ObjectStore] = field(default_factory=dict)
     """The stores of the run, by the side that they are for."""
     stage: bool = False
@@ -62,7 +65,7 @@ def surrounded(by: Surroundings) -> Iterator[None]:
         _local.now = None
 
 
-def spark_session(app_name: str | None = None) -> Any:  # noqa: ANN401 - a SparkSession
+def spark_session(app_name: str | None = None) -> SparkSession:
     """The session of the run; outside of one, a session on this machine, with half of its memory."""
     return _surroundings(app_name).session
 
@@ -73,7 +76,7 @@ def read_table(
     file_format: str,
     options: Mapping[str, str] | None = None,
     credentials: Mapping[str, str] | None = None,
-) -> Any:  # noqa: ANN401 - a DataFrame
+) -> DataFrame:
     """Read files or folders as one table: all of them, with the columns of all of them; what one lacks is null.
 
     Args:
@@ -100,7 +103,7 @@ def read_table(
 
 
 def write_table(
-    frame: Any,  # noqa: ANN401 - a DataFrame
+    frame: DataFrame,
     uri: str,
     *,
     file_format: str,
@@ -199,7 +202,7 @@ def _surroundings(app_name: str | None = None) -> Surroundings:
     return now
 
 
-def _reader(around: Surroundings, kind: str, options: Mapping[str, str]) -> Any:  # noqa: ANN401
+def _reader(around: Surroundings, kind: str, options: Mapping[str, str]) -> DataFrameReader:
     return around.session.read.format(kind).options(**dict(options))
 
 

@@ -36,15 +36,16 @@ class Position:
         }
 
     @classmethod
-    def from_json(cls, data: Any) -> Position:  # noqa: ANN401 - whatever a checkpoint holds
+    def from_json(cls, data: object) -> Position:
         """Read that form.
 
         Raises:
             StoreError: It is no position of an object.
         """
         try:
-            entry = Entry(int(data["entryAt"]), int(data["entryOffset"]))
-            return cls(int(data["offset"]), entry, Compression(data["compression"]))
+            said: Any = data
+            entry = Entry(int(said["entryAt"]), int(said["entryOffset"]))
+            return cls(int(said["offset"]), entry, Compression(said["compression"]))
         except (KeyError, TypeError, ValueError) as error:
             msg = f"the checkpoint is none of a file ({type(error).__name__}: {error}); reset the task to read it anew"
             raise StoreError(msg) from error

@@ -19,7 +19,7 @@ def plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in item.items()}
 
 
-def plain(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the table holds
+def plain(value: Mapping[str, Any]) -> object:
     """Return one typed value as a plain one; whole numbers as ``int``, others as ``Decimal``, sets as ``set``.
 
     Raises:
@@ -40,7 +40,7 @@ def number(text: str) -> int | Decimal:
         return Decimal(text)
 
 
-def typed(value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def typed(value: object) -> dict[str, Any]:
     """Return a JSON value as a typed one. A mapping that is a typed value already is taken as it is.
 
     Raises:
@@ -69,7 +69,7 @@ def as_json(value: object) -> str:
     return json.dumps(ordered, default=_special, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_json(text: str) -> Any:  # noqa: ANN401 - what ``as_json`` was given
+def from_json(text: str) -> dict[str, dict[str, Any]]:
     """Return what ``as_json`` was given, for a primary key: its values are text, numbers or bytes."""
     return {
         name: {kind: base64.b64decode(content) if kind == "B" else content for kind, content in value.items()}
@@ -94,7 +94,7 @@ def _special(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} is no value of DynamoDB")
 
 
-def _as_it_is(content: Any) -> Any:  # noqa: ANN401 - text, bytes or a truth value
+def _as_it_is(content: object) -> object:
     return content
 
 

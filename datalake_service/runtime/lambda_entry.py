@@ -11,7 +11,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from datalake_service.errors import ConfigError
 from datalake_service.runtime.bridge import Bridge, HandlerClass
@@ -21,13 +21,18 @@ HANDLERS: Final = "DATALAKE_HANDLERS"
 """The variable that says which class handles which interface."""
 FOLDER: Final = "DATALAKE_HANDLER_FOLDER"
 """The variable that says where their modules are."""
-
-
 TASK: Final = "datalakeTask"
 """The key of an event that is a task; see ``docs/design/021-lambda.md``."""
 
 
-def handler(event: object, context: Any) -> dict[str, object]:  # noqa: ANN401 - what Lambda passes
+class Invocation(Protocol):
+    """What Lambda passes beside an event, as far as it is used."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """How long the function may still run."""
+
+
+def handler(event: object, context: Invocation) -> dict[str, object]:
     """Answer one request of the bridge (``docs/design/016-bridge.md``), or run a task until its time is up."""
     if isinstance(event, dict) and TASK in event:
         return run_task(event, seconds_left=context.get_remaining_time_in_millis() / 1_000)

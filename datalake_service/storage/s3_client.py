@@ -14,6 +14,9 @@ from datalake_service.storage.s3_errors import Place, place_of, translate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from botocore.awsrequest import AWSRequest
+    from botocore.client import BaseClient  # its methods are made at run time
+
 _REGION_OF_OTHERS = "us-east-1"
 """What S3-compatible servers expect in a signature unless they say otherwise."""
 
@@ -52,7 +55,7 @@ class S3Bucket:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: BaseClient | None = None
         self._process = 0
 
     def __getstate__(self) -> dict[str, object]:
@@ -89,7 +92,7 @@ class S3Bucket:
         method: Callable[..., dict[str, Any]] = getattr(self.client(), operation)
         return method(Bucket=self.name, **parameters)
 
-    def client(self) -> Any:  # noqa: ANN401 - classes are made at run time
+    def client(self) -> BaseClient:
         """Return the client of this process."""
         if self._client is None or self._process != os.getpid():
             if self._process not in {0, os.getpid()}:
@@ -100,7 +103,7 @@ class S3Bucket:
                     self._process = os.getpid()
         return self._client
 
-    def _connect(self) -> Any:  # noqa: ANN401
+    def _connect(self) -> BaseClient:
         from botocore.config import Config
 
         from datalake_service.aws.session import make_session
@@ -131,7 +134,7 @@ class S3Bucket:
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 
 
-def _add_md5(request: Any, **_: object) -> None:  # noqa: ANN401 - an event of the client library
+def _add_md5(request: AWSRequest, **_: object) -> None:
     """Add the checksum that older servers insist on for a bulk delete (the library stopped sending it)."""
     digest = hashlib.md5(request.body, usedforsecurity=False).digest()
     request.headers["Content-MD5"] = base64.b64encode(digest).decode()

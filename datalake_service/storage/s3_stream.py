@@ -13,6 +13,7 @@ from datalake_utils.backoff import Backoff
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+    from botocore.response import StreamingBody
 
     from datalake_service.storage.s3_client import S3Bucket
     from datalake_utils.clock import Clock
@@ -32,7 +33,7 @@ class S3Stream(io.RawIOBase):
         bucket: S3Bucket,
         key: str,
         *,
-        body: Any,  # noqa: ANN401 - a class of the client library
+        body: StreamingBody,
         etag: str,
         position: int,
         end: int,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -43,7 +43,7 @@ class CellWriter:
         self.big = False
         """Whether an integer became text since somebody set this to false."""
 
-    def safe(self, value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - any JSON value; one return for each kind
+    def safe(self, value: object, depth: int = 0) -> object:  # noqa: PLR0911 - one return for each kind
         """A value that orjson writes and JavaScript reads exactly."""
         if value is None or isinstance(value, bool):
             return value

@@ -26,7 +26,7 @@ from datalake_service.tables.live.profiles import (
 )
 from datalake_service.viewer.cells import CellWriter, type_name
 from datalake_service.viewer.problems import QueryError
-from datalake_service.viewer.queries import ActivityQuery, CrossQuery, ProfileQuery, TrendQuery
+from datalake_service.viewer.queries import ActivityQuery, CrossQuery, ProfileQuery, Selection, TrendQuery
 from datalake_service.viewer.selecting import filter_of, reference_of
 
 MAX_BUCKETS: Final = 5_000
@@ -134,7 +134,7 @@ class Charts:
             "series": series,
         }
 
-    def _condition(self, snapshot: Snapshot, query: Any) -> Condition:  # noqa: ANN401 - any selection
+    def _condition(self, snapshot: Snapshot, query: Selection) -> Condition:
         return self._asking.condition(snapshot, filter_of(query, snapshot.schema))
 
 
@@ -165,11 +165,11 @@ def _profile_entry(found: Profile, kind: ColumnType, *, is_time: bool) -> dict[s
     }
 
 
-def _shown(value: Any, snapshot: Snapshot, column: Reference | None) -> Any:  # noqa: ANN401 - any value
+def _shown(value: object, snapshot: Snapshot, column: Reference | None) -> object:
     return value if column is None else _decoded(value, snapshot.type_of(column))
 
 
-def _decoded(value: Any, kind: ColumnType) -> Any:  # noqa: ANN401 - any value
+def _decoded(value: object, kind: ColumnType) -> object:
     """A value as people know it: JSON text that is whole is what it says."""
     if kind is ColumnType.JSON and isinstance(value, str):
         try:

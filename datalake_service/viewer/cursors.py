@@ -8,7 +8,6 @@ import json
 import math
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 from datalake_service.tables.live.paging import Place
 from datalake_service.viewer.problems import QueryError
@@ -76,6 +75,6 @@ def _wrong() -> QueryError:
     return QueryError("this is no cursor of this viewer; begin at the first page", "cursor")
 
 
-def question_of(*parts: Any) -> str:  # noqa: ANN401 - parts of a query
+def question_of(*parts: object) -> str:
     """What names a question: cursors are only good for the one they came from."""
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

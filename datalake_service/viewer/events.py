@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
@@ -165,5 +165,5 @@ def _id(versions: Mapping[str, str]) -> str:
     return blake2b(repr(sorted(versions.items())).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _event(name: str, data: Any, event_id: str) -> bytes:  # noqa: ANN401 - any JSON value
+def _event(name: str, data: object, event_id: str) -> bytes:
     return b"event: " + name.encode() + b"\nid: " + event_id.encode() + b"\ndata: " + dump(data) + b"\n\n"

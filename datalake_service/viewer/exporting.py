@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -157,7 +157,7 @@ def _by_annotator(columns: list[Reference]) -> dict[str, list[str]]:
     return found
 
 
-def _names(names: Any) -> str:  # noqa: ANN401 - a list of names
+def _names(names: Collection[str]) -> str:
     """Names as the command reads them."""
     plain = all(name and "," not in name and not name.startswith("[") for name in names)
     return ",".join(names) if plain and names else json.dumps(list(names))

@@ -30,7 +30,7 @@ def _call(fields: dict[str, Any]) -> str:
     return f"{filter_class.__name__}({', '.join(arguments)})"
 
 
-def _value(value: Any) -> str:  # noqa: ANN401 - a field of a filter
+def _value(value: object) -> str:
     if isinstance(value, dict):
         return _call(value)
     if isinstance(value, list):
@@ -81,7 +81,7 @@ def filter_given(body: bytes) -> FilterNode:
             raise FilterError('body: must be {"json": …}, {"python": text} or {"sql": text}')
 
 
-def _read(node: ast.expr, path: str, depth: int) -> Any:  # noqa: ANN401 - a filter, or a value in it
+def _read(node: ast.expr, path: str, depth: int) -> object:
     if depth > _MAX_DEPTH:
         raise FilterError(f"{path}: nested too deeply")
     if isinstance(node, ast.Call):

@@ -86,7 +86,7 @@ def _parameters(query: type[queries.Query]) -> list[dict[str, Any]]:
     return found
 
 
-def _json(shape: Any, schemas: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a TypedDict
+def _json(shape: type, schemas: dict[str, Any]) -> dict[str, Any]:
     schema = TypeAdapter(shape).json_schema(ref_template=_REF, mode="serialization")
     schemas.update(schema.pop("$defs", {}))
     name = schema.get("title", "Answer")

@@ -166,7 +166,7 @@ def _check_text(name: str, value: str | list[str]) -> None:
             raise QueryError(f"parameter {name!r} is no UTF-8", name) from None
 
 
-def _words(fault: Any) -> str:  # noqa: ANN401 - pydantic's description of a mistake
+def _words(fault: Mapping[str, object]) -> str:
     if fault["type"] == "extra_forbidden":
         return "is not known"
     return "is missing" if fault["type"] == "missing" else str(fault["msg"])

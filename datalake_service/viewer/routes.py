@@ -30,7 +30,7 @@ class ApiRoute:
         return "{dataset}" in self.path
 
 
-def _dataset(path: str, summary: str, answer: OfDataset, query: type[queries.Query], shape: Any) -> ApiRoute:  # noqa: ANN401 - a TypedDict
+def _dataset(path: str, summary: str, answer: OfDataset, query: type[queries.Query], shape: object) -> ApiRoute:
     return ApiRoute(f"{_D}/{path}", summary, answer, query, shape)
 
 

@@ -82,7 +82,7 @@ class _Shown:
         self.big: list[str] = []
         self._writer = CellWriter()
 
-    def cell(self, label: str, cell: Cell) -> Any:  # noqa: ANN401 - any JSON value
+    def cell(self, label: str, cell: Cell) -> object:
         self._writer.big = False
         shown = self._writer.safe(cell.value)
         if cell.length is not None:
@@ -121,7 +121,7 @@ def _annotation(name: str, cells: dict[str, Cell], shown: _Shown) -> dict[str, A
     }
 
 
-def _tokens(read: int | None, written: int | None) -> dict[str, int] | None:
+def _tokens(read: object, written: object) -> dict[str, object] | None:
     return None if read is None and written is None else {"input": read or 0, "output": written or 0}
 
 

@@ -105,10 +105,10 @@ def _size(value: AttributeValue) -> int:
     return _scalar_size(kind, content)
 
 
-def _scalar_size(kind: str, content: Any) -> int:  # noqa: ANN401 - text or bytes
-    if kind == "N":
-        return _number_size(content)
-    return len(content.encode()) if kind == "S" else len(content)
+def _scalar_size(kind: str, content: str | bytes) -> int:
+    if isinstance(content, bytes):
+        return len(content)
+    return _number_size(content) if kind == "N" else len(content.encode())
 
 
 def _number_size(text: str) -> int:

@@ -119,7 +119,7 @@ def _versions(store: ObjectStore, prefix: str) -> set[tuple[str, str]]:
     return {(meta.key, meta.etag) for meta in store.list(prefix)}
 
 
-def _moved(job: TaskJob, stored: StoredTask, event: TaskEvent, **changes: Any) -> StoredTask:  # noqa: ANN401 - as move()
+def _moved(job: TaskJob, stored: StoredTask, event: TaskEvent, **changes: object) -> StoredTask:
     return save_task(job.store, job.dataset, move(stored.state, event, **changes), etag=stored.etag)
 
 

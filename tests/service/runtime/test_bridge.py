@@ -513,17 +513,22 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     lambda_entry.bridge.cache_clear()
 
 
+class _Invocation:
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
 def test_the_function_finds_its_handlers(environment: pytest.MonkeyPatch, folder: Path) -> None:
     """By the variables, or under the fixed names in the folder that Lambda unpacks to."""
     environment.setenv("LAMBDA_TASK_ROOT", str(folder))
-    answer: Any = lambda_entry.handler(request("SingleFileParser", "getS3FileType"), None)
+    answer: Any = lambda_entry.handler(request("SingleFileParser", "getS3FileType"), _Invocation())
     assert answer["body"]["data"] == "LOG"
     lambda_entry.bridge.cache_clear()
     environment.setenv("DATALAKE_HANDLER_FOLDER", str(folder))
     environment.setenv("LAMBDA_TASK_ROOT", "/nowhere")
     said = {"singlefileparser": {"class": "handler.SingleFileParser", "parameters": {"word": "y"}}}
     environment.setenv("DATALAKE_HANDLERS", json.dumps(said))
-    answer = lambda_entry.handler(request("SingleFileParser", "parseDocument", record("values")), None)
+    answer = lambda_entry.handler(request("SingleFileParser", "parseDocument", record("values")), _Invocation())
     assert answer["body"]["data"]["document"]["documentMetadata"]["opened"] == {"word": "y"}
 
 
