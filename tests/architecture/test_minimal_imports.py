@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,22 @@ def test_the_small_packages_need_no_installed_package(package: str) -> None:
 def test_asking_for_help_does_not_wait_for_the_heavy_libraries() -> None:
     """The command line loads no database, no Arrow and no AWS client before it knows what to do."""
     assert not loaded(["datalake_service.cli.main"]) & HEAVY
+
+
+def test_no_command_loads_pandas(tmp_path: Path) -> None:
+    """Not even where it is installed: merging, annotating and checking do without."""
+    command = f"from datalake_service.cli.main import run; os.environ['DATALAKE_URI'] = {str(tmp_path / 'lake')!r}"
+    dataset = ["--datasetName", "docstrings"]
+    create = ["datasets", "create", "--configFile", str(ROOT / "example_configs/quickstart/dataset.json")]
+    output = str(tmp_path / "rows.parquet")
+    runs = [create, create, ["export", *dataset, "--output", output], ["fsck", *dataset], ["clean-up", *dataset]]
+    program = f"import json, os, sys; {command}; ended = [run(one) for one in {runs!r}]; print()"
+    program += "; print(json.dumps([ended, importlib.util.find_spec('pandas') is None, 'pandas' in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import importlib.util; {program}"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [[0, 0, 0, 0, 0], False, False]

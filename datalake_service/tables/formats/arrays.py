@@ -56,6 +56,11 @@ def numbers_of(numbers: npt.NDArray[np.int64]) -> pa.Int64Array:
     return _of_buffers(pa.int64(), None, len(numbers), numbers)
 
 
+def in_one(column: pa.ChunkedArray) -> pa.Array:
+    """All of a column in one piece. ``combine_chunks`` does it, too, with ``pyarrow.array`` if there is no piece."""
+    return column.combine_chunks() if column.num_chunks else array_of([], column.type)
+
+
 def scalar_of(value: Any, kind: pa.DataType) -> pa.Scalar:  # noqa: ANN401 - any value of the type
     """One value; see ``array_of``."""
     return array_of([value], kind)[0]

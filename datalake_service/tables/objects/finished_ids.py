@@ -26,7 +26,7 @@ from datalake_service.catalog.annotations import (
 from datalake_service.catalog.makers import MadeKey
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from datalake_service.storage.base import ObjectStore
-from datalake_service.tables.formats.arrays import array_of, scalar_of
+from datalake_service.tables.formats.arrays import array_of, in_one, scalar_of
 from datalake_service.tables.objects.merged import MergedFile
 
 _ATTEMPTS = 5
@@ -106,7 +106,7 @@ class FinishedIds(Collection[str]):
         if len(others) <= len(known):
             known = known.filter(pc.invert(pc.is_in(known, value_set=others)))
         else:
-            others = others.filter(pc.invert(pc.is_in(others, value_set=known.combine_chunks())))
+            others = others.filter(pc.invert(pc.is_in(others, value_set=in_one(known))))
         return FinishedIds([*known.chunks, others])
 
     def without(self, others: IdPile) -> FinishedIds:
@@ -267,7 +267,7 @@ def _sort(
     """Rows of one maker and generation: which are done, which failed."""
     done = [status for status in STATUSES if rule.is_done(status, generation)]
     final, failed = (
-        ids.filter(pc.is_in(statuses, value_set=array_of(sorted(wanted), pa.string()))).combine_chunks()
+        in_one(ids.filter(pc.is_in(statuses, value_set=array_of(sorted(wanted), pa.string()))))
         for wanted in (done, {FAILED}.difference(done))
     )
     if distinct:

@@ -70,9 +70,10 @@ def test_no_array_and_no_scalar_loads_pandas() -> None:
     assert scalar_of("a", pa.string()) == pa.scalar("a")
     program = (
         "import json, sys; import numpy as np, pyarrow as pa, pyarrow.compute as pc;"
-        "from datalake_service.tables.formats.arrays import array_of, mask_of, scalar_of;"
+        "from datalake_service.tables.formats.arrays import array_of, in_one, mask_of, scalar_of;"
         "texts = array_of(['a', None], pa.string()); chosen = texts.filter(mask_of(np.array([True, False])));"
         "pc.is_in(chosen, value_set=texts); pc.equal(chosen, scalar_of('a', pa.string())); pa.table({'a': texts});"
+        "in_one(pa.chunked_array([texts])); in_one(pa.chunked_array([], pa.string()));"
         "ours = 'pandas' in sys.modules; pa.array(['a']);"
         "print(json.dumps([ours, 'pandas' in sys.modules]))"
     )
