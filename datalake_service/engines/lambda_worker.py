@@ -60,7 +60,7 @@ class LambdaWorker:
         self._before: tuple[str, TaskCounts] | None = None
         """Where the last invocation ended, if its time was up."""
         self._paused: TaskResult | None = None
-        """The same, until the next invocation begins."""
+        """The same, until the next invocation has done something: one that is throttled has not."""
         self._stopping, self._turn_over, self._killed = threading.Event(), threading.Event(), threading.Event()
 
     @property
@@ -92,10 +92,10 @@ class LambdaWorker:
         while not self._news:
             job = self._job
             assert job is not None  # there was a Run before
-            if self._paused is not None and (self._turn_over.is_set() or self._stopping.is_set()):
-                self._news.append(Ended(self._paused))
-                break
             if not self._under_way:
+                if self._paused is not None and (self._turn_over.is_set() or self._stopping.is_set()):
+                    self._news.append(Ended(self._paused))
+                    break
                 self._invoke(job)
             try:
                 answer = self._answers.get(timeout=LOOK_SECONDS)
@@ -121,7 +121,7 @@ class LambdaWorker:
                 f"task {job.task} takes {len(request) / 1e6:.1f} MB to describe, and Lambda takes"
                 f" {MAX_REQUEST_BYTES / 1e6:g}: make the parameters of the handler smaller"
             )
-        self._under_way, self._paused = True, None
+        self._under_way = True
         threading.Thread(target=self._wait_for, args=(request,), name="invocation", daemon=True).start()
 
     def _wait_for(self, request: bytes) -> None:
@@ -142,7 +142,7 @@ class LambdaWorker:
                 raise WorkerDiedError("it was given up")
             case ThrottledError():
                 self._throttled += 1
-                if not self._pause(_THROTTLED.seconds(self._throttled)):
+                if not self._pause(_THROTTLED.seconds(self._throttled)) and self._paused is None:
                     self._news.append(Ended(TaskResult(job.task, TaskStatus.CREATED)))
             case StoreUnavailableError():
                 self._pause(self._lost_seconds)
@@ -192,7 +192,8 @@ class LambdaWorker:
         elif answer.result is not None and answer.again:
             self._time_was_up(job, answer.result)
         elif answer.result is not None:
-            self._news.append(Ended(answer.result))
+            begun = answer.result.status is not TaskStatus.CREATED
+            self._news.append(Ended(answer.result if begun or self._paused is None else self._paused))
 
     def _time_was_up(self, job: TaskJob, result: TaskResult) -> None:
         """The task goes on in another invocation, unless somebody says otherwise before that begins."""

@@ -136,9 +136,10 @@ def run_in_slots(
     """
     events: SimpleQueue[_Event] = SimpleQueue()
     queue = GivenJobs(jobs) if isinstance(jobs, Sequence) else jobs
+    paused: dict[str, TaskResult] = {}
 
     def new_slot() -> _Slot:
-        return _Slot(queue, events, stop, rules)
+        return _Slot(queue, events, stop, rules, paused)
 
     watch = _Watch(queue, events, stop, on_event, more, tick or (lambda: None))
     with signals_told(lambda: events.put(_Interrupt())):  # documented to be safe in a signal handler
@@ -152,7 +153,7 @@ def run_in_slots(
                 slot.kill()
             for slot in watch.slots:
                 slot.join()
-    results += [TaskResult(job.task, TaskStatus.CREATED) for job in queue.rest()]
+    results += [paused.get(job.task, TaskResult(job.task, TaskStatus.CREATED)) for job in queue.rest()]
     return results
 
 
@@ -244,12 +245,15 @@ class _Slot(threading.Thread):
         events: SimpleQueue[_Event],
         stop: threading.Event,
         rules: Rules,
+        paused: dict[str, TaskResult],
     ) -> None:
         super().__init__(daemon=True, name="slot")
         self._queue = queue
         self._events = events
         self._stopping = stop
         self._rules = rules
+        self._paused = paused
+        """How far those tasks are that wait for another turn, of all slots."""
         self._guard = threading.Lock()
         self._worker: Worker | None = None
         self._killed = False
@@ -314,6 +318,7 @@ class _Slot(threading.Thread):
                         worker.send(Yield())
                 case Ended(result) if told and result.status is TaskStatus.STOPPED and not self._stopping.is_set():
                     # Should somebody have asked for the stop, the task ends at once when it is its turn again.
+                    self._paused[job.task] = result
                     self._queue.put_back(job)
                     return None
                 case Logged() as logged:

@@ -93,6 +93,8 @@ class SparkRun:
         self._running: dict[str, TaskJob] = {}
         self._under_way: dict[str, threading.Thread] = {}
         self._results: dict[str, TaskResult] = {}
+        self._paused: dict[str, TaskResult] = {}
+        """How far those tasks are that wait for another turn."""
         self._deaths: Counter[str] = Counter()
         self._failures = 0
         self._submitted = 0
@@ -116,7 +118,7 @@ class SparkRun:
                     self._spark.cancel(tag)
                 for thread in self._under_way.values():
                     thread.join()
-        left = [TaskResult(job.task, TaskStatus.CREATED) for job in self._waiting]
+        left = [self._paused.get(job.task, TaskResult(job.task, TaskStatus.CREATED)) for job in self._waiting]
         return [*self._results.values(), *left]
 
     def _take(self, event: _Event | None, max_deaths: int) -> None:
@@ -173,6 +175,7 @@ class SparkRun:
                 case Refused(error):
                     raise error
                 case Ended(result) if outcome.turn_over and not self._stop.is_set():
+                    self._paused[result.task] = result
                     self._waiting.append(self._running.pop(result.task))
                 case Ended(result):
                     self._hear(result)

@@ -15,12 +15,16 @@ from typing import Any
 
 import pytest
 
-from datalake_service.catalog.tasks import TaskStatus
+from datalake_service.aws.clients import AwsClients
+from datalake_service.aws.functions import FunctionAnswer, LambdaFunction, ThrottledError
+from datalake_service.catalog.tasks import TaskCounts, TaskStatus
 from datalake_service.config.compute import LambdaAndSagemakerEngine as LambdaAndSagemakerSettings
 from datalake_service.config.compute import LambdaEngine as LambdaSettings
 from datalake_service.engines.aws_lambda import FunctionSettings, LambdaEngine
-from datalake_service.engines.lambda_letters import KEY, TaskRequest, pack, request_of, unpack
+from datalake_service.engines.lambda_letters import KEY, TaskAnswer, TaskRequest, pack, request_of, unpack
 from datalake_service.engines.lambda_task import margin_of, run_request
+from datalake_service.engines.lambda_worker import LambdaWorker
+from datalake_service.engines.messages import Ended, Progress, Run, Stop
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.jobs.outputs import FileKind, FilesOutput
@@ -173,6 +177,27 @@ def test_throttles_and_lost_answers_are_sat_out(store: FolderStore, folder: Path
     assert results["t1"].status is TaskStatus.COMPLETED
     assert numbers(store) == list(range(25))
     assert service.invocations == 2
+
+
+def test_a_stop_during_a_throttle_says_how_far_the_task_is(store: FolderStore, folder: Path) -> None:
+    """What an invocation before it stored is there, and the task is not as if nobody had begun it."""
+    so_far = TaskResult("t1", TaskStatus.STOPPED, TaskCounts(records=3, documents=3))
+    answers: list[FunctionAnswer] = [
+        FunctionAnswer(json.dumps(TaskAnswer(so_far, again=True).to_json()).encode(), failed=False)
+    ]
+
+    class Throttled(LambdaFunction):
+        def invoke(self, request: bytes) -> FunctionAnswer:
+            if answers:
+                return answers.pop()
+            worker.send(Stop())
+            raise ThrottledError("too many")
+
+    function = Throttled(AwsClients(), "datalake", setting="functionName")
+    worker = LambdaWorker(function, run="r", region=None, tell_stop=lambda job: None, lost_seconds=0)
+    worker.send(Run(pickle.dumps(generator_job(store, folder))))
+    assert worker.receive() == Progress(TaskProgress("t1", so_far.counts))
+    assert worker.receive() == Ended(so_far)
 
 
 def test_a_function_that_dies_is_invoked_again(store: FolderStore, folder: Path, tmp_path: Path, serve: Serve) -> None:

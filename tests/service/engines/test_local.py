@@ -312,7 +312,7 @@ def test_tasks_that_do_not_end_take_turns(store: FolderStore, tmp_path: Path) ->
     assert turns[:3] == ["t0", "t1", "t2"]
     assert turns[3:5] == ["t0", "t1"]
     assert results.keys() == {"t0", "t1", "t2"}
-    assert {result.status for result in results.values()} == {TaskStatus.STOPPED, TaskStatus.CREATED}
+    assert {result.status for result in results.values()} == {TaskStatus.STOPPED}
     assert {state_of(store, task).status for task in results} == {TaskStatus.STOPPED}
 
 
