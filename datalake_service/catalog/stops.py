@@ -7,7 +7,7 @@ request stops what runs, and nothing that begins later; nobody has to take it ba
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -28,6 +28,8 @@ from datalake_utils.ids import random_hex
 _ROUNDS: Final = 20
 """How often a request is written again because somebody else was faster."""
 _ID_DIGITS: Final = 12
+_MOST_RUNS: Final = 100
+"""So many runs of one dataset are never stopped within the few seconds that each of them looks for."""
 
 
 def _none() -> Mapping[str, str]:
@@ -42,10 +44,12 @@ class StopRequests:
     """For the dataset as a whole."""
     tasks: Mapping[str, str] = field(default_factory=_none)
     """For single tasks, by task."""
+    runs: tuple[str, ...] = ()
+    """The last runs that were interrupted, by the ids that engines give them."""
 
-    def __reduce__(self) -> tuple[type[StopRequests], tuple[str | None, dict[str, str]]]:
+    def __reduce__(self) -> tuple[type[StopRequests], tuple[str | None, dict[str, str], tuple[str, ...]]]:
         """Can be sent to a worker process."""
-        return StopRequests, (self.dataset, dict(self.tasks))
+        return StopRequests, (self.dataset, dict(self.tasks), self.runs)
 
     def asks_dataset(self, *, since: StopRequests) -> bool:
         """Whether the dataset was asked to stop after ``since`` was read."""
@@ -78,14 +82,29 @@ def request_stop(store: ObjectStore, dataset: str, *, task: str | None = None, n
     Raises:
         StoreError: The request cannot be written.
     """
-    key, request = layout.stop_key(dataset), random_hex(_ID_DIGITS)
+    request = random_hex(_ID_DIGITS)
+    if task is None:
+        _change(store, dataset, lambda now_there: replace(now_there, dataset=request), now)
+    else:
+        _change(store, dataset, lambda now_there: replace(now_there, tasks={**now_there.tasks, task: request}), now)
+
+
+def request_run_stop(store: ObjectStore, dataset: str, run: str, *, now: datetime) -> None:
+    """Ask the tasks of one run to end, which is at work on machines that nobody can talk to.
+
+    ``run`` is an id that is used once; those of runs that ended long ago are forgotten.
+
+    Raises:
+        StoreError: The request cannot be written.
+    """
+    _change(store, dataset, lambda now_there: replace(now_there, runs=(*now_there.runs, run)[-_MOST_RUNS:]), now)
+
+
+def _change(store: ObjectStore, dataset: str, change: Callable[[StopRequests], StopRequests], now: datetime) -> None:
+    key = layout.stop_key(dataset)
     for _ in range(_ROUNDS):
         requests, etag = _load(store, dataset)
-        if task is None:
-            requests = replace(requests, dataset=request)
-        else:
-            requests = replace(requests, tasks={**requests.tasks, task: request})
-        body = json.dumps(_to_dict(requests, now), indent=1).encode("ascii")
+        body = json.dumps(_to_dict(change(requests), now), indent=1).encode("ascii")
         try:
             store.put(key, body, mode=CreateOnly() if etag is None else IfMatch(etag))
         except (AlreadyExistsError, PreconditionFailedError, OutcomeUnknownError):
@@ -99,6 +118,7 @@ def _to_dict(requests: StopRequests, now: datetime) -> dict[str, Any]:
         "format": FORMAT_VERSION,
         "dataset": requests.dataset,
         "tasks": dict(requests.tasks),
+        "runs": list(requests.runs),
         "writtenAt": format_time(now),
     }
 
@@ -112,6 +132,7 @@ def _load(store: ObjectStore, dataset: str) -> tuple[StopRequests, str | None]:
     try:
         document = json.loads(body)
         check_format(document["format"], key=key)
-        return StopRequests(document["dataset"], dict(document["tasks"])), meta.etag
+        runs = tuple(map(str, document.get("runs", ())))
+        return StopRequests(document["dataset"], dict(document["tasks"]), runs), meta.etag
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{key} holds no requests ({type(error).__name__}: {error}); delete it") from error

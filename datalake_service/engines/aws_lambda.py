@@ -10,7 +10,7 @@ from typing import Final
 
 from datalake_service.aws.clients import AwsClients
 from datalake_service.aws.functions import FunctionFacts, LambdaFunction
-from datalake_service.catalog.stops import request_stop
+from datalake_service.catalog.stops import request_run_stop
 from datalake_service.config import compute
 from datalake_service.engines.lambda_task import LEAST_MARGIN, MARGIN_SHARE, margin_of
 from datalake_service.engines.lambda_worker import LambdaWorker
@@ -168,5 +168,5 @@ class _StopSign:
         """Write the request; a lake that cannot be written now is tried again with the next worker's."""
         with self._lock, suppress(StoreError):
             if not self._raised:
-                request_stop(job.store, job.dataset, task=self.run, now=SystemClock().now())
+                request_run_stop(job.store, job.dataset, self.run, now=SystemClock().now())
                 self._raised = True

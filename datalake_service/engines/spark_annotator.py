@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from datalake_service.catalog.stops import load_stops, request_stop
+from datalake_service.catalog.stops import load_stops, request_run_stop
 from datalake_service.engines.code import Code, code_here, collect_code
 from datalake_service.engines.parcels import check_origin, check_visible, origin
 from datalake_service.engines.scheduler import MAX_DEATHS
@@ -60,7 +60,7 @@ def annotate_on_spark(
         try:
             packed = _run(spark, work, call, run)
         except KeyboardInterrupt:
-            request_stop(work.store, work.config.dataset_name, task=run, now=clock.now())
+            request_run_stop(work.store, work.config.dataset_name, run, now=clock.now())
             clock.sleep(STOP_SECONDS + 1)
             spark.cancel_all()
             raise
@@ -122,6 +122,6 @@ def _worked(parcel: bytes, run: str, code: Code) -> _Part:
 
 def _is_to_end(work: AnnotatorWork, run: str) -> bool:
     try:
-        return run in load_stops(work.store, work.config.dataset_name).tasks
+        return run in load_stops(work.store, work.config.dataset_name).runs
     except StoreError:
         return False

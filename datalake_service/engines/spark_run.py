@@ -16,7 +16,7 @@ from pickle import loads
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from datalake_service.catalog.stops import request_stop
+from datalake_service.catalog.stops import request_run_stop
 from datalake_service.catalog.task_changes import TaskChanges
 from datalake_service.catalog.tasks import TaskStatus, load_task
 from datalake_service.engines.messages import Ended, Refused
@@ -218,7 +218,7 @@ class SparkRun:
     def _tell_stop(self, job: TaskJob) -> bool:
         """Ask the tasks to end; returns whether that is written."""
         try:
-            request_stop(job.store, job.dataset, task=self._id, now=_CLOCK.now())
+            request_run_stop(job.store, job.dataset, self._id, now=_CLOCK.now())
         except StoreError:
             return False
         return True

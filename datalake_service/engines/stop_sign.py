@@ -39,7 +39,7 @@ class StopSign:
         if not self._asked_for and now >= self._next:
             self._next = now + STOP_SECONDS
             try:
-                self._asked_for = self._run in load_stops(self._job.store, self._job.dataset).tasks
+                self._asked_for = self._run in load_stops(self._job.store, self._job.dataset).runs
             except StoreError:
                 return False
         return self._asked_for

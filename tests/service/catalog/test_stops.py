@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datalake_service.catalog import layout
-from datalake_service.catalog.stops import StopRequests, load_stops, request_stop
+from datalake_service.catalog.stops import StopRequests, load_stops, request_run_stop, request_stop
 from datalake_service.errors import StoreError, StoreUnavailableError
 from datalake_service.pipeline.tasks.stopping import RunStops, TaskStops
 from datalake_service.storage import FolderStore, Overwrite
@@ -46,6 +46,17 @@ def test_a_request_for_a_task_is_for_that_task(store: FolderStore) -> None:
     assert asked.asks_task("t1", since=StopRequests())
     assert not asked.asks_task("t3", since=StopRequests())
     assert not asked.asks_dataset(since=StopRequests())
+    assert pickle.loads(pickle.dumps(asked)) == asked
+
+
+def test_runs_that_ended_long_ago_are_forgotten(store: FolderStore) -> None:
+    """Each is asked once, so the object would grow with every run that somebody interrupts."""
+    request_stop(store, "d", task="t1", now=NOW)
+    for number in range(130):
+        request_run_stop(store, "d", f"run-{number}", now=NOW)
+    asked = load_stops(store, "d")
+    assert asked.runs == tuple(f"run-{number}" for number in range(30, 130))
+    assert asked.tasks.keys() == {"t1"}
     assert pickle.loads(pickle.dumps(asked)) == asked
 
 

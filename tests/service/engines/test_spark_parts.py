@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datalake_service.catalog.stops import request_stop
+from datalake_service.catalog.stops import request_run_stop
 from datalake_service.catalog.tallies import Tally, Whole
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.code import collect_code
@@ -57,7 +57,7 @@ def test_a_worker_runs_its_tasks(jobs: list[TaskJob]) -> None:
 
 def test_a_run_that_is_to_stop_begins_nothing(jobs: list[TaskJob]) -> None:
     """The request is an object in the lake."""
-    request_stop(jobs[0].store, "d", task="run-1", now=NOW)
+    request_run_stop(jobs[0].store, "d", "run-1", now=NOW)
     ended = [outcome.ended for outcome in outcomes(jobs)]
     assert [one.result.status for one in ended if isinstance(one, Ended)] == [TaskStatus.CREATED] * 3
 
