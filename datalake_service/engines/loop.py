@@ -88,6 +88,9 @@ class TaskLoop:
                 while isinstance(message := self._messages.get(), Run):
                     self._turn_over.clear()  # what was said about the task before comes before this message
                     self._send(self._run(message.job))
+        except KeyboardInterrupt:  # the user's: those of a terminal do not come here
+            self._send(Broken("the handler raised KeyboardInterrupt"))
+            return False
         except Exception as error:  # noqa: BLE001 - top of the process
             traceback.print_exc()
             self._send(Broken(f"{type(error).__name__}: {error}"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ import pytest
 
 from datalake_service.catalog.tasks import TaskStatus
 from datalake_service.engines.local import LocalEngine
+from datalake_service.engines.loop import TaskLoop
+from datalake_service.engines.messages import Broken, FromWorker, Run
 from datalake_service.errors import HandlerLoadError
 from datalake_service.events import FIELDS
 from datalake_service.pipeline.jobs.engine import GeneratorInput, TaskProgress, TaskResult
@@ -116,6 +119,21 @@ def test_a_task_that_kills_every_worker_is_given_up(store: FolderStore, tmp_path
         "the worker process was killed by signal 9 (SIGKILL); often that means: out of memory; so did 2 more that tried"
     )
     assert marker.read_text(encoding="utf-8") == "+++"
+
+
+def test_a_handler_that_interrupts_is_told_in_one_line(
+    store: FolderStore, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its worker ends as if it had died, without a traceback of ours."""
+    folder = write_module(
+        tmp_path / "code", "class Rows(Generator):\n    def generate(self):\n        raise KeyboardInterrupt\n"
+    )
+    sent: list[FromWorker] = []
+    loop = TaskLoop(sent.append)
+    loop.hear(Run(pickle.dumps(generator_job(store, folder))))
+    assert not loop.run()
+    assert sent == [Broken("the handler raised KeyboardInterrupt")]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_handler_that_cannot_be_loaded_ends_the_run(store: FolderStore, tmp_path: Path) -> None:
