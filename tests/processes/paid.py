@@ -6,9 +6,7 @@ The service keeps the books: who asked what, what it answered, what it charged. 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import threading
 import time
@@ -21,7 +19,8 @@ from typing import Any
 
 from datalake_service.chunks import writer
 from datalake_service.storage.folder import FolderStore
-from tests.cli.commands import command, environment
+from tests.cli.commands import environment
+from tests.support import warm
 from tests.support.annotations import FINISHED, chunk_rows, merged_rows
 from tests.support.lake import put_rows
 from tests.support.llm_server import Asked, Reply, scripted_model
@@ -116,7 +115,7 @@ class Place:
     def __init__(self, storm: Storm, number: int) -> None:
         self.storm, self.number = storm, number
         self.starts = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: warm.Running | subprocess.Popen[bytes] | None = None
 
     @property
     def key(self) -> str:
@@ -126,14 +125,13 @@ class Place:
     def start(self) -> None:
         """Another process."""
         self.starts += 1
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command("annotate", "--configFile", "dataset.json", "--shared"),
-                cwd=self.storm.folder,
-                env=environment(MODEL_KEY=self.key, DATALAKE_LOG="json"),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = warm.popen(
+            ("annotate", "--configFile", "dataset.json", "--shared"),
+            cwd=self.storm.folder,
+            env=environment(MODEL_KEY=self.key, DATALAKE_LOG="json"),
+            out=self.log,
+            err=self.log,
+        )
 
     @property
     def log(self) -> Path:
@@ -153,7 +151,7 @@ class Place:
         """SIGKILL; what it had asked and not stored is lost."""
         process = self.process
         assert process is not None
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         time.sleep(0.1)  # requests that it had sent arrive
         lost = self.asked - self.storm.finished() - self.storm.gave_up(self)
@@ -263,7 +261,7 @@ class Storm:
                     place = self.dice.choice(at_work)
                     place.kill()
                     place.start()
-        return [place.process.returncode for place in places if place.process is not None]
+        return [place.process.wait() for place in places if place.process is not None]
 
     def stop(self) -> None:
         """Nothing of it stays."""

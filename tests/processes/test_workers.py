@@ -16,9 +16,11 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.tasks import TaskStatus, load_tasks
 from datalake_service.pipeline.tasks.stopping import LOOK_SECONDS
 from datalake_service.storage import FolderStore
-from tests.cli.commands import command, datalake, environment
+from tests.cli.commands import datalake, environment
+from tests.support import warm
 from tests.support.tasks import write_module
 
+Worker = warm.Running | subprocess.Popen[bytes]
 FILES, LINES, WORKERS = 16, 10, 4
 HANDLER = """
 from datalake_interfaces import RecordParseHint, SingleFileParser
@@ -59,7 +61,7 @@ class Workers:
         self.store = FolderStore(folder / "lake")
         self.hold = folder / "hold"
         """While it is there, nobody gets beyond the middle of a file."""
-        self.all: list[subprocess.Popen[bytes]] = []
+        self.all: list[Worker] = []
         self.killed: set[int] = set()
         write_module(folder, HANDLER)
         (folder / "dataset.json").write_text(json.dumps(DOCUMENT), encoding="utf-8")
@@ -68,17 +70,26 @@ class Workers:
             lines = "".join(f"{file}/{line}\n" for line in range(LINES))
             (folder / "input" / f"{file:02}.log").write_text(lines, encoding="utf-8")
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> Worker:
         """Start a worker."""
-        worker = subprocess.Popen(
-            command("worker", "--configFile", "dataset.json", "--concurrency", "1", *options),
-            cwd=self.folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        out, err = self._said(len(self.all))
+        arguments = ("worker", "--configFile", "dataset.json", "--concurrency", "1", *options)
+        worker = warm.popen(arguments, cwd=self.folder, env=environment(), out=out, err=err)
         self.all.append(worker)
         return worker
+
+    def ended(self, worker: Worker, seconds: float) -> tuple[str, str]:
+        """Wait for its end; returns what it said, in earnest and besides."""
+        worker.wait(seconds)
+        return self.said(worker)
+
+    def said(self, worker: Worker) -> tuple[str, str]:
+        """What it said so far."""
+        out, err = self._said(self.all.index(worker))
+        return out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8")
+
+    def _said(self, number: int) -> tuple[Path, Path]:
+        return self.folder / f"{number}.out", self.folder / f"{number}.err"
 
     def journal(self) -> list[tuple[int, str]]:
         """Who handled what."""
@@ -86,15 +97,15 @@ class Workers:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [(int(pid), text) for pid, _, text in (line.partition(" ") for line in lines)]
 
-    def one_at_work(self, lines: int) -> subprocess.Popen[bytes]:
+    def one_at_work(self, lines: int) -> Worker:
         """Wait until so many records were handled; returns the living worker that handled the last of them."""
         while len(self.journal()) < lines:
-            assert any(worker.poll() is None for worker in self.all), [worker.communicate() for worker in self.all]
+            assert any(worker.poll() is None for worker in self.all), [*map(self.said, self.all)]
             time.sleep(0.01)
         living = {worker.pid: worker for worker in self.all if worker.poll() is None}
         return next(living[pid] for pid, _ in reversed(self.journal()) if pid in living)
 
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
+    def kill(self, worker: Worker) -> None:
         """With nothing said."""
         worker.kill()
         worker.wait()
@@ -108,7 +119,7 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
     yield workers
     for worker in workers.all:
         worker.kill()
-        worker.communicate()
+        worker.wait()
 
 
 def test_four_workers_of_which_some_are_killed_do_each_task_once(workers: Workers) -> None:
@@ -120,7 +131,7 @@ def test_four_workers_of_which_some_are_killed_do_each_task_once(workers: Worker
         workers.kill(workers.one_at_work(lines))
         workers.start()
     workers.hold.unlink()
-    answers = [worker.communicate(timeout=100) for worker in workers.all]
+    answers = [workers.ended(worker, 100) for worker in workers.all]
     ended = [(w, json.loads(out)) for w, (out, _) in zip(workers.all, answers, strict=True) if w.returncode == 0]
     assert len(ended) == WORKERS, answers
     assert sum(w.returncode == -signal.SIGKILL for w in workers.all) == len(workers.killed) == 2
@@ -162,12 +173,12 @@ def test_a_request_to_stop_ends_all_of_them_and_another_goes_on(workers: Workers
     time.sleep(2 * LOOK_SECONDS)  # by then both have looked
     workers.hold.unlink()
     for worker in workers.all:
-        out, err = worker.communicate(timeout=60)
+        out, err = workers.ended(worker, 60)
         assert worker.returncode == 1, (out, err)
         report = json.loads(out)
         assert (report["status"], report["stopRequested"]) == ("STOPPED", True)
     last = workers.start()
-    out, err = last.communicate(timeout=60)
+    out, err = workers.ended(last, 60)
     assert last.returncode == 0, err
     assert json.loads(out)["rows"] == FILES * LINES
     texts = [text for _, text in workers.journal()]

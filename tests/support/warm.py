@@ -70,28 +70,52 @@ def communicate(
 
 
 class Running:
-    """A command that was forked."""
+    """A command that was forked; its public names are those of ``subprocess.Popen``."""
 
     def __init__(self, server: socket.socket, pid: int) -> None:
         self.pid = pid
+        self.returncode: int | None = None
         self._server = server
-        self._status: int | None = None
 
-    def wait(self, seconds: float | None = None) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; returns the exit status, negative after a signal."""
-        if self._status is None:
-            self._server.settimeout(seconds)
-            self._status = told(self._server)
-        return self._status
+        if self.returncode is None:
+            self._server.settimeout(timeout)
+            self.returncode = told(self._server)
+            self._server.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Its exit status, if it has ended."""
+        with contextlib.suppress(TimeoutError, BlockingIOError):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it one, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it unless it has ended."""
-        with contextlib.suppress(TimeoutError):
-            self.wait(0.001)
-        if self._status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait(60)
-        self._server.close()
+        self.kill()
+        self.wait(60)
+
+
+def popen(
+    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], out: Path, err: Path
+) -> Running | subprocess.Popen[bytes]:
+    """Run ``datalake`` with its output in files, which may be one: to be killed, or waited for."""
+    with out.open("ab") as stdout, err.open("ab") as stderr, Path(os.devnull).open("rb") as stdin:
+        if not is_possible(env):
+            started = [sys.executable, "-m", COMMAND, *arguments]
+            return subprocess.Popen(started, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        return Running(*ask(address(), arguments, cwd=str(cwd), env=env, streams=streams))
 
 
 @contextmanager
