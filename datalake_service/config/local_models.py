@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from datalake_service.config.faults import absent, wrong
 from datalake_service.config.section import AsTuple, ClassName, JsonObject, PositiveInt, Section, Text
@@ -12,6 +12,22 @@ from datalake_service.config.section import AsTuple, ClassName, JsonObject, Posi
 DEFAULT_BATCH_SIZE = 128
 """Texts in a call of the model."""
 _FEWEST_LABELS = 2
+
+
+def _column(value: str) -> str:
+    if value == "id" or value.startswith("_"):
+        raise wrong("no column may be 'id' or start with '_'")
+    return value
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+NewColumn = Annotated[Text, AfterValidator(_column)]
+"""A column that an annotator makes."""
+Descriptions = Annotated[tuple[Text, ...], AsTuple, BeforeValidator(_several, json_schema_input_type=list[Text] | Text)]
+"""One text or several."""
 
 
 class _TextModelConfig(Section):
@@ -31,29 +47,27 @@ class _TextModelConfig(Section):
 class EmbeddingConfig(_TextModelConfig):
     """A vector for each text."""
 
-    into: Text = "vector"
+    into: NewColumn = "vector"
     """The column of the vectors: lists of numbers."""
 
 
 class ClassifierConfig(_TextModelConfig):
     """A label for each text: the one whose descriptions are nearest, or what a trained linear model says."""
 
-    labels: dict[Text, Annotated[tuple[Text, ...], AsTuple] | Text] | None = None
+    labels: dict[Text, Descriptions] | None = None
     """Labels, each with a description or several, such as typical texts. The nearest label is the answer, and its
     score the cosine of the two vectors."""
     weights: Text | None = Field(None, validate_default=True)
     """A JSON file beside the dataset file with a trained linear model over the vectors:
     `{"labels": [...], "weights": [[...]], "bias": [...]}`. The score is a probability."""
-    into: Text = "label"
+    into: NewColumn = "label"
     """The column of the labels; `score` stands beside it."""
     least_score: float | None = None
     """Texts whose best score is lower get no label (null), but their score."""
 
     @field_validator("labels")
     @classmethod
-    def _some_to_choose_from(
-        cls, value: dict[str, tuple[str, ...] | str] | None
-    ) -> dict[str, tuple[str, ...] | str] | None:
+    def _some_to_choose_from(cls, value: dict[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]] | None:
         if value is not None and len(value) < _FEWEST_LABELS:
             raise wrong(f"allowed: {_FEWEST_LABELS} labels at least")
         if value is not None and not all(value.values()):

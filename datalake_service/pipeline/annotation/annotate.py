@@ -276,6 +276,8 @@ class _Session:
             return
         try:
             await self._call(function.open, context or HandlerContext(dataset=self._job.dataset))
+        except DatalakeError as error:  # of an annotator without code: it says what to change
+            raise HandlerLoadError(f"annotator {self._job.annotator}: {error}") from error
         except Exception as error:
             why = failure_of(error).in_words()
             raise HandlerLoadError(f"open() of the annotator {type(function).__name__} failed: {why}") from error

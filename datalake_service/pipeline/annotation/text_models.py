@@ -23,12 +23,17 @@ NO_TEXT: Final = "there is no text"
 _PACKAGE: Final = "wordllama"
 
 
+class _WrongVectorsError(ValueError):
+    """A model returned what is not a vector for each text."""
+
+
 class _TextAnnotator(BatchAnnotator):
     """Hands the vectors of texts to whoever makes columns of them."""
 
     def __init__(self, model: VectorModel, *, column: str, batch_size: int) -> None:
         self._model = model
         self._column = column
+        self._width: int | None = None
         self.max_batch_size = batch_size
 
     def open(self, context: HandlerContext) -> None:
@@ -52,15 +57,30 @@ class _TextAnnotator(BatchAnnotator):
             else:
                 answers[number] = ErrorDoc(error_message=f"{self._column!r} is {type(value).__name__}; it must be text")
         if texts:
-            answers |= zip(texts, self._columns(self._vectors(list(texts.values()))), strict=True)
+            answers |= zip(texts, self._answers(list(texts.values())), strict=True)
         return [answers[number] for number in range(len(items))]
 
+    def _answers(self, texts: Sequence[str]) -> list[Any]:
+        """An answer for each text. What the model may not return is no text's fault: halves are not asked about."""
+        try:
+            return self._columns(self._vectors(texts))
+        except _WrongVectorsError as error:
+            return [ErrorDoc(error_message=str(error))] * len(texts)
+
     def _vectors(self, texts: Sequence[str]) -> Matrix:
-        vectors = np.array(self._model.embed(texts), np.float64)
+        answer = self._model.embed(texts)
+        try:
+            vectors = np.array(answer, np.float64)
+        except (TypeError, ValueError):
+            vectors = np.empty(0)
         if vectors.ndim != 2 or len(vectors) != len(texts):  # noqa: PLR2004 - a row for each text
-            name = type(self._model).__name__
-            raise ValueError(f"{name}.embed must return a vector for each of {len(texts)} texts, all of one length")
-        return vectors
+            fault = f"a vector of numbers for each of {len(texts)} texts, all of one length"
+        elif self._width not in {None, vectors.shape[1]}:
+            fault = f"vectors of one length: {self._width} numbers before, {vectors.shape[1]} now"
+        else:
+            self._width = vectors.shape[1]
+            return vectors
+        raise _WrongVectorsError(f"{type(self._model).__name__}.embed must return {fault}")
 
     def _columns(self, vectors: Matrix) -> list[Any]:
         raise NotImplementedError
@@ -90,9 +110,7 @@ class ClassifierAnnotator(_TextAnnotator):
         """Take a model that is not open; without a ``trained`` one, the nearest description is the label."""
         super().__init__(model, column=config.column, batch_size=config.batch_size)
         self._into, self._least = config.into, config.least_score
-        self._descriptions = {
-            label: (said,) if isinstance(said, str) else said for label, said in (config.labels or {}).items()
-        }
+        self._descriptions = config.labels or {}
         self._trained = trained
         self._labels: LabelModel | None = None
 

@@ -53,6 +53,22 @@ class Letters(VectorModel):
 class Wrong(VectorModel):
     def embed(self, texts):
         return []
+
+
+class Odd(VectorModel):
+    def __init__(self, how):
+        self.how, self.calls = how, 0
+
+    def embed(self, texts):
+        self.calls += 1
+        assert self.calls < 5, "asked about halves"
+        if self.how == "one for all":
+            return [[1.0]]
+        if self.how == "words":
+            return [["secret"] for _ in texts]
+        if self.how == "ragged":
+            return [[1.0] * (1 + number % 2) for number, _ in enumerate(texts)]
+        return [[1.0] * self.calls for _ in texts]
 """
 
 
@@ -152,6 +168,27 @@ def test_a_text_that_the_model_cannot_take_fails_alone(tmp_path: Path) -> None:
     assert columns(store, "letters")["a"] == ([2, 1, 0],)
 
 
+@pytest.mark.parametrize(
+    ("how", "failed", "message"),
+    [
+        ("one for all", 20, "a vector of numbers for each of 10 texts, all of one length"),
+        ("words", 20, "a vector of numbers for each of 10 texts, all of one length"),
+        ("ragged", 20, "a vector of numbers for each of 10 texts, all of one length"),
+        ("longer", 10, "vectors of one length: 1 numbers before, 2 now"),
+    ],
+)
+def test_a_model_that_returns_no_vectors_is_not_asked_about_halves(
+    tmp_path: Path, how: str, failed: int, message: str
+) -> None:
+    """Text by text it would seem to work, at many times the calls, and vectors of several lengths would be stored."""
+    store = lake(tmp_path, {f"r{number}": "a" for number in range(20)})
+    model = {"modelImplementationClassName": "models.Odd", "modelParameters": {"how": how}}
+    outcome = annotated(tmp_path, store, embedding={"column": "text", "batchSize": 10} | model, maxConcurrency=1)
+    assert (outcome.report.annotated, outcome.report.failed) == (20 - failed, failed)
+    errors = {error for (error,) in columns(store, "_error").values() if error is not None}
+    assert errors == {f"Odd.embed must return {message}"}
+
+
 def test_a_model_runs_in_processes(tmp_path: Path) -> None:
     """Made there from the dataset file, classes beside it included."""
     store = lake(tmp_path, {str(number): "ab" * number for number in range(1, 40)})
@@ -226,6 +263,11 @@ def test_a_package_that_is_missing_says_what_installs_it(tmp_path: Path, monkeyp
         ({"embedding": {"column": "text"}, "classifier": {"column": "text", "labels": LABELS}}, "two ways to annotate"),
         ({"embedding": {"column": "text"}, "baseColumns": ["id"]}, "neither in baseColumns nor in annotatorColumns"),
         ({"embedding": {"column": "text"}, "executor": "fibres"}, "threads"),
+        (
+            {"embedding": {"column": "text", "into": "_x"}},
+            "into: found \"_x\"; no column may be 'id' or start with '_'",
+        ),
+        ({"classifier": {"column": "text", "labels": LABELS | {"x": ""}}}, r'labels\.x\[0\]: found ""; allowed: text'),
     ],
 )
 def test_files_that_cannot_be_meant_are_refused(tmp_path: Path, annotator: dict[str, Any], message: str) -> None:
