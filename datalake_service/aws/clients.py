@@ -100,7 +100,7 @@ class AwsClients:
                 return session.client(service, config=config, **self._settings)
             except NoRegionError:
                 client = session.client(service, config=config, **{**self._settings, "region_name": _REGION_OF_OTHERS})
-        except (BotoCoreError, ValueError) as error:
+        except (BotoCoreError, OSError, ValueError) as error:  # OSError: a program for credentials that is not there
             raise StoreError(f"the configuration of AWS cannot work: {' '.join(str(error).split())}") from error
         if is_of_aws(client.meta.endpoint_url):
             raise StoreError(f"no region for {service}: set region in the dataset file, or AWS_DEFAULT_REGION")

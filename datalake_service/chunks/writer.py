@@ -63,7 +63,8 @@ class ChunkWriter:
         self._prefix = prefix
         self._manifest = manifest
         self._clock = clock
-        self._encode: Callable[[Any], bytes] = (encoder := encoder or RowEncoder()).encode
+        self.encode: Callable[[Any], bytes] = (encoder := encoder or RowEncoder()).encode
+        """Makes the line of a row; methods of the row's own values may run in it, and raise anything."""
         self._encoder = encoder
         self._max_rows = manifest.chunk_size
         self._max_bytes = max_chunk_bytes
@@ -103,7 +104,14 @@ class ChunkWriter:
             RowError: The row cannot be stored; the rows before it are not touched by that.
             StoreError: A chunk that was sealed earlier could not be stored.
         """
-        line = self._encode(row)
+        self.add_line(self.encode(row))
+
+    def add_line(self, line: bytes) -> None:
+        """Add one row as ``encode`` made it, before another one is made; see ``add``.
+
+        Raises:
+            StoreError: A chunk that was sealed earlier could not be stored.
+        """
         buffer = self._buffer
         buffer.lines.append(line)
         buffer.size += len(line)

@@ -6,15 +6,14 @@ which files were written behind the checkpoint that it starts from: those do not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from datalake_service.storage.base import ObjectStore, Overwrite
 from datalake_service.storage.scratch import scratch_folder
-from datalake_service.writers.records import RecordText
 
 MOST_BYTES: Final = 64 << 20
 """A file ends at this size, whatever its rows; one row may exceed it."""
@@ -53,13 +52,10 @@ class FileWriter:
     Guarantee: after ``flush`` returned, every record is in a file; the files of one attempt hold each record once.
     """
 
-    def __init__(
-        self, store: ObjectStore, names: FileNames, *, text: RecordText, write: Format, rows_per_file: int
-    ) -> None:
+    def __init__(self, store: ObjectStore, names: FileNames, *, write: Format, rows_per_file: int) -> None:
         """Write to ``store``, with ``write`` as the format."""
         self._store = store
         self._names = names
-        self._text = text
         self._write = write
         self._rows = rows_per_file
         self._lines: list[bytes] = []
@@ -80,14 +76,12 @@ class FileWriter:
         """Whether the caller should ``wait_for_room``."""
         return len(self._running) >= _UPLOADS
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Add a record; a full file goes on its way.
+    def add(self, line: bytes) -> None:
+        """Add the JSON text of a record; a full file goes on its way.
 
         Raises:
-            RowError: It cannot be written.
             StoreError: An earlier file could not be stored.
         """
-        line = self._text.encode(record)
         self._lines.append(line)
         self._size += len(line)
         if len(self._lines) >= self._rows or self._size >= MOST_BYTES:

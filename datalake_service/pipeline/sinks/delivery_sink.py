@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from datalake_service.handling.rows import has_own_id
-from datalake_service.pipeline.sinks.sink import Origin, Refusal
+from datalake_service.pipeline.sinks.sink import Origin, Refusal, of_values
 from datalake_service.writers.delivery import Delivery
 from datalake_service.writers.outgoing import Outgoing, Writer
 from datalake_utils.clock import Clock
@@ -35,7 +35,7 @@ class DeliverySink:
     def add(self, row: dict[str, Any], origin: Origin | None) -> None:
         """Pack a row; full batches go on their way. See ``Sink.add``."""
         delivery = self._delivery or self._open()
-        delivery.add(self._writer.pack(outgoing(row, (row, origin))))
+        delivery.add(of_values(self._writer.pack, outgoing(row, (row, origin))))
 
     def wait_for_room(self) -> None:
         """Block while too much waits for an answer."""

@@ -13,7 +13,7 @@ from datalake_service.jsontext import loads
 from datalake_service.pipeline.jobs.engine import TaskJob
 from datalake_service.pipeline.jobs.outputs import FileKind, FilesOutput
 from datalake_service.pipeline.sinks.delivery_sink import outgoing
-from datalake_service.pipeline.sinks.sink import Origin, Refusal
+from datalake_service.pipeline.sinks.sink import Origin, Refusal, of_values
 from datalake_service.writers.files import FileNames, FileWriter, Format, write_jsonl, write_jsonl_gzip
 from datalake_service.writers.records import RecordText
 
@@ -32,6 +32,7 @@ class FileSink:
         """
         state = load_task(job.store, job.dataset, job.task).state
         self._job = job
+        self._text = RecordText(convert)
         self._attempt = state.attempt
         self._first = state.counts.documents
         self._writer = FileWriter(
@@ -39,7 +40,6 @@ class FileSink:
             FileNames(
                 f"{job.dataset}/{job.batch}/{job.task}/", f".{output.kind}", first=self._first, attempt=state.attempt
             ),
-            text=RecordText(convert),
             write=_FORMATS[output.kind],
             rows_per_file=output.rows_per_file,
         )
@@ -56,7 +56,7 @@ class FileSink:
 
     def add(self, row: dict[str, Any], origin: Origin | None) -> None:  # noqa: ARG002 - files refuse at once
         """Put a row into the file; see ``Sink.add``."""
-        self._writer.add(outgoing(row, None).record)
+        self._writer.add(of_values(self._text.encode, outgoing(row, None).record))
 
     def wait_for_room(self) -> None:
         """Block while too many files are on their way."""

@@ -15,7 +15,7 @@ from datalake_service.catalog.manifests import claim_run
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.batch import batch_name
 from datalake_service.pipeline.jobs.engine import LakeOutput, TaskJob
-from datalake_service.pipeline.sinks.sink import Origin, Refusal
+from datalake_service.pipeline.sinks.sink import Origin, Refusal, of_values
 from datalake_utils.clock import Clock
 from datalake_utils.ids import random_hex
 
@@ -54,7 +54,7 @@ class LakeSink:
         writer = self._last
         if writer is None or self.needs_origins:
             writer = self._writer(self._batch(origin))
-        writer.add(row)
+        writer.add_line(of_values(writer.encode, row))
 
     def wait_for_room(self) -> None:
         """Block while too many chunks are on their way."""

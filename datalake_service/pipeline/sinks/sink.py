@@ -6,11 +6,15 @@ sink knows nothing of handlers, rejection files or checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from datalake_service.catalog.rejections import RejectionKind
+from datalake_service.errors import RowError
+
+_Row = TypeVar("_Row")
+_Form = TypeVar("_Form")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ class Sink(Protocol):
         """Take a row. May start to send, but does not wait for it.
 
         Raises:
-            RowError: The row cannot be stored; the rows before are not touched by that. Any other exception that is
-                no ``StoreError`` comes from the row's own values and is treated the same.
+            RowError: The row cannot be stored; the rows before are not touched by that. What methods of the row's own
+                values raise becomes one (``of_values``); what a destination raises never does: that it is out of
+                reach says nothing about a row.
             StoreError: The destination failed; the rows since the last flush may be lost.
         """
         ...
@@ -102,3 +107,17 @@ class Sink(Protocol):
             StoreError: The destination failed; everything is let go of all the same.
         """
         ...
+
+
+def of_values(make: Callable[[_Row], _Form], row: _Row) -> _Form:
+    """What ``make`` makes of a row, where methods of the row's own values run.
+
+    Raises:
+        RowError: It cannot be made, whatever they raise.
+    """
+    try:
+        return make(row)
+    except RowError:
+        raise
+    except Exception as error:
+        raise RowError(f"its values cannot be stored: {type(error).__name__}") from error

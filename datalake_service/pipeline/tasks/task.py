@@ -220,12 +220,8 @@ class _Attempt:
         """Hand a row to its destination; returns the rejection of one that cannot be stored."""
         try:
             sink.add(row, feed.origin() if sink.needs_origins else None)
-        except StoreError:
-            raise
         except RowError as error:
             return feed.reject_row(row, str(error))
-        except Exception as error:  # noqa: BLE001 - the user's code: how a value of theirs becomes JSON
-            return feed.reject_row(row, f"its values cannot be stored: {type(error).__name__}")
         if sink.saturated:
             sink.wait_for_room()
         if self._seam_wanted and sink.rows_buffered == 0:

@@ -66,15 +66,17 @@ def test_every_answer_is_accounted_for(store: FolderStore, tmp_path: Path) -> No
         "yield ErrorDoc({'n': 3}, error_message='no good')",
         "yield [4]",
         "yield {'n': object()}",
+        "yield {'n': type('Odd', (dict,), {'items': lambda self: 1 / 0})(a=1)}",
     )
     result = run_here(generator_job(store, write_module(tmp_path / "code", code)))
-    assert result.counts == TaskCounts(6, 2, 1, 3)
+    assert result.counts == TaskCounts(7, 2, 1, 4)
     assert list(merged_rows(store)) == ["mine", "other"]
     (lines,) = stored_rejections(store).values()
     assert [(line["startOffset"], line["kind"], line["message"]) for line in lines] == [
         ("3", "parse", "no good"),
         ("4", "transform", "generate yielded a list; yield dicts or Documents"),
         ("5", "write", "column 'n': a value of type object cannot be stored as JSON"),
+        ("6", "write", "its values cannot be stored: ZeroDivisionError"),
     ]
 
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datalake_service.aws.clients import AwsClients
 from datalake_service.catalog.datasets import RunStatus
-from datalake_service.catalog.tasks import TaskStatus, load_tasks
+from datalake_service.catalog.tasks import TaskCounts, TaskStatus, load_tasks
 from datalake_service.config.load import load_dataset as read_config
 from datalake_service.errors import ConfigError
 from datalake_service.handling.policy import OnError
@@ -300,6 +301,36 @@ def test_a_refusal_fails_the_task_if_the_file_says_so(tmp_path: Path) -> None:
     assert run_here(world.job(output, on_error=OnError("fail"))).status is TaskStatus.COMPLETED
     assert set(by_text(aws.bodies)) == {"1", "2", "3", "4"}
     assert state_of(world.lake).counts.rejections == 0
+
+
+def test_a_client_that_cannot_work_fails_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing about rows: none is rejected, and the next run begins with the first."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config").write_text("[default]\ncredential_process = /no/such/program\n", encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    world = World(tmp_path)
+    result = run_here(world.job(QueueOutput(clients=AwsClients(region="us-east-1"), queue="q")))
+    assert (result.status, result.counts) == (TaskStatus.FAILED, TaskCounts())
+    assert "the configuration of AWS cannot work" in (result.error or "")
+    assert stored_rejections(world.lake) == {}
+
+
+@pytest.mark.parametrize("operation", ["get_queue_url", "send_message_batch"])
+def test_what_nobody_expected_of_a_client_rejects_no_row(tmp_path: Path, operation: str) -> None:
+    """Neither when it is opened nor later: the worker ends with it, and the task goes on with another one."""
+
+    class Broken(MemoryAws):
+        def answer(self, asked: str, request: dict[str, Any]) -> dict[str, Any]:
+            if asked == operation:
+                raise LookupError(asked)
+            return super().answer(asked, request)
+
+    world = World(tmp_path)
+    with pytest.raises(LookupError, match=operation):
+        run_here(world.job(QueueOutput(clients=MemoryClients(Broken()), queue="q")))
+    assert stored_rejections(world.lake) == {}
 
 
 def outputs(aws: MemoryAws, folder: Path) -> dict[str, Any]:
