@@ -98,7 +98,7 @@ class AnnotationView:
     async def __aiter__(self) -> AsyncIterator[DataItem]:
         """Every selected row; queries run in threads."""
         async for row in self._view:
-            yield DataItem(row, row["id"], row.batch)
+            yield DataItem(dict(row), row["id"], row.batch)
 
     def read(
         self,

@@ -18,7 +18,7 @@ from datalake_service.pipeline.views.reading import CREATED_AT, Answer, Ask, Bat
 from datalake_service.storage.base import ObjectStore
 from datalake_service.tables.database.engine import EngineLimits
 from datalake_service.tables.database.sql import Reference
-from datalake_service.tables.formats.rows import ExportRow, LineMaker, RowMaker
+from datalake_service.tables.formats.rows import ExportRow, ItemMaker, LineMaker, RowMaker
 from datalake_service.tables.queries.query import count_rows, fetch_arrow, fetch_rows
 from datalake_service.tables.queries.reading import PlannedBatch, Version
 
@@ -113,7 +113,8 @@ class DatasetView:
 
     def blocks(self) -> Generator[list[ExportRow], None, None]:
         """The same in lists of a few thousand rows at most, none of them empty."""
-        return self._rows_of(self._plan.batches)
+        with closing(self._pass(self._plan.batches, Wanted(columns=_row_values), _row_blocks)) as blocks:
+            yield from blocks
 
     def read(
         self,
@@ -135,11 +136,10 @@ class DatasetView:
             FilterError: The user's SQL fails on some row.
             StoreError: Reading fails.
         """
-        from datalake_interfaces.annotators import DataItem
-
         chosen = [planned for planned in self._plan.batches if planned.name == batch]
-        for rows in self._rows_of(chosen, leave_out=leave_out, part=part, left_out=left_out):
-            yield [DataItem(row, row["id"], batch) for row in rows]
+        wanted = Wanted(columns=_item_values, leave_out=leave_out, part=part, left_out=left_out)
+        with closing(self._pass(chosen, wanted, _item_blocks)) as blocks:
+            yield from blocks
 
     def size(self, batch: str) -> int:
         """About how many rows of a batch are selected: all of the sample, whether filters hold for them or not."""
@@ -194,18 +194,6 @@ class DatasetView:
 
         with closing(self._arrow()) as batches:
             yield from parquet_pieces(self._table_columns(), batches)
-
-    def _rows_of(
-        self,
-        batches: Sequence[PlannedBatch],
-        *,
-        leave_out: Collection[str] = (),
-        part: Part | None = None,
-        left_out: Callable[[int], None] | None = None,
-    ) -> Generator[list[ExportRow], None, None]:
-        wanted = Wanted(columns=_row_values, leave_out=leave_out, part=part, left_out=left_out)
-        with closing(self._pass(batches, wanted, _row_blocks)) as blocks:
-            yield from blocks
 
     # Tables ------------------------------------------------------------------------------------------
 
@@ -345,6 +333,10 @@ def _row_values(plan: ViewPlan) -> tuple[Reference, ...]:
     return (*plan.row_columns, CREATED_AT)
 
 
+def _item_values(plan: ViewPlan) -> tuple[Reference, ...]:
+    return plan.row_columns
+
+
 def _table_values(plan: ViewPlan) -> tuple[Reference, ...]:
     return plan.table_columns
 
@@ -353,6 +345,14 @@ def _row_blocks(ask: Ask) -> Iterator[list[ExportRow]]:
     """Python rows of one batch."""
     keys = ask.columns[:-1]
     make = RowMaker([key.label for key in keys], [ask.batch.stored_type(key) for key in keys], batch=ask.batch.name)
+    for tuples in _tuples(ask):
+        yield make(tuples)
+
+
+def _item_blocks(ask: Ask) -> Iterator[list[DataItem]]:
+    """Items of one batch."""
+    kinds = [ask.batch.stored_type(column) for column in ask.columns]
+    make = ItemMaker([column.label for column in ask.columns], kinds, batch=ask.batch.name)
     for tuples in _tuples(ask):
         yield make(tuples)
 
