@@ -111,6 +111,8 @@ class Meter:
         """Those of them that repeated one that had failed."""
         self.ended = 0
         """Calls that ended, well or not."""
+        self.tokens_per_call = 0
+        """The mean of those, as of the last that reported any."""
         self.answered = 0
         """Calls that ended well."""
         self._in_calls = 0.0
@@ -158,12 +160,8 @@ class Meter:
         """Add what a call has reported."""
         self._reports = True
         self._usage += usage
+        self.tokens_per_call = self._usage.tokens // max(1, self.ended)
         self._look()
-
-    @property
-    def tokens_per_call(self) -> int:
-        """The mean of the calls that ended; 0 before the first."""
-        return 0 if self._usage is NOTHING or not self.ended else self._usage.tokens // self.ended
 
     def spent(self) -> Spent:
         """What is spent by now."""
