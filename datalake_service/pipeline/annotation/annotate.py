@@ -28,12 +28,18 @@ from datalake_service.annotating.uninterrupted import uninterrupted
 from datalake_service.catalog import layout
 from datalake_service.catalog.annotations import DONE, FAILED, SKIPPED
 from datalake_service.catalog.lease_keeper import LeaseKeeper
-from datalake_service.catalog.manifests import claim_run
+from datalake_service.catalog.manifests import claim_run, format_time
 from datalake_service.chunks.annotation_encoder import AnnotationEncoder
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
 from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostError, StoreError
-from datalake_service.events import ANNOTATION_CLOSE_FAILED, ANNOTATION_COMPLETED, ANNOTATION_FAILED, emit
+from datalake_service.events import (
+    ANNOTATION_CLOSE_FAILED,
+    ANNOTATION_COMPLETED,
+    ANNOTATION_FAILED,
+    ANNOTATION_PAUSED,
+    emit,
+)
 from datalake_service.pipeline.annotation.all_workers import AllWorkers
 from datalake_service.pipeline.annotation.batch_run import BatchRun, estimate_of, function_of
 from datalake_service.pipeline.annotation.failed_rows import FailedRows
@@ -209,8 +215,14 @@ class _Session:
                 timeout=self.options.timeout_seconds,
                 clock=self.clock,
                 estimate_tokens=estimate_of(function),
+                paused=self._tell_pause,
             )
         return self._attempts
+
+    def _tell_pause(self, seconds: float) -> None:
+        names = {"dataset": self._job.dataset, "annotator": self._job.annotator}
+        until = format_time(self.clock.now() + timedelta(seconds=seconds))
+        emit(ANNOTATION_PAUSED, level=logging.WARNING, **names, seconds=seconds, until=until)
 
     def run(
         self,

@@ -68,10 +68,11 @@ async def ask(
     rows: int = 1,
     workers: int = 1,
     deadline: float | None = None,
+    paused: Callable[[float], None] = lambda _seconds: None,
 ) -> tuple[list[object], Attempts]:
     """Ask about some rows; answers, failures and what was raised instead, in order of the end."""
     clock = LoopClock()
-    attempts = Attempts(policy or CallPolicy(), workers=workers, timeout=deadline, clock=clock)
+    attempts = Attempts(policy or CallPolicy(), workers=workers, timeout=deadline, clock=clock, paused=paused)
     items = iter([item(number) for number in range(rows)])
     answers: list[object] = []
 
@@ -153,11 +154,23 @@ def test_a_service_says_how_long(headers: dict[str, str], seconds: float | None)
 
 def test_a_pause_that_the_service_asks_for_holds_for_all_rows() -> None:
     """One call is refused; nobody else calls before the service wants to be called."""
+    told: list[float] = []
     script = Script([StatusError(429, retry_after="30")])
-    run(ask(script, rows=8, workers=4))
+    run(ask(script, rows=8, workers=4, paused=told.append))
     late = [moment for moment in script.begins if moment > script.begins[0] + script.seconds + 1e-6]
     assert len(script.begins) == 9
     assert min(late[3:]) >= script.begins[0] + 30
+    assert not told  # that is nothing
+
+
+def test_a_long_pause_is_told_and_has_an_end() -> None:
+    """Once, whoever is told; and what makes no sense, such as a year, is a day."""
+    told: list[float] = []
+    script = Script([StatusError(429, retry_after="31536000"), StatusError(429, retry_after="31536000")])
+    answers, _ = run(ask(script, rows=8, workers=4, paused=told.append))
+    assert answers == [{}] * 8
+    assert told == [86_400]
+    assert 86_400 <= script.begins[4] - script.begins[0] < 86_460
 
 
 def test_the_time_that_the_annotator_names_is_kept() -> None:
