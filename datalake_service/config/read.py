@@ -232,7 +232,6 @@ class DynamoDBReadConnector(ReaderSection):
     """The `DynamoDBTableItemReader`."""
 
 
-FileReadConnector = S3ReadConnector | FolderReadConnector
 ReadConnector = Annotated[
     S3ReadConnector
     | FolderReadConnector

@@ -28,7 +28,9 @@ def dataset_file_schema() -> dict[str, Any]:
     sections = {section.__name__: section for section in _all_sections(Section)}
     for name, definition in schema["$defs"].items():
         if name in sections:
+            _add_descriptions(definition, sections[name])
             _add_spellings(definition, sections[name])
+    _add_descriptions(schema, DatasetConfig)
     _drop_null_defaults(schema)
     return {"$schema": DIALECT, **schema, "title": "Dataset file of datalake"}
 
@@ -40,6 +42,16 @@ def schema_text() -> str:
 
 def _all_sections(section: type[Section]) -> list[type[Section]]:
     return [section, *(found for below in section.__subclasses__() for found in _all_sections(below))]
+
+
+def _add_descriptions(definition: dict[str, Any], section: type[Section]) -> None:
+    """What each key is for, among what pydantic says of it in the order of the alphabet."""
+    keys = section.keys()
+    for name, text in section.descriptions().items():
+        if name in keys:
+            first = keys[name][0]
+            known = definition["properties"][first]
+            definition["properties"][first] = dict(sorted({"description": text, **known}.items()))
 
 
 def _add_spellings(definition: dict[str, Any], section: type[Section]) -> None:

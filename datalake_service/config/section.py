@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sysconfig
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pydantic_core import CoreSchema, ValidationError, core_schema
 
 from datalake_service.config.choice import Choice
 from datalake_service.config.faults import reworded, wrong
+from datalake_utils.docstrings import attribute_docstrings
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -44,7 +46,6 @@ class Section(BaseModel):
         extra="forbid",
         strict=True,
         alias_generator=to_camel,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
 
@@ -55,7 +56,7 @@ class Section(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            raise reworded(error, cls.__name__, keys=cls.keys(), described=cls._described()) from None
+            raise reworded(error, cls.__name__, keys=cls.keys(), described=_described(cls)) from None
 
     @classmethod
     def keys(cls) -> dict[str, tuple[str, ...]]:
@@ -68,14 +69,28 @@ class Section(BaseModel):
         return found
 
     @classmethod
-    def _described(cls) -> dict[str, str]:
-        """What each key is for, in one sentence."""
-        keys = cls.keys()
+    def descriptions(cls) -> dict[str, str]:
+        """What is written below each attribute.
+
+        Pydantic can do it, but reads the source of every section when it is loaded, in each process.
+        """
         return {
-            key: _uncapitalised((field.description or "").split(". ")[0].rstrip("."))
-            for name, field in cls.model_fields.items()
-            for key in keys[name]
+            name: text
+            for section in reversed(cls.__mro__)
+            if issubclass(section, Section)
+            for name, text in attribute_docstrings(section).items()
         }
+
+
+@functools.cache
+def _described(section: type[Section]) -> dict[str, str]:
+    """What each key is for, in one sentence."""
+    keys, descriptions = section.keys(), section.descriptions()
+    return {
+        key: _uncapitalised(descriptions.get(name, "").split(". ")[0].rstrip("."))
+        for name in section.model_fields
+        for key in keys[name]
+    }
 
 
 class ResourceLocation(Choice):
