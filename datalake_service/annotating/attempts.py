@@ -240,7 +240,7 @@ class Attempts:
             self._meter.answered += 1
             self._gate.went_well(now - began)
         self._gate.leave()
-        self._meter.end(began, now)
+        self._meter.end(now)
         usage = item.usage
         if usage is not before:
             spent = usage - before if before is not NOTHING else usage

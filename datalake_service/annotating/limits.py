@@ -197,11 +197,6 @@ class Limiter:
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def counts_tokens(self) -> bool:
-        """Whether tokens are limited."""
-        return self._tokens.rate is not None
-
-    @property
     def largest(self) -> int:
         """The most tokens that a call was to have."""
         return self._largest

@@ -68,8 +68,6 @@ class Spent:
     """What they reported."""
     seconds: float = 0.0
     """Since the first call."""
-    in_calls: float = 0.0
-    """Seconds of all calls that ended, added up."""
 
     def to_dict(self) -> dict[str, float]:
         """The JSON form."""
@@ -115,7 +113,6 @@ class Meter:
         """The mean of those, as of the last that reported any."""
         self.answered = 0
         """Calls that ended well."""
-        self._in_calls = 0.0
 
     def try_begin(self, now: float) -> bool:
         """Count a call that begins now and is no repetition, if it is plain that it may; if not, look closer.
@@ -150,10 +147,9 @@ class Meter:
         self.calls += 1
         self.repeated += repeats
 
-    def end(self, began: float, now: float) -> None:
+    def end(self, now: float) -> None:
         """Count a call that ended."""
         self.ended += 1
-        self._in_calls += now - began
         self._last = now
 
     def spend(self, usage: Usage) -> None:
@@ -166,7 +162,7 @@ class Meter:
     def spent(self) -> Spent:
         """What is spent by now."""
         passed = 0.0 if self._first is None else max(0.0, self._last - self._first)
-        return Spent(self.calls, self.repeated, self._usage, passed, self._in_calls)
+        return Spent(self.calls, self.repeated, self._usage, passed)
 
     # A budget that is shared ---------------------------------------------------------------------------
 

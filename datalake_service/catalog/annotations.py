@@ -53,11 +53,6 @@ class DoneRule:
     failed_since: int | None = None
     """Failures of this generation, or a newer one, count as well: their rows were asked. ``None``: none do."""
 
-    @property
-    def any_version(self) -> bool:
-        """Whether it does not matter who made them."""
-        return not (self.by_label or self.by_code)
-
     def takes_version(self, version: str | None, code: str | None) -> bool:
         """Whether annotations, and failures, of this version count."""
         return not ((self.by_label and version != self.label) or (self.by_code and code != self.code))

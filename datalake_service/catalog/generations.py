@@ -135,15 +135,6 @@ class Generations:
             raise StoreError(msg) from error
 
 
-def load_generations(store: ObjectStore, dataset: str, annotator: str) -> Generations:
-    """Read the record; one request.
-
-    Raises:
-        StoreError: It cannot be read.
-    """
-    return _load(store, layout.generations_key(dataset, annotator))[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Begun:
     """A run's place among the generations."""

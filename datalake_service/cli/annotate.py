@@ -10,15 +10,13 @@ import click
 
 from datalake_service.cli.create import lake_of
 from datalake_service.cli.progress import RunLine
-from datalake_service.cli.session import Session, common_options
+from datalake_service.cli.session import Session, common_options, config_file_option
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("annotate")
-@click.option(
-    "--configFile", "--config-file", "config_file", required=True, metavar="FILE", help="The dataset file (JSON)."
-)
+@config_file_option
 @click.option(
     "--annotatorName",
     "--annotator-name",

@@ -12,7 +12,6 @@ import enum
 import io
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from datalake_service.engines.messages import Logged
 from datalake_service.engines.parcels import Origin, origin
 from datalake_service.errors import UsageError
 from datalake_service.pipeline.jobs.engine import TaskJob, TaskResult
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import ObjectStore, OpenStore
 
 KEY: Final = "datalakeTask"
 """What tells a task from a request of the bridge."""
@@ -39,8 +38,6 @@ _PLAIN: Final = {
 }
 """Classes of the standard library that configurations hold."""
 _PLAIN_OF_OURS: Final = (AwsClients, StopRequests)
-
-OpenStore = Callable[[str], ObjectStore]
 
 
 @dataclass(frozen=True, slots=True)

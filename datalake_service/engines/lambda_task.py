@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from datalake_service.catalog.tasks import TaskStatus
-from datalake_service.engines.lambda_letters import OpenStore, TaskAnswer, TaskRequest, unpack
+from datalake_service.engines.lambda_letters import TaskAnswer, TaskRequest, unpack
 from datalake_service.engines.loop import HandlerLines
 from datalake_service.engines.messages import Logged
 from datalake_service.engines.parcels import check_origin, check_places
@@ -21,6 +21,7 @@ from datalake_service.errors import UsageError
 from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.pipeline.jobs.outputs import LocalModel
 from datalake_service.pipeline.tasks.task import run_task
+from datalake_service.storage.base import OpenStore
 from datalake_utils.clock import Clock
 
 MARGIN_SHARE: Final = 0.2

@@ -126,7 +126,6 @@ def _added(spent: Sequence[Spent]) -> Spent:
         repeated=sum(one.repeated for one in spent),
         usage=sum((one.usage for one in spent), Usage()),
         seconds=max(one.seconds for one in spent),
-        in_calls=sum(one.in_calls for one in spent),
     )
 
 

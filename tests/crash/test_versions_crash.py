@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from datalake_interfaces import DataItem
 from datalake_service.catalog import layout
-from datalake_service.catalog.generations import load_generations
 from datalake_service.catalog.makers import Maker
 from datalake_service.errors import StoreError
 from datalake_service.pipeline.annotation.annotate import annotate
@@ -26,6 +25,7 @@ from tests.crash.deaths import Death, deaths, every_death, examples
 from tests.support.annotations import ANNOTATOR, DATASET, Asked, ListRows, chunk_rows
 from tests.support.faulty_store import Crash, FaultyStore
 from tests.support.merging import read_merged, read_record
+from tests.support.versions import stored_generations
 
 TTL_SECONDS = 3_600
 IDS = [f"r{number}" for number in range(9)]
@@ -107,7 +107,7 @@ def test_killed_anywhere_it_goes_on_where_it_was(again: dict[str, str], work: li
                 for batch, names in BATCHES.items():
                     assert set(lake.shown(batch)) == set(names), "nothing disappears"
                     assert lake.old_rows(batch) == set(names), "the version before can be read"
-        completed = any(campaign.completed for campaign in load_generations(lake.store, DATASET, ANNOTATOR).campaigns)
+        completed = any(campaign.completed for campaign in stored_generations(lake.store).campaigns)
         if not (completed and again == {"retry": "all"}):
             lake.annotate(lake.store, 2, "v2", **again)
         lake.merge(lake.store)

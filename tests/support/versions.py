@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datalake_service.catalog import layout
+from datalake_service.catalog.generations import Generations
 from datalake_service.catalog.makers import Maker, RunMaker
 from datalake_service.catalog.manifests import claim_run
 from datalake_service.errors import ObjectNotFoundError
@@ -18,6 +19,12 @@ from tests.support.merging import read_merged, read_record
 
 Row = dict[str, Any]
 FINAL = ("done", "skipped")
+
+
+def stored_generations(store: ObjectStore) -> Generations:
+    """The record of the annotator's generations."""
+    key = layout.generations_key(DATASET, ANNOTATOR)
+    return Generations.from_json(store.get(key)[0], key=key)
 
 
 @dataclass(frozen=True)

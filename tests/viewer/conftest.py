@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,9 +94,3 @@ def new_page(request: pytest.FixtureRequest, browser_thread: BrowserThread) -> I
 def page(new_page: Callable[..., Page], viewer: ViewerServer) -> Page:
     """A page on the viewer of the lake that nobody changes: addresses need no host."""
     return new_page(base_url=viewer.url)
-
-
-@pytest.fixture
-def own_lake(tmp_path: Path) -> Path:
-    """A place for a lake that one test changes."""
-    return tmp_path / "lake"

@@ -19,7 +19,7 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("choice", {*CHOICES, ResourceLocation}, ids=lambda choice: choice.__name__)
+@pytest.mark.parametrize("choice", dict.fromkeys([*CHOICES, ResourceLocation]), ids=lambda choice: choice.__name__)
 def test_no_two_members_share_a_spelling(choice: type[Choice]) -> None:
     """Else one of them could never be meant."""
     spellings = [folded(spelling) for member in choice for spelling in {*map(folded, member.spellings)}]

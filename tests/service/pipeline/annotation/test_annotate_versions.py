@@ -11,7 +11,7 @@ import pytest
 
 from datalake_interfaces import DataItem, SkipDoc
 from datalake_service.catalog import layout
-from datalake_service.catalog.generations import Company, begin, load_generations
+from datalake_service.catalog.generations import Company, begin
 from datalake_service.catalog.makers import Maker
 from datalake_service.errors import AnnotationLockError, LimitExceededError, UsageError
 from datalake_service.pipeline.annotation.annotate import annotate
@@ -21,6 +21,7 @@ from datalake_service.storage.base import CreateOnly, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from tests.support.annotations import ANNOTATOR, DATASET, Asked, ListRows, one_batch
 from tests.support.merging import read_merged, read_record
+from tests.support.versions import stored_generations
 
 KEY = layout.merged_key(layout.annotation_prefix(DATASET, ANNOTATOR, "b1"))
 ROWS = ListRows({"b1": list("abcdef")})
@@ -323,7 +324,7 @@ def test_shared_workers_with_other_code_are_refused(folder_store: FolderStore) -
     assert "label 'v1', code bbbbbbbbbbbb" in message
     assert "\n" not in message
     assert run(folder_store, says(3), "v1", "bbbbbbbbbbbb", shared=True, reuse="code") == "abcdef"
-    assert load_generations(folder_store, DATASET, ANNOTATOR).generation == 2
+    assert stored_generations(folder_store).generation == 2
 
 
 @pytest.mark.parametrize(
