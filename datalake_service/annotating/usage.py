@@ -69,6 +69,10 @@ class Spent:
     seconds: float = 0.0
     """Since the first call."""
 
+    def amounts(self) -> dict[str, float]:
+        """As a budget counts it, by kind."""
+        return dict(zip(KINDS, (self.usage.cost, self.usage.tokens, self.calls, self.seconds), strict=True))
+
     def to_dict(self) -> dict[str, float]:
         """The JSON form."""
         usage = self.usage

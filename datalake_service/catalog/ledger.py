@@ -16,7 +16,7 @@ from datetime import datetime
 from datalake_service.catalog import layout
 from datalake_service.catalog.leases import time_key
 from datalake_service.catalog.ledger_record import Amounts, Ledger, Member, Terms, Units
-from datalake_service.catalog.ledger_rules import Ask, exchange, leave, period_of
+from datalake_service.catalog.ledger_rules import Ask, exchange, leave, note, period_of
 from datalake_service.errors import (
     AlreadyExistsError,
     ObjectNotFoundError,
@@ -120,7 +120,7 @@ class LedgerBook:
         self._number += 1
         number = self._number
         self._said[number] = statement.spent
-        period = period_of(self.terms.per, self._store_time())
+        period = period_of(self.terms.per, self._store_time(self.terms.per))
 
         def change(ledger: Ledger) -> Ledger:
             dead = set(ledger.members) - {self.worker} if gone is None else {*gone, *self._dead(ledger)}
@@ -150,6 +150,25 @@ class LedgerBook:
             return leave(ledger, ask, complete=complete)
 
         self._write(change, lambda ledger: self.worker not in ledger.members)
+
+    def note(self, spent: Amounts, *, complete: bool) -> None:
+        """Write what a run without a budget spent, so that a budget which is set afterwards counts it.
+
+        Called once; ``complete``: there was nothing left to ask, and what was spent before does not count any more.
+
+        Raises:
+            StoreError: The store failed; perhaps it is counted.
+        """
+        wrote: Ledger | None = None
+
+        def change(ledger: Ledger) -> Ledger:
+            nonlocal wrote
+            period = period_of(ledger.terms.per, self._store_time(ledger.terms.per))
+            now = self._clock.now()
+            wrote = note(ledger, spent, label=self._label, period=period, complete=complete, now=now)
+            return wrote
+
+        self._write(change, lambda ledger: ledger == wrote)
 
     def _ask(self, ledger: Ledger, statement: Statement, number: int, seconds: float) -> Ask:
         mine = ledger.members.get(self.worker)
@@ -191,9 +210,9 @@ class LedgerBook:
         self._watched = watched
         return {name for name, seen in watched.items() if now - seen.since > seen.member.seconds * _DRIFT}
 
-    def _store_time(self) -> datetime | None:
+    def _store_time(self, per: str) -> datetime | None:
         """What time it is, if the budget is for a day or a month; no machine's clock is asked."""
-        if self.terms.per not in {"day", "month"}:
+        if per not in {"day", "month"}:
             return None
         return self._store.put(time_key(self._key), b"", mode=Overwrite()).last_modified
 

@@ -145,6 +145,21 @@ def leave(ledger: Ledger, ask: Ask, *, complete: bool) -> Ledger:
     return replace(ledger, number=ledger.number + 1, account=account, members=members)
 
 
+def note(ledger: Ledger, spent: Amounts, *, label: str, period: str, complete: bool, now: datetime) -> Ledger:
+    """What the ledger says after a run that had no budget: what it spent, ``complete`` as in ``leave``.
+
+    A ledger that would say the same afterwards is answered as it is.
+    """
+    account = ledger.account
+    ended = not ledger.members and (account.label != label or (account.complete and ledger.terms.per == "run"))
+    if not any(spent.values()) and (not complete or ended or ledger.members or not account.since):
+        return ledger
+    if ended or account.period != period or not account.since:
+        account = Account(label=label, period=period, since=format_time(now))
+    account = replace(account, spent=_sum(account.spent, spent), complete=complete and not ledger.members)
+    return replace(ledger, number=ledger.number + 1, account=account)
+
+
 def remove(ledger: Ledger, gone: Collection[str]) -> Ledger:
     """Take out workers that do not act any more."""
     dead = [one for name, one in ledger.members.items() if name in gone]

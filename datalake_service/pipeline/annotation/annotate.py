@@ -251,8 +251,15 @@ class _Session:
     ) -> AbstractAsyncContextManager[Callable[[], None]]:
         """The part of the limits and of the budget that this run has; not taken yet."""
         attempts, in_thread = self.attempts(function), self._in_thread
-        policy = self.options.calls
-        return shared_limits(self._store, self._job, policy, lease, attempts, in_thread=in_thread, clock=self.clock)
+        policy, job, clock = self.options.calls, self._job, self.clock
+        return shared_limits(
+            self._store, job, policy, lease, attempts, counted=self._counted, in_thread=in_thread, clock=clock
+        )
+
+    def _counted(self) -> dict[str, float]:
+        """What a budget counts that is set afterwards: a sample is the beginning of the run that follows."""
+        spent = self.report().spent
+        return {} if spent is None or not self.options.sample else spent.amounts()
 
     def lease(self) -> HeldLease:
         """The lease on the annotator, not taken yet."""

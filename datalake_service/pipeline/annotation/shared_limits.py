@@ -258,6 +258,7 @@ async def shared_limits(
     lease: HeldLease,
     attempts: Attempts | None,
     *,
+    counted: Callable[[], Mapping[str, float]],
     in_thread: InThread,
     clock: Clock,
 ) -> AsyncGenerator[Callable[[], None], None]:
@@ -272,6 +273,7 @@ async def shared_limits(
         policy: Its limits and its budget.
         lease: Of the worker; held.
         attempts: The calls; made of ``policy``.
+        counted: What is counted, by kind, by a budget that is set afterwards, if there is none now.
         in_thread: Runs what asks the store.
         clock: Time source.
 
@@ -298,7 +300,14 @@ async def shared_limits(
     if attempts is None or terms.empty:
         if live is not None:
             await in_thread(partial(_refuse_if_limited, book, live))
-        yield finish
+        try:
+            yield finish
+        finally:
+            if (spent := counted()) or (complete and attempts is not None):
+                try:
+                    await in_thread(partial(book.note, spent, complete=complete))
+                except StoreError as error:
+                    tell(ANNOTATION_SHARE_NOT_RELEASED, logging.WARNING, error=str(error))
         return
     limits = SharedLimits(book, attempts, live=live, in_thread=in_thread, clock=clock, tell=tell)
     try:

@@ -120,6 +120,28 @@ def test_a_budget_goes_on_after_an_estimate_when_it_is_raised_and_begins_anew_wh
     assert state.ended, "a sample of all that is left is the end"
 
 
+def test_an_estimate_without_a_budget_is_counted_by_the_one_that_follows(tmp_path: Path) -> None:
+    """Its sample is the beginning of that work. A run without a budget that comes to its end ends that, too."""
+    store, asked = lake(tmp_path, [40, 10]), []
+
+    def run(budget: int | None, **more: Any) -> None:
+        config = dataset_file(tmp_path, maxConcurrency=1, calls={})
+        changes = Changes(budget={} if budget is None else {"calls": budget}, **more)
+        (outcome,) = annotate_dataset(config, store, changes=changes).annotators
+        asked.append((outcome.report.annotated + outcome.report.failed, outcome.error is None))
+
+    run(None, batches=["b0"], estimate=12)
+    assert not list(list_budgets(store, "d"))
+    run(20, batches=["b0"])  # of which there are 8 left
+    run(None, batches=["b0"])  # to the end
+    run(5, batches=["b1"])  # which is other work
+    assert [some for some, _ in asked[:2]] == [12, 8]
+    assert asked[2][1]
+    assert asked[3] == (5, False)
+    (state,) = list_budgets(store, "d")
+    assert state.spent == {"calls": 5}
+
+
 def test_what_decides_about_the_time() -> None:
     """The slowest of rows at once, calls and tokens; the interval is that of the slowest as well."""
     sample = [SampledRow(seconds=2.0, calls=2, tokens=100)] * 20
