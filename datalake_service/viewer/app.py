@@ -15,7 +15,6 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from datalake_service.pipeline.live.asking import LEFT
 from datalake_service.viewer.answering import Answers
@@ -27,7 +26,7 @@ from datalake_service.viewer.problems import handlers
 from datalake_service.viewer.queries import EventsQuery, Parameters, Query, parse
 from datalake_service.viewer.routes import ROUTES, ApiRoute
 from datalake_service.viewer.security import Access, Guard
-from datalake_service.viewer.static_files import STATIC, index
+from datalake_service.viewer.static_files import page_routes
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -47,8 +46,7 @@ def make_app(answers: Answers, watcher: Watcher, access: Access) -> Starlette:
         Route("/api/events", _events(watcher), methods=["GET"]),
         Route("/api/filters", _filters(answers), methods=["POST"]),
         Route("/api/openapi.json", _description, methods=["GET"]),
-        Mount("/static", StaticFiles(directory=STATIC)),
-        Route("/{path:path}", index, methods=["GET"]),
+        *page_routes(),
     ]
     return Starlette(
         routes=routes,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datalake_service.viewer.static_files import digest_of
 from tests.support.repository import ROOT
 
 STATIC = ROOT / "datalake_service" / "viewer" / "static"
@@ -38,6 +39,17 @@ def test_markup_has_no_scripts_or_styles_of_its_own() -> None:
         for path in OURS
         if path.suffix == ".css" or path.name in {"main.js", "favicon.svg"}
     }
+
+
+def test_a_changed_file_has_another_address(tmp_path: Path) -> None:
+    """Whatever changes below the folder: a byte, a name, one file more."""
+    digests = []
+    for name, content in (("a", "1"), ("a", "2"), ("b", "2"), ("c/b", "2")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        digests.append(digest_of(tmp_path))
+    assert len(set(digests)) == 4
+    assert digest_of(tmp_path) == digests[-1]
 
 
 def test_what_others_wrote_is_what_they_published() -> None:

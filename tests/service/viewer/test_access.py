@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_every_answer_says_what_a_browser_may_do(site: Site, path: str) -> None:
     assert answer.headers["cache-control"] in ("no-store", "no-cache")
     assert "access-control-allow-origin" not in answer.headers
     assert "server" not in answer.headers
+
+
+def test_a_browser_keeps_the_files_of_the_page(site: Site) -> None:
+    """They are at an address of their content; what is not there is not kept, and the page itself is asked for anew."""
+    page = site.get("/d/posts")
+    named = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert len(named) >= 8
+    assert page.headers["cache-control"] == "no-cache"
+    folder = named[0].removesuffix("favicon.svg")
+    for name in [*named, f"{folder}js/help.js"]:
+        assert name.startswith(folder)
+        answer = site.get(name)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, max-age=31536000, immutable")
+        assert answer.content == site.get(name.replace(folder, "/static/")).content
+    missing = site.get(f"{folder}js/nope.js")
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
 
 
 @pytest.mark.parametrize(
