@@ -8,6 +8,7 @@ it says is decided by pure functions of ``LeaseRecord``; ``Lease`` does the requ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -362,8 +363,9 @@ class S3Lock:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:  # a request cannot be called back: wait for it, and undo it
-            if await taking:
-                await asyncio.to_thread(self._lease.release)
+            with contextlib.suppress(StoreError):
+                if await taking:
+                    await asyncio.to_thread(self._lease.release)
             raise
 
     async def renew(self) -> None:

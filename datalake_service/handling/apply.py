@@ -24,6 +24,7 @@ from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
+from datalake_service.handling.asking import ask
 from datalake_service.handling.rows import derived_id, derived_ids, flat_row
 from datalake_service.handling.telling import one_line, told
 
@@ -197,14 +198,7 @@ class FileHandler:
         return hint
 
     def _ask(self, method: str, *arguments: object) -> object:
-        try:
-            answer: object = getattr(self._parser, method)(*arguments)
-        except (Exception, SystemExit) as error:
-            raise HandlerLoadError(f"{self._name(method)} raised {told(error, self._folder)}") from error
-        if hasattr(answer, "__await__") and hasattr(answer, "close"):
-            answer.close()
-            raise HandlerLoadError(f"{self._name(method)} is async; it has to be a plain method: def {method}")
-        return answer
+        return ask(getattr(self._parser, method), *arguments, name=self._name(method), folder=self._folder)
 
     def _name(self, method: str) -> str:
         return f"{type(self._parser).__name__}.{method}"

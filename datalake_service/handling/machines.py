@@ -28,6 +28,7 @@ from datalake_service.catalog.tasks import TaskCounts
 from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
 from datalake_service.handling.apply import Outcome, Skip, optional_text
+from datalake_service.handling.asking import ask
 from datalake_service.handling.error_documents import places, refused
 from datalake_service.handling.machine_files import MachineFile, Step
 from datalake_service.handling.rows import derived_id, flat_row
@@ -341,14 +342,7 @@ class Machine:
 
     def _ask(self, method: Callable[..., object], *arguments: object) -> object:
         name = getattr(method, "__name__", "a method")
-        try:
-            answer = method(*arguments)
-        except (Exception, SystemExit) as error:
-            raise HandlerLoadError(f"{self._name(name)} raised {told(error, self._folder)}") from error
-        if hasattr(answer, "__await__") and hasattr(answer, "close"):
-            answer.close()
-            raise HandlerLoadError(f"{self._name(name)} is async; it has to be a plain method: def {name}")
-        return answer
+        return ask(method, *arguments, name=self._name(name), folder=self._folder)
 
     def _name(self, method: str) -> str:
         return f"{type(self._reader).__name__}.{method}"

@@ -20,9 +20,9 @@ from datalake_interfaces import (
 )
 from datalake_service.catalog.rejections import Rejection, RejectionKind
 from datalake_service.catalog.tasks import TaskCounts
-from datalake_service.errors import HandlerLoadError
 from datalake_service.handling.answers import AnswerError, settle
 from datalake_service.handling.apply import Outcome, Skip, optional_text, understood
+from datalake_service.handling.asking import ask
 from datalake_service.handling.rows import flat_row
 from datalake_service.handling.telling import one_line, told
 
@@ -79,13 +79,7 @@ class RecordHandler:
             HandlerLoadError: It failed.
         """
         self._opened = True
-        try:
-            answer: object = self._handler.open(context)  # type: ignore[func-returns-value]  # it may be anything
-        except (Exception, SystemExit) as error:
-            raise HandlerLoadError(f"{self._name('open')} raised {told(error, self._folder)}") from error
-        if hasattr(answer, "__await__") and hasattr(answer, "close"):
-            answer.close()
-            raise HandlerLoadError(f"{self._name('open')} is async; it has to be a plain method: def open")
+        ask(self._handler.open, context, name=self._name("open"), folder=self._folder)
 
     def close(self) -> str | None:
         """Call the handler's ``close``, once; returns what it raised: the rows are safe, so it fails nothing."""
