@@ -217,6 +217,26 @@ def _campaign(
     return replace(campaign, workers=(*sorted(others), company.worker)) if others else None
 
 
+def unfinished(
+    store: ObjectStore, dataset: str, annotator: str, again: Again, *, version: str | None, prefix: str
+) -> Campaign | None:
+    """The last campaign of a label whose name begins so, if it is not completed.
+
+    Raises:
+        StoreError: The record cannot be read.
+    """
+    found, _ = _load(store, layout.generations_key(dataset, annotator))
+    last = next(
+        (
+            one
+            for one in reversed(found.campaigns)
+            if (one.again, one.version) == (again, version) and one.name is not None and one.name.startswith(prefix)
+        ),
+        None,
+    )
+    return None if last is None or last.completed else last
+
+
 def complete(store: ObjectStore, dataset: str, annotator: str, campaign: Campaign, *, now: datetime) -> None:
     """Note that a run of a campaign went through all of its batches. May be called again.
 

@@ -5,12 +5,15 @@ Workers claim batches, or parts of them, and write chunks; nothing of a row pass
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from datalake_service.catalog.generations import unfinished
+from datalake_service.catalog.manifests import format_time
 from datalake_service.catalog.stops import load_stops, request_run_stop
 from datalake_service.engines.code import Code, code_here, collect_code
 from datalake_service.engines.parcels import check_origin, check_visible, origin
@@ -19,12 +22,16 @@ from datalake_service.engines.spark_session import SparkConnection, SparkFailedE
 from datalake_service.engines.spark_whole import add_up, attended, claims_now, together
 from datalake_service.engines.stop_sign import STOP_SECONDS
 from datalake_service.errors import DatalakeError, StoreError
+from datalake_service.events import ANNOTATION_CAMPAIGN_JOINED, emit
+from datalake_service.pipeline.annotation.annotator_maker import retry_of
 from datalake_service.pipeline.annotation.job import AnnotationReport
 from datalake_service.pipeline.runs.annotators import AnnotatorWork, annotate_here, release_if_dead
 from datalake_utils.clock import Clock, SystemClock
 from datalake_utils.ids import random_hex
 
 _RUN_DIGITS: Final = 12
+_CAMPAIGN: Final = "spark-"
+"""How the names of campaigns begin that nobody gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,8 @@ def annotate_on_spark(
         # A worker that begins late, or in the place of one that died, begins with the run: what others have seen to
         # the end by then is not asked again.
         since = claims_now(work)
-        shared = replace(work, annotator=work.annotator.model_copy(update={"shared": True}), since=since)
+        changes = {"shared": True, "campaign": campaign_of(work)}
+        shared = replace(work, annotator=work.annotator.model_copy(update=changes), since=since)
         parcel = pickle.dumps((origin(), pickle.dumps(shared)))
         call = partial(_share, parcel=parcel, run=run, code=collect_code([work.config.folder]))
         try:
@@ -71,6 +79,27 @@ def annotate_on_spark(
         if part.error is not None:
             raise part.error
     return report
+
+
+def campaign_of(work: AnnotatorWork) -> str | None:
+    """The campaign that all workers of a run take part in: the file's, or where they need one, a name of ours.
+
+    As for an annotator that works alone, what a run that was killed has begun to ask again is gone on with.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    annotator, dataset = work.annotator, work.config.dataset_name
+    retry = retry_of(annotator)
+    if annotator.campaign is not None or retry not in {"skipped", "all"}:
+        return annotator.campaign
+    name = annotator.annotator_name
+    begun = unfinished(work.store, dataset, name, retry, version=annotator.version, prefix=_CAMPAIGN)
+    if begun is None:
+        return f"{_CAMPAIGN}{random_hex(_RUN_DIGITS)}"
+    fields = {"dataset": dataset, "annotator": name, "retry": retry, "began": format_time(begun.began_at)}
+    emit(ANNOTATION_CAMPAIGN_JOINED, level=logging.WARNING, **fields)
+    return begun.name
 
 
 def _run(

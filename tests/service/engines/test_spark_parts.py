@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from datalake_service.catalog.generations import begin, complete
+from datalake_service.catalog.makers import Maker
 from datalake_service.catalog.stops import request_run_stop
 from datalake_service.catalog.tallies import Tally, Whole
 from datalake_service.catalog.tasks import TaskStatus
+from datalake_service.config.load import load_dataset
 from datalake_service.engines.code import collect_code
 from datalake_service.engines.messages import Ended, Refused
 from datalake_service.engines.parcels import code_of, pack
+from datalake_service.engines.spark_annotator import campaign_of
 from datalake_service.engines.spark_session import SparkFailedError, failure_of, jar_files
 from datalake_service.engines.spark_tables import read_credentials
 from datalake_service.engines.spark_tasks import Order, Outcome, run_parcels
@@ -19,6 +23,7 @@ from datalake_service.engines.spark_whole import together
 from datalake_service.errors import ConfigError, StoreError, UsageError
 from datalake_service.pipeline.annotation.job import AnnotationReport
 from datalake_service.pipeline.jobs.engine import TaskJob
+from datalake_service.pipeline.runs.annotators import AnnotatorWork
 from datalake_service.storage import FolderStore
 from tests.support.aws import Aws, fresh_name
 from tests.support.tasks import NOW, generator_job, merged_rows, write_module
@@ -172,3 +177,28 @@ def test_credentials_out_of_a_secret(secrets: Aws) -> None:
 def test_an_empty_parcel() -> None:
     """Nothing to run is nothing."""
     assert run_parcels([], order=Order("run-1", 1.0, collect_code([]))) == []
+
+
+def test_what_is_asked_again_without_a_name_gets_one_that_a_killed_run_leaves_to_the_next(tmp_path: Path) -> None:
+    """Workers that share need one. Until it is completed it is gone on with; under another label it is other work."""
+    store = FolderStore(tmp_path / "lake", durable=False)
+
+    def named(**more: object) -> str | None:
+        document = {
+            "datasetName": "d",
+            "readConnector": {"connectorDestination": "GENERATOR", "generatorImplementationClassName": "a.Rows"},
+            "annotators": [{"annotatorName": "lang", "annotatorImplementationClassName": "a.Lang", **more}],
+        }
+        config = load_dataset(document, folder=tmp_path)
+        return campaign_of(AnnotatorWork(store, config, config.annotators[0]))
+
+    assert named() is named(retry="failed") is None
+    assert named(retry="all", campaign="mine") == "mine"
+    first = named(retry="all", version="v1")
+    assert first != named(retry="all", version="v1"), "nobody has begun it"
+    begun = begin(store, "d", "lang", Maker(version="v1"), now=NOW, again="all", name=first)
+    assert named(retry="all", version="v1") == first
+    assert first not in {named(retry="skipped", version="v1"), named(retry="all")}
+    assert begun.campaign is not None
+    complete(store, "d", "lang", begun.campaign, now=NOW)
+    assert named(retry="all", version="v1") != first
