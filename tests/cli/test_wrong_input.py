@@ -6,10 +6,8 @@ import base64
 import gzip
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +16,7 @@ import pytest
 
 from tests.cli.commands import Done, datalake
 from tests.support.aws import REGION, Aws, fresh_name
+from tests.support.loopback import QuietHandler, running, server_of
 from tests.support.tasks import write_module
 
 HANDLERS = """
@@ -292,9 +291,7 @@ def denying(aws: Aws, table: str) -> Iterator[str]:
     """The emulator seen by somebody who has no permission on a table; yields its address."""
     target = urlsplit(aws.endpoint_url)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if table.encode() in body:
@@ -315,16 +312,5 @@ def denying(aws: Aws, table: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(server_of(Handler), "service") as address:
+        yield address

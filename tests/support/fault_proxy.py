@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from tests.support.loopback import QuietHandler, running
 from tests.support.servers import S3Server
 
 Action = Literal["lose_answer", "lose_request", "answer_only", "apply_and_answer", "cut"]
@@ -73,8 +74,7 @@ class FaultProxy:
         return None
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     disable_nagle_algorithm = True  # head and body are two writes: the second would wait for an acknowledgement
     proxy: FaultProxy
 
@@ -124,9 +124,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -142,12 +139,7 @@ def fault_proxy(target: S3Server, proxy: FaultProxy | None = None) -> Iterator[F
     """Run a proxy in front of ``target``; ``proxy`` decides about faults in its own way."""
     proxy = proxy or FaultProxy(target)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        proxy.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, name="fault-proxy", daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server(("127.0.0.1", 0), handler)
+    proxy.port = server.server_port
+    with running(server, "fault-proxy"):
+        yield proxy

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from datalake_utils.ids import random_hex
+from tests.support.loopback import QuietHandler, running, server_of
 
 _PREFIX: Final = "/2018-06-01/runtime"
 _FUNCTION: Final = "arn:aws:lambda:us-east-1:123456789012:function:datalake"
@@ -74,8 +74,7 @@ class RuntimeApi:
         self._events.put(None)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # head and body in one packet: a delayed acknowledgement would cost 40 ms
     api: RuntimeApi
@@ -113,25 +112,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 @contextmanager
 def runtime_api() -> Iterator[RuntimeApi]:
     """Serve the Runtime API on 127.0.0.1, on a free port."""
     api = RuntimeApi()
-    handler = type("Handler", (_Handler,), {"api": api})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = server_of(_Handler, api=api)
     api.url = f"127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, name="runtime-api", daemon=True)
-    thread.start()
-    try:
-        yield api
-    finally:
-        api.stop()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(server, "runtime-api"):
+        try:
+            yield api
+        finally:
+            api.stop()

@@ -18,11 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.lambda_runtime import RuntimeApi, runtime_api
+from tests.support.loopback import QuietHandler, running, server_of
 from tests.support.repository import ROOT
 
 _PATH: Final = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/(?P<what>invocations|configuration)")
@@ -169,8 +169,7 @@ class LambdaService:
                 environment.stop()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     service: LambdaService
 
     def do_GET(self) -> None:
@@ -212,9 +211,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 @contextmanager
 def lambda_service(
@@ -222,17 +218,8 @@ def lambda_service(
 ) -> Iterator[LambdaService]:
     """Serve the function ``datalake``, whose image has the modules of ``folder``, on 127.0.0.1, on a free port."""
     service = LambdaService(folder, seconds=seconds, variables=variables or {}, entry=entry)
-    handler = type("Handler", (_Handler,), {"service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
-    service.endpoint_url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, name="lambda", daemon=True)
-    thread.start()
     try:
-        yield service
+        with running(server_of(_Handler, service=service), "lambda") as service.endpoint_url:
+            yield service
     finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
         service.stop()

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
 from datalake_service.aws.clients import AwsClients
 from tests.support.faulty_store import Crash
+from tests.support.loopback import QuietHandler, running, server_of
 
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/pages"
 Action = Literal["throttle", "broken", "lose", "crash_before", "crash_after", "partial", "hang"]
@@ -228,9 +228,7 @@ class MemoryClients(AwsClients):
 def aws_over_http(aws: MemoryAws) -> Iterator[str]:
     """Serve ``aws`` on 127.0.0.1; gives the address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             target, code = self.headers.get("X-Amz-Target"), ""
@@ -254,18 +252,8 @@ def aws_over_http(aws: MemoryAws) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="memory-aws", daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with running(server_of(Handler), "memory-aws") as address:
+        yield address
 
 
 def _snake(name: str) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.support.loopback import QuietHandler, running, server_of
 from tests.support.servers import S3Server
 
 CONDITIONS = "s3:PutObject under a condition"
@@ -45,8 +44,7 @@ class PolicyProxy:
         return self.target.at(f"http://127.0.0.1:{self.port}")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     proxy: PolicyProxy
 
     def handle_one(self) -> None:
@@ -120,9 +118,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 def _error(code: str, message: str) -> bytes:
     return f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>".encode()
@@ -132,14 +127,7 @@ def _error(code: str, message: str) -> bytes:
 def policy_proxy(target: S3Server) -> Iterator[PolicyProxy]:
     """Run a proxy in front of ``target``."""
     proxy = PolicyProxy(target)
-    handler = type("Handler", (_Handler,), {"proxy": proxy})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        proxy.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, name="policy-proxy", daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            server.shutdown()
-            thread.join()
+    server = server_of(_Handler, proxy=proxy)
+    proxy.port = server.server_port
+    with running(server, "policy-proxy"):
+        yield proxy

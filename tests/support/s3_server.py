@@ -11,26 +11,25 @@ import base64
 import hashlib
 import re
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
+from tests.support.loopback import QuietHandler, running
 from tests.support.s3_contents import Contents, Refusal
 from tests.support.servers import S3Server
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     disable_nagle_algorithm = True
     contents: Contents
 
@@ -173,9 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return _http_date(self.contents.now())
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 def _http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
@@ -197,19 +193,6 @@ class PatientServer(ThreadingHTTPServer):
         """Say nothing of a client that is gone."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
-
-
-@contextmanager
-def running(server: ThreadingHTTPServer, name: str) -> Iterator[str]:
-    """Let a server answer in threads; yields its address."""
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name=name, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @dataclass(frozen=True, slots=True)

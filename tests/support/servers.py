@@ -18,6 +18,7 @@ from werkzeug.serving import make_server
 from datalake_service.aws.session import make_session
 from datalake_service.storage.s3 import S3Store
 from datalake_utils.ids import random_hex
+from tests.support.loopback import running
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key-that-must-never-be-shown"
@@ -142,11 +143,5 @@ def moto_server() -> Iterator[S3Server]:
     """Run moto's S3 in threads of this process, whatever the environment says."""
     app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
-    thread = threading.Thread(target=server.serve_forever, name="s3-server", daemon=True)
-    thread.start()
-    try:
-        yield S3Server(f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(server, "s3-server") as address:
+        yield S3Server(address)

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from datalake_service.aws.clients import AwsClients
+from tests.support.loopback import QuietHandler, running, server_of
 
 _EPOCH = 1_795_179_600.0  # 2026-11-20 13:00 UTC
 
@@ -200,8 +200,7 @@ def sqs_server() -> Iterator[Sqs]:
     """Run it on 127.0.0.1, in threads of this process."""
     sqs = Sqs()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(QuietHandler):
         disable_nagle_algorithm = True
         wbufsize = -1  # an answer is one packet
 
@@ -219,17 +218,5 @@ def sqs_server() -> Iterator[Sqs]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="sqs-server", daemon=True)
-    thread.start()
-    sqs.endpoint_url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with running(server_of(Handler), "sqs-server") as sqs.endpoint_url:
         yield sqs
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from datalake_service.aws.clients import AwsClients
 from tests.support.aws import ACCESS_KEY, REGION, SECRET_KEY
+from tests.support.loopback import QuietHandler, running, server_of
 
 STREAM = "events"
 ARN = f"arn:aws:kinesis:{REGION}:123456789012:stream/{STREAM}"
@@ -200,9 +200,7 @@ def stream_server(shards: int = 1) -> Iterator[StreamServer]:
     """Run a server on a free port."""
     stream = StreamServer(shards)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
@@ -218,17 +216,7 @@ def stream_server(shards: int = 1) -> Iterator[StreamServer]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = server_of(Handler)
     stream.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, name="stream-server", daemon=True)
-    thread.start()
-    try:
+    with running(server, "stream-server"):
         yield stream
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
