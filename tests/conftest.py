@@ -74,6 +74,12 @@ def folder_store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
+def store(folder_store: FolderStore) -> FolderStore:
+    """The lake of tests to which it does not matter where it is."""
+    return folder_store
+
+
+@pytest.fixture
 def s3_store(s3_server: servers.S3Server) -> S3Store:
     """A lake in a bucket of its own."""
     return s3_server.make_store()

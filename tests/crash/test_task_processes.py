@@ -109,12 +109,6 @@ class Running:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """The lake of the parent."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
     """Starts a parent; nothing of it survives the test."""
     write_module(tmp_path, HANDLER)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pickle
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -16,12 +15,6 @@ from datalake_utils.clock import ManualClock
 from tests.support.faulty_store import Fault, FaultyStore
 
 NOW = datetime(2026, 11, 20, 13, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
 
 
 def test_a_request_stops_what_runs_and_nothing_that_begins_later(store: FolderStore) -> None:

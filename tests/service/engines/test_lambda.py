@@ -88,12 +88,6 @@ Serve = Callable[..., AbstractContextManager[LambdaService]]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The handlers of the image."""
     return write_module(tmp_path / "image", ROWS)

@@ -54,12 +54,6 @@ class Rows(Generator):
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
 def numbers(store: FolderStore) -> list[int]:
     """The column ``n`` of the rows that a merge would keep."""
     return sorted(row["n"] for row in merged_rows(store).values())

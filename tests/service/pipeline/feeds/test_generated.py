@@ -21,12 +21,6 @@ from tests.support.tasks import (
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
 def numbers(store: FolderStore) -> list[Any]:
     """The column ``n`` of the rows that a merge would keep, in the order of their ids."""
     return [row["n"] for _, row in sorted(merged_rows(store).items())]

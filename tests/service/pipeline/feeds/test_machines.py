@@ -29,12 +29,6 @@ Make = Callable[..., TaskJob]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def make(store: FolderStore, tmp_path: Path) -> Make:
     """Makes a task for files with the given contents, by type; ``code`` is added to the module."""
 

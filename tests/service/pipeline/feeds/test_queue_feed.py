@@ -35,12 +35,6 @@ def sqs(server: Sqs) -> Sqs:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def make(store: FolderStore, sqs: Sqs, tmp_path: Path) -> Make:
     """Makes a task for the queue."""
     folder = write_module(tmp_path / "code", MESSAGES)

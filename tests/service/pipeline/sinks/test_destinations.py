@@ -305,11 +305,8 @@ def test_a_refusal_fails_the_task_if_the_file_says_so(tmp_path: Path) -> None:
 
 def test_a_client_that_cannot_work_fails_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says nothing about rows: none is rejected, and the next run begins with the first."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "config").write_text("[default]\ncredential_process = /no/such/program\n", encoding="utf-8")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     world = World(tmp_path)
     result = run_here(world.job(QueueOutput(clients=AwsClients(region="us-east-1"), queue="q")))
     assert (result.status, result.counts) == (TaskStatus.FAILED, TaskCounts())

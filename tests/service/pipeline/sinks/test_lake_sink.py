@@ -21,12 +21,6 @@ HOUR = 3600.0
 START = 1_795_179_600.0  # 2026-11-20 13:00 UTC
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
 def sink_of(store: ObjectStore, template: str | None = "{date:%Y%m%d-%H}", *, chunk_size: int = 3) -> LakeSink:
     """A sink for a task of batch ``b``."""
     output = LakeOutput(chunk_size=chunk_size, batch_by_time=template)

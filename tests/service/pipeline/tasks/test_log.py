@@ -34,12 +34,6 @@ class Rows(Generator):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def code(tmp_path: Path) -> Path:
     """A handler that logs."""
     return write_module(tmp_path / "code", TALKATIVE)

@@ -33,12 +33,6 @@ Make = Callable[..., TaskJob]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    """An empty lake."""
-    return FolderStore(tmp_path / "lake", durable=False)
-
-
-@pytest.fixture
 def make(store: FolderStore, tmp_path: Path) -> Make:
     """Makes a task for a file with the given content."""
     folder = write_module(tmp_path / "code", LINES)
