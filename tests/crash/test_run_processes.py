@@ -16,7 +16,8 @@ from datalake_service.catalog import layout
 from datalake_service.catalog.leases import LeaseRecord
 from datalake_service.pipeline.runs.annotators import release_if_dead
 from datalake_service.storage import FolderStore, Overwrite
-from tests.cli.commands import command, datalake, environment
+from tests.cli.commands import datalake, environment
+from tests.support import warm
 from tests.support.tasks import write_module
 
 HANDLER = """
@@ -46,6 +47,7 @@ DOCUMENT = {
     ],
 }
 CREATE = ("datasets", "create", "--configFile", "dataset.json")
+Process = warm.Running | subprocess.Popen[bytes]
 
 
 @pytest.fixture
@@ -57,31 +59,30 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def start(folder: Path) -> Iterator[Callable[[str], Process]]:
     """Starts the command, and returns when it has come to a certain place and hangs there."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Process] = []
+    said = folder / "said"
 
-    def begin(place: str) -> subprocess.Popen[bytes]:
+    def begin(place: str) -> Process:
         (folder / f"hold-{place}").touch()
-        process = subprocess.Popen(
-            command(*CREATE), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = warm.popen(CREATE, cwd=folder, env=environment(), out=said, err=said)
         started.append(process)
         while not (folder / f"{place}-reached").exists():
-            assert process.poll() is None, process.communicate()
+            assert process.poll() is None, said.read_text(encoding="utf-8")
             time.sleep(0.01)
         return process
 
     yield begin
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.mark.parametrize("place", ["task", "annotator"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_ended_anywhere_is_finished_by_the_next(
-    folder: Path, start: Callable[[str], subprocess.Popen[bytes]], place: str, how: signal.Signals
+    folder: Path, start: Callable[[str], Process], place: str, how: signal.Signals
 ) -> None:
     """At once: nobody has to wait for what the dead one held."""
     process = start(place)

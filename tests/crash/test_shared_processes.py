@@ -18,7 +18,8 @@ from datalake_service.catalog import layout
 from datalake_service.pipeline.ingest import ingest_iterator
 from datalake_service.pipeline.merging.merge import merge_annotator, merge_batch
 from datalake_service.storage import FolderStore
-from tests.cli.commands import command, datalake, environment
+from tests.cli.commands import datalake, environment
+from tests.support import warm
 from tests.support.annotations import chunk_rows
 from tests.support.repository import ROOT
 from tests.support.tasks import write_module
@@ -161,20 +162,16 @@ def test_two_runs_of_a_dataset_file_share_its_annotator(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(
         json.dumps({**document, "annotators": [{**annotator, "shared": True}]}), encoding="utf-8"
     )
-    runs = [
-        subprocess.Popen(
-            command(*first), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
+    said = [(tmp_path / f"{number}.out", tmp_path / f"{number}.err") for number in range(2)]
+    runs = [warm.popen(first, cwd=tmp_path, env=environment(), out=out, err=err) for out, err in said]
     try:
-        ended = [process.communicate(timeout=100) for process in runs]
+        ended = [process.wait(100) for process in runs]
     finally:
         for process in runs:
             process.kill()
             process.wait()
-    assert [process.returncode for process in runs] == [0, 0], ended
-    reports = [json.loads(output)["annotators"][0] for output, _ in ended]
+    assert ended == [0, 0], [err.read_text(encoding="utf-8") for _, err in said]
+    reports = [json.loads(out.read_text(encoding="utf-8"))["annotators"][0] for out, _ in said]
     assert sum(report["annotated"] for report in reports) == 40
     exported = datalake("export", "--datasetName", "d", "--output", "-", cwd=tmp_path)
     rows = sorted(json.loads(line)["double.n"] for line in exported.out.splitlines())
