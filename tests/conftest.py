@@ -26,7 +26,13 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSeria
 SETTINGS = ("AWS_", "S3_", "DATALAKE_", "WSS_MUTEX_")
 
 # A slow machine is no failure: what must be fast is measured in benchmarks/.
-settings.register_profile("datalake", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "datalake",
+    max_examples=int(os.environ.get("DATALAKE_EXAMPLES", "40")),  # of tests that name no number of their own
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("datalake")
 
 

@@ -602,7 +602,7 @@ segments = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_s
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keys=st.sets(st.lists(segments, min_size=1, max_size=4).map("/".join), max_size=12))
 def test_listing_is_what_was_written(folder_store: FolderStore, keys: set[str]) -> None:
     """Any keys that fit into a folder together are listed, once each, in the order of their bytes."""

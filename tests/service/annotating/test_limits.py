@@ -34,7 +34,7 @@ def most_in_a_window(began: Sequence[tuple[float, int]], window: float) -> int:
     window=st.sampled_from([1.0, 7.5, 60.0]),
     steps=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 5)), min_size=1, max_size=200),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_rate_is_never_passed_in_any_window(most: int, window: float, steps: list[tuple[int, float]]) -> None:
     """Whatever comes when, in whatever amounts."""
     now = 12.3
@@ -56,7 +56,7 @@ def test_a_rate_is_never_passed_in_any_window(most: int, window: float, steps: l
 
 
 @given(most=st.integers(1, 400), actual=st.lists(st.integers(0, 50), min_size=1, max_size=150))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_what_was_estimated_too_high_is_given_back_and_no_window_is_passed(most: int, actual: list[int]) -> None:
     """Estimates that are upper bounds: the units that were used stay below the limit in every window."""
     now, estimate = 0.0, min(50, most)
@@ -81,7 +81,7 @@ def test_what_was_estimated_too_high_is_given_back_and_no_window_is_passed(most:
     window=st.sampled_from([0.05, 7.5, 60.0]),
     calls=st.lists(st.tuples(st.integers(0, 60), st.floats(0, 0.5), st.floats(0, 1.5)), min_size=1, max_size=150),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_calls_that_begin_without_a_look_pass_no_window(
     requests: int, tokens: int, window: float, calls: list[tuple[int, float, float]]
 ) -> None:

@@ -90,7 +90,7 @@ VALUES = st.one_of(
 
 
 @given(answer=st.fixed_dictionaries({}, optional=dict.fromkeys([*COLUMNS, "more"], VALUES)) | st.just(GOOD))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_schema_and_the_check_say_the_same(answer: dict[str, Any]) -> None:
     """A service that keeps to the schema is never told that its answer does not fit, and the other way round."""
     one = reader()

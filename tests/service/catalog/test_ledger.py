@@ -165,7 +165,7 @@ STEPS = st.one_of(
     steps=st.lists(STEPS, max_size=60),
     faults=st.lists(st.sampled_from(["", "", "", "refused", "late", "lost"]), max_size=60),
 )
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_no_order_of_events_gives_anything_away_twice(
     most: int, budget: int, steps: list[tuple[str, int]], faults: list[str]
 ) -> None:

@@ -75,7 +75,7 @@ def spoiled(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(spoiled())
 def test_any_json_is_a_config_or_lines_that_say_why_not(document: dict[str, Any]) -> None:
     """No other error, whatever the file holds; each mistake is one line that can be printed."""

@@ -123,7 +123,7 @@ STARTS = PATTERNS | st.integers(0, 5).map(offset)
 ENDS = PATTERNS | st.integers(1, 7).map(offset)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(BYTES, STARTS, ENDS, st.booleans(), st.sampled_from([3, 6, 1000]), st.lists(st.integers(0, 80), max_size=40))
 @example(b"abab", pattern(b"ab"), pattern(b"ab"), True, 1000, [1, 2, 3])
 @example(b"aaaa", offset(0), pattern(b"a"), True, 1000, [1])
@@ -168,7 +168,7 @@ def test_a_framer_resumes_where_another_left_off(
     assert got + framed(again, [data[framer.resume :]]).records == wanted
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(BYTES, st.lists(st.tuples(STARTS, ENDS), min_size=1, max_size=3), st.lists(st.integers(0, 80), max_size=40))
 def test_kinds_of_records_take_turns(
     data: bytes, kinds: list[tuple[RecordParseHint, RecordParseHint]], places: list[int]

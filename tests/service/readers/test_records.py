@@ -62,7 +62,7 @@ texts = st.text(alphabet="ab<>x", max_size=60).map(str.encode)
 cycles = st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(texts, cycles, st.booleans(), st.integers(1, 20), st.integers(0, 12))
 def test_each_record_is_found_as_its_kind_says(
     data: bytes, kinds: list[str], shared: object, member: int, resumed_after: int

@@ -73,7 +73,7 @@ def words(seed: int, count: int) -> bytes:
     return b" ".join(rng.choices(known, k=count))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(KINDS), st.lists(st.binary(max_size=300), min_size=1, max_size=6), st.integers(0, 2**32))
 def test_members_come_out_as_they_went_in(kind: Compression, parts: list[bytes], seed: int) -> None:
     """Any number of members, read in pieces of any size."""

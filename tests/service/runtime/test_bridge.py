@@ -475,7 +475,7 @@ def requests(draw: st.DrawFn) -> object:
     return event
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests())
 def test_any_json_has_an_answer(bridge: Bridge, event: object) -> None:
     """Well formed, and JSON that every reader takes; never an exception."""

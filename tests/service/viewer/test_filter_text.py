@@ -12,7 +12,7 @@ from tests.service.viewer.test_rows_model import NODES
 
 
 @given(node=NODES)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_filter_is_the_same_in_python_and_in_json(node: FilterNode) -> None:
     """There and back, and what is copied runs in a program that imports the classes."""
     text = to_python(node)

@@ -84,7 +84,7 @@ def policy(cost: float | None = None, **more: Any) -> CallPolicy:
     budget=st.sampled_from([7.0, 25.0, 500.0]),
     shared=st.booleans(),
 )
-@settings(max_examples=25)
+@settings(max_examples=12)
 def test_a_budget_survives_deaths_at_any_operation(
     deaths: list[tuple[int, Fault]], budget: float, *, shared: bool
 ) -> None:

@@ -205,7 +205,7 @@ def test_workers_share_a_real_batch_that_is_half_done(folder_store: FolderStore)
     assert again.ids == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_range_of_rows_with_any_left_out(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Against a list: whatever the row groups, the range, the ids that are left out and the filter."""

@@ -91,7 +91,7 @@ ANNOTATIONS = st.tuples(
 
 
 @pytest.mark.parametrize("limits", [None, TinyLimits()], ids=["in memory", "on disk"])
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(rounds=st.lists(st.lists(st.lists(ANNOTATIONS, min_size=1, max_size=4), min_size=1, max_size=2), max_size=3))
 def test_the_first_final_annotation_counts(
     tmp_path_factory: pytest.TempPathFactory, limits: TinyLimits | None, rounds: list[list[list[Any]]]

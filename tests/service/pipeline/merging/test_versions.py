@@ -59,7 +59,7 @@ def put(store: ObjectStore, number: int, rows: list[Made]) -> None:
 
 
 @given(runs(), st.lists(st.booleans(), min_size=6, max_size=6), st.sampled_from([None, *Fault]), st.integers(1, 25))
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_the_newest_counts_and_older_versions_stay(
     made: list[list[Made]], merges: list[bool], fault: Fault | None, when: int
 ) -> None:

@@ -50,7 +50,7 @@ def lake(folder: Path, sizes: list[int], *, ids: Callable[[int], str] = str) -> 
     return store
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(1, 80), st.sampled_from([1.0, 0.5]))
 def test_the_sample_is_what_its_fraction_selects(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], count: int, share: float

@@ -420,7 +420,7 @@ DEATHS = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(["doc", "own", "bad", "skip"]), max_size=30),
     DEATHS,

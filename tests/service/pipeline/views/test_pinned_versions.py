@@ -31,7 +31,7 @@ def values(store: ObjectStore, version: str, **request: Any) -> dict[str, int | 
 
 
 @given(runs())
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_a_pin_shows_what_its_version_made(made: list[list[Made]]) -> None:
     """Of each row the newest done annotation of the label, or of the hash; joined in memory and streamed."""
     with tempfile.TemporaryDirectory() as folder:

@@ -71,7 +71,7 @@ def lakes(
     return batches, annotations
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @pytest.mark.parametrize("limits", LIMITS)
 @given(lake=lakes(COLUMNS, VALUES))
 def test_a_view_shows_exactly_what_went_in(limits: EngineLimits, lake: tuple[Batches, Annotations]) -> None:
@@ -165,7 +165,7 @@ def filtered_lakes(draw: st.DrawFn) -> tuple[Batches, Annotations]:
     return batches, annotations
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @pytest.mark.parametrize("limits", LIMITS)
 @given(lake=filtered_lakes(), node=NODES, base=st.one_of(st.none(), st.sampled_from(["n > 2", "n IS NULL"])))
 def test_filters_select_what_plain_python_selects(
@@ -191,7 +191,7 @@ def test_filters_select_what_plain_python_selects(
 
 
 @given(fractions=st.lists(st.floats(0.001, 1), min_size=2, max_size=2), ids=st.lists(st.text(min_size=1), unique=True))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_a_fraction_is_the_share_of_hashes_below_it(fractions: list[float], ids: list[str]) -> None:
     """By the first 64 bits of SHA-256: the same rows on every machine, and more of them for a larger share."""
     ids = [row_id for row_id in ids if row_id.isprintable()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import duckdb
 import pytest
 from hypothesis import given
@@ -38,6 +40,13 @@ def test_parts_are_those_that_the_parser_sees(sql: str, parts: list[str] | None)
         assert [part.strip() for part in split_ands(connection, sql)] == (parts or [sql])
 
 
+@pytest.fixture(scope="module")
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """One for all examples: nothing is written to it, and each takes a while to open."""
+    with duckdb.connect() as connection:
+        yield connection
+
+
 atoms = st.sampled_from(
     ["a", "b > 1", "c BETWEEN 1 AND 3", "NOT a", "(a OR b = 2)", "c IN (1, 2)", "a IS NULL", "b = -1"]
 )
@@ -56,14 +65,13 @@ trees = st.recursive(
 
 
 @given(sql=trees)
-def test_together_they_say_what_was_written(sql: str) -> None:
+def test_together_they_say_what_was_written(database: duckdb.DuckDBPyConnection, sql: str) -> None:
     """For every combination of values, null included."""
     table = (
         "(SELECT * FROM (VALUES (TRUE), (FALSE), (NULL)) AS x(a), (VALUES (-1), (2), (NULL)) AS y(b), "
         "(VALUES (1), (5), (NULL)) AS z(c))"
     )
-    with duckdb.connect() as connection:
-        parts = split_ands(connection, sql)
-        together = " AND ".join(f"(\n{part}\n)" for part in parts)
-        query = f"SELECT count(*) FROM {table} WHERE ({sql}) IS DISTINCT FROM ({together})"
-        assert connection.execute(query).fetchone() == (0,)
+    parts = split_ands(database, sql)
+    together = " AND ".join(f"(\n{part}\n)" for part in parts)
+    query = f"SELECT count(*) FROM {table} WHERE ({sql}) IS DISTINCT FROM ({together})"
+    assert database.execute(query).fetchone() == (0,)

@@ -17,7 +17,7 @@ from tests.support.lake import CREATED_AT, put_annotations, put_rows
 IDS = st.lists(st.integers(0, 30).map(str), max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(base=IDS, annotated=st.sets(st.integers(0, 40).map(str)), memory=st.sampled_from([300, 2_000, 1 << 20]))
 def test_ids_are_compared_as_sets_would_be(base: list[str], annotated: set[str], memory: int) -> None:
     """With one pass or with many, over one row group or several."""

@@ -48,7 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, pa.Table]:
     return path.read_bytes(), table
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_pages_that_are_not_wanted_read_as_nulls(
     written: tuple[bytes, pa.Table], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

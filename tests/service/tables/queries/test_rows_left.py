@@ -57,7 +57,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], Callable[[int], bool]]] = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data(), request=st.sampled_from(sorted(REQUESTS)), limits=st.sampled_from(LIMITS), remote=st.booleans())
 def test_exactly_the_others_are_left(
     lake: FolderStore, data: st.DataObject, request: str, limits: EngineLimits, *, remote: bool
