@@ -59,7 +59,7 @@ def daft(folder: Path, arguments: argparse.Namespace, source: Path) -> object:
 
     latency = arguments.latency_ms / 1_000
 
-    @peer.func(return_dtype=peer.DataType.int64(), max_concurrency=arguments.concurrency)  # type: ignore[untyped-decorator]
+    @peer.func(return_dtype=peer.DataType.int64(), max_concurrency=arguments.concurrency)  # type: ignore[untyped-decorator]  # the peer's
     async def ask(text: str) -> int:
         if latency:
             await asyncio.sleep(latency)

@@ -139,7 +139,7 @@ def file_blocks(path: Path) -> Iterator[bytes]:
     """The file, decompressed by ISA-L's file object."""
     from isal import igzip
 
-    with igzip.open(path, "rb") as file:  # type: ignore[no-untyped-call]
+    with igzip.open(path, "rb") as file:
         while block := file.read(256 << 10):
             yield block
 

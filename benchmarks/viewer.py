@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -167,6 +168,11 @@ def seconds_of(work: Callable[[], float]) -> float:
     return statistics.median(work() for _ in range(REPEATS))
 
 
+def seconds_to_ask(client: Client, what: str, query: dict[str, Any]) -> float:
+    """Of one question about the posts."""
+    return client.ask(f"{POSTS}/{what}", query)[0]
+
+
 def processor_ms(process: subprocess.Popen[bytes], work: Callable[[], float]) -> tuple[float, float]:
     """Milliseconds of one question: by the clock (median), and of processor time of the server (mean)."""
     import psutil
@@ -306,13 +312,13 @@ def measure(folder: Path) -> None:
         figures["their clicks, median s"] = statistics.median(seconds)
         figures["their clicks, slowest s"] = seconds[-1]
         for what, given, raw in (("rare", FILTER, "rare"), ("30 %", BROAD, "de")):
-            ours = seconds_of(lambda given=given: client.ask(f"{POSTS}/count", {"filter": given})[0])  # type: ignore[misc]
+            ours = seconds_of(partial(seconds_to_ask, client, "count", {"filter": given}))
             theirs = raw_duckdb(
                 folder, f"SELECT count(*) FROM $base AS b JOIN $added AS a USING (id, _batch) WHERE a.label = '{raw}'"
             )
             figures[f"count by annotation, {what}, ms"] = 1e3 * ours
             figures[f"… times raw DuckDB, {what} (limit 1.5)"] = ours / theirs
-            ours = seconds_of(lambda given=given: client.ask(f"{POSTS}/rows", {"limit": 50, "filter": given})[0])  # type: ignore[misc]
+            ours = seconds_of(partial(seconds_to_ask, client, "rows", {"limit": 50, "filter": given}))
             theirs = raw_duckdb(
                 folder,
                 "SELECT b.* FROM $base AS b JOIN $added AS a USING (id, _batch) "

@@ -239,9 +239,9 @@ def _hint(hint: Any) -> RecordParseHint:
 def _answer(answer: Any) -> Answer:
     """Ours for the original's; what is neither is returned as it is, and refused by name."""
     if hasattr(answer, "status") and hasattr(answer, "nextRecordType"):
-        status = ParseDocumentResultStatus.SUCCESS if answer.status is None else _word(answer.status)
+        status: Any = ParseDocumentResultStatus.SUCCESS if answer.status is None else _word(answer.status)
         document = _document(answer.document)
-        return ParseDocumentResult(_text(answer.nextRecordType), document, status)  # type: ignore[arg-type]
+        return ParseDocumentResult(_text(answer.nextRecordType), document, status)
     bare: Answer = _document(answer)
     return bare
 

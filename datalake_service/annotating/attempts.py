@@ -128,7 +128,7 @@ class Attempts:
     def _tokens(self, item: DataItem) -> int:
         tokens = self._meter.tokens_per_call if self._estimate is None else self._estimate(item)
         most = self._most_tokens
-        return tokens if tokens < most else most  # noqa: FURB136 - ``min`` takes three times as long
+        return tokens if tokens < most else most  # noqa: FURB136 - min takes three times as long
 
     def _try_begin(self, tokens: int) -> float | None:
         if not self._gate.try_enter():

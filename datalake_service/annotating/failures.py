@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from datalake_interfaces.attempts import GiveUpError, TryLaterError
 
@@ -94,9 +94,9 @@ def _status(error: BaseException) -> int | None:
 
 def _headers(error: BaseException) -> Mapping[str, str]:
     for source in (getattr(error, "response", None), error):
-        headers = getattr(source, "headers", None)
+        headers: Any = getattr(source, "headers", None)
         try:
-            return {str(name).lower(): str(value) for name, value in headers.items()}  # type: ignore[union-attr]
+            return {str(name).lower(): str(value) for name, value in headers.items()}
         except (AttributeError, TypeError, ValueError):
             continue
     return {}

@@ -238,7 +238,7 @@ class Limiter:
         Returns when it began, ``None`` if it has to ``wait``.
         """
         now = self._monotonic()
-        if tokens > self._largest:  # noqa: PLR1730 - ``max`` takes three times as long
+        if tokens > self._largest:  # noqa: PLR1730 - max takes three times as long
             self._largest = tokens
         calls, units = self._requests, self._tokens
         if now < self._spare_until and calls.left and tokens <= units.left:

@@ -87,8 +87,8 @@ def _annotation(column: ColumnConfig) -> object:
     if column.values is not None:
         kind = Literal[column.values]
     elif column.type is ColumnType.ARRAY:
-        item = _TYPES[column.items or ColumnType.STRING]
-        kind = Annotated[list[item], Field(min_length=_whole(column.minimum), max_length=_whole(column.maximum))]  # type: ignore[valid-type]
+        item: Any = _TYPES[column.items or ColumnType.STRING]
+        kind = Annotated[list[item], Field(min_length=_whole(column.minimum), max_length=_whole(column.maximum))]
     elif column.type is ColumnType.STRING:
         kind = Annotated[str, Field(min_length=_whole(column.minimum), max_length=_whole(column.maximum))]
     elif column.type is ColumnType.BOOLEAN:

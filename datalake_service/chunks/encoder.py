@@ -184,10 +184,10 @@ def _null_hides_a_number(values: object) -> bool:
     return b"null" in orjson.dumps(values, convert, PASSTHROUGH) and _has_nonfinite(values)
 
 
-def _census_of_shape(shape: _Shape) -> dict[str, str]:
+def _census_of_shape(shape: tuple[Any, ...]) -> dict[str, str]:
     middle = len(shape) // 2
     columns, types = shape[:middle], shape[middle:]
-    return {str(column): _KIND_OF_TYPE[kind] for column, kind in zip(columns, types, strict=True)}  # type: ignore[index]
+    return {str(column): _KIND_OF_TYPE[kind] for column, kind in zip(columns, types, strict=True)}
 
 
 def _has_nonfinite(value: object) -> bool:

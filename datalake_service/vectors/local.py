@@ -32,7 +32,7 @@ class LocalVectors(VectorModel):
         """
         del context
         try:
-            import wordllama  # type: ignore[import-untyped]
+            import wordllama
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("the model is not installed: pip install 'datalake[vectors]'") from error
         # Version 0.4 looks for its own tokenizer in a folder that it does not have, unless it is taken for a cache.

@@ -68,6 +68,16 @@ def test_no_unknown_host_is_named() -> None:
     assert unknown == set()
 
 
+def test_every_check_that_is_silenced_says_why() -> None:
+    """Behind the rules, on their line."""
+    silenced = r"# (?:ruff: )?(?:noqa|type: ignore)\b"
+    says_why = r"# (?:ruff: )?(?:noqa: [A-Z\d, ]+ - |type: ignore\[[a-z, -]+\]  # (?!noqa))\w"
+    paths = [path for path in OURS if path.suffix == ".py" and path != Path(__file__)]
+    lines = found(silenced, paths)
+    assert len(lines) > 100  # the pattern finds them
+    assert sorted(set(lines) - set(found(says_why, paths))) == []
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
 def test_a_lock_file_names_no_place_to_download_from(name: str) -> None:
     """Requirements and hashes only: no index, no URL, no path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from datalake_service.pipeline.merging.merge import merge_annotator, merge_batch
 from datalake_service.storage.base import CreateOnly, ObjectStore
 from datalake_service.storage.folder import FolderStore
 from tests.crash.deaths import examples
-from tests.support.faulty_store import Crash, Fault, FaultyStore, at, seeded
+from tests.support.faulty_store import Crash, Fault, FaultyStore, Plan, at, seeded
 from tests.support.merging import File, Row, check, files_of, read_merged, read_record, read_rejected
 
 PREFIX = "d/b/"
@@ -94,10 +94,12 @@ def is_tidy(store: ObjectStore) -> None:
     assert {name for name in left if "/" not in name} == {"merged.parquet", "manifest.yaml"}
 
 
-def survives(start: Callable[[str], FolderStore], plan: object, name: str, files: list[File]) -> int:
+def survives(
+    start: Callable[[str], FolderStore], plan: Plan | Mapping[int, Fault] | None, name: str, files: list[File]
+) -> int:
     """Merge with faults, then merge again as the next process would; returns the number of operations."""
     store = start(name)
-    faulty = FaultyStore(store, plan)  # type: ignore[arg-type]
+    faulty = FaultyStore(store, plan)
     with contextlib.suppress(Crash, DatalakeError):
         batch_merge(faulty)
     merge_batch(store, "d", "b")

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ class Lake:
         self.merge(self.store)
         self.paid.clear()
 
-    def annotate(self, store: ObjectStore, value: int, version: str, **again: str) -> None:
+    def annotate(self, store: ObjectStore, value: int, version: str, **again: Any) -> None:
         """One process."""
 
         def rule(item: DataItem) -> object:
@@ -54,7 +55,7 @@ class Lake:
         job = AnnotationJob(DATASET, ANNOTATOR, list(BATCHES), maker=Maker(version=version, code="0" * 12))
         options = AnnotationOptions(
             chunk_size=2, max_concurrency=2, lock_ttl_ms=TTL_SECONDS * 1_000,
-            retry=again.get("retry"), reuse=again.get("reuse"), campaign=again.get("campaign"),  # type: ignore[arg-type]
+            retry=again.get("retry"), reuse=again.get("reuse"), campaign=again.get("campaign"),
         )  # fmt: skip
         rows = ListRows(BATCHES, block=4)
         asyncio.run(annotate(store, job, rows=rows, function=Asked(rule), options=options))

@@ -84,7 +84,7 @@ class Interviews(MultipleFileStateMachineReader):
     ) -> ParseCompositeDocumentResult:
         for reader in file_readers.values():
             reader.next_record()
-        return ParseCompositeDocumentResult(Document({"types": sorted(file_readers)}), reader_state="completed")  # type: ignore[arg-type]
+        return ParseCompositeDocumentResult(Document({"types": sorted(file_readers)}), reader_state="completed")  # type: ignore[arg-type]  # wrong on purpose
 
 
 TALK = b"noise Q: one\nA: yes\nQ: two\nA: no\nQ: last"

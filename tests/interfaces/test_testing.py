@@ -140,17 +140,17 @@ def test_errors_and_skips_are_allowed_and_listed() -> None:
         ),
         (ParseDocumentResult(None, None), "record at byte 0: the result has the status SUCCESS and no document"),
         (
-            ParseDocumentResult(None, Document({}), "OK"),  # type: ignore[arg-type]
+            ParseDocumentResult(None, Document({}), "OK"),  # type: ignore[arg-type]  # wrong on purpose
             "record at byte 0: the result's status is 'OK', none of ERROR, SKIP, SUCCESS",
         ),
-        (Document([]), "record at byte 0: document_key_values_map is no mapping"),  # type: ignore[arg-type]
+        (Document([]), "record at byte 0: document_key_values_map is no mapping"),  # type: ignore[arg-type]  # wrong on purpose
         (Document({"a": {1}}), "record at byte 0: column 'a' cannot be written as JSON: set has no JSON form"),
         (
-            ParseDocumentResult(None, {}),  # type: ignore[arg-type]
+            ParseDocumentResult(None, {}),  # type: ignore[arg-type]  # wrong on purpose
             "record at byte 0: the result's document is dict",
         ),
         (Document({"_batch": 1}), "record at byte 0: column '_batch' has a name that is reserved"),
-        (Document({1: 1}), "record at byte 0: column 1 has a name that is no text"),  # type: ignore[dict-item]
+        (Document({1: 1}), "record at byte 0: column 1 has a name that is no text"),  # type: ignore[dict-item]  # wrong on purpose
         (Document({"id": 1.5}), "record at byte 0: the id is float; an id is text or an integer"),
     ],
 )
@@ -224,11 +224,11 @@ def test_a_parser_that_ignores_the_indexes_is_a_problem() -> None:
     """The record may be a part of a larger buffer."""
 
     class Whole(Parser):
-        def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as people write them
             return Document({"size": len(byte_arr)})
 
     class Strict(Parser):
-        def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def parse_document(self, s3_file_type, s3_filename, offset_bytes, byte_arr, start_index, end_index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as people write them
             return Document({"text": byte_arr.decode()})
 
     assert check_parser(Whole(), b"<a>").problems == [
@@ -400,7 +400,7 @@ def test_an_annotator_gets_items_as_they_are() -> None:
     [
         (None, "row r: annotate returned NoneType; return an Annotation, a SkipDoc or an ErrorDoc"),
         (
-            Annotation([]),  # type: ignore[arg-type]
+            Annotation([]),  # type: ignore[arg-type]  # wrong on purpose
             "row r: annotate returned an Annotation of list; return an Annotation, a SkipDoc or an ErrorDoc",
         ),
         (

@@ -8,7 +8,7 @@ moment: its holder notices only where the product looks. ``bugs`` switches singl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Writer(NamedTuple):
@@ -79,8 +79,8 @@ class PublishModel:
     def _of_writer(  # noqa: C901, PLR0912, PLR0915 - one case for each phase
         self, state: State, number: int, writer: Writer
     ) -> Iterator[tuple[str, State]]:
-        def then(phase: str, changed: State = state, **fields: object) -> State:
-            return _set(changed, number, writer._replace(phase=phase, **fields))  # type: ignore[arg-type]
+        def then(phase: str, changed: State = state, **fields: Any) -> State:
+            return _set(changed, number, writer._replace(phase=phase, **fields))
 
         def end(result: str, changed: State = state) -> State:
             """Discard what was staged, give the mutex back; after an unknown outcome, keep both."""

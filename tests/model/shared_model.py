@@ -8,7 +8,7 @@ be applied late; ``bugs`` switches single rules off.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TTL = 3
 OLD = TTL + 1
@@ -276,9 +276,9 @@ def _replace(state: State, number: int, actor: Actor) -> State:
     return state._replace(workers=(*state.workers[:number], actor, *state.workers[number + 1 :]))
 
 
-def _put(state: State, number: int, **changes: object) -> State:
+def _put(state: State, number: int, **changes: Any) -> State:
     """The state with some fields of one actor changed; what an actor that has ended knew means nothing."""
-    actor = _actor(state, number)._replace(**changes)  # type: ignore[arg-type]
+    actor = _actor(state, number)._replace(**changes)
     if actor.phase in ENDED:
         actor = Actor(actor.phase, asked=actor.asked, renewals=0)
     return _replace(state, number, actor)

@@ -57,5 +57,5 @@ async def work(folder: Path, name: str, until: float) -> None:
 
 
 if __name__ == "__main__":
-    shared_limits.PACE = replace(shared_limits.PACE, interval=0.3, starving=0.1)  # type: ignore[misc]
+    shared_limits.PACE = replace(shared_limits.PACE, interval=0.3, starving=0.1)  # type: ignore[misc]  # final for everybody else
     asyncio.run(work(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])))

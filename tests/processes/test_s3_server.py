@@ -100,8 +100,8 @@ def test_every_acknowledged_write_counts_in_bad_weather(strict: StrictS3, tmp_pa
     """Many add to one list, each under the condition that nobody else did; answers and requests are lost."""
     weather = BadWeather(strict.server, seed=1)
     with fault_proxy(strict.server, weather):
-        options = dict(weather.server.options)
-        stores = [open_store("s3://bucket/lake", **options) for _ in range(THREADS)]  # type: ignore[arg-type]
+        options: dict[str, Any] = dict(weather.server.options)
+        stores = [open_store("s3://bucket/lake", **options) for _ in range(THREADS)]
         stores[0].put("list", b"[]", mode=CreateOnly())
 
         def add(number: int) -> list[str]:

@@ -176,9 +176,9 @@ def test_an_export_feeds_a_generator(tool: S3DataTool) -> None:
 def test_streaming_configs_are_checked(chunk_size: object) -> None:
     """A chunk has at least one row."""
     with pytest.raises(ValidationError):
-        StreamingConfigs(chunk_size=chunk_size)  # type: ignore[arg-type]
+        StreamingConfigs(chunk_size=chunk_size)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValidationError):
-        StreamingConfigs(chunksize=1)  # type: ignore[call-arg]
+        StreamingConfigs(chunksize=1)  # type: ignore[call-arg]  # wrong on purpose
     assert S3DataTool.StreamingConfigs is StreamingConfigs
 
 
@@ -322,7 +322,7 @@ def test_a_filter_that_is_none(tool: S3DataTool, arguments: dict[str, Any], mess
         tool.filter_for_export("posts", **arguments)
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError):
-        tool.filter_for_export("posts", annotator_filters=["lang"])  # type: ignore[arg-type]
+        tool.filter_for_export("posts", annotator_filters=["lang"])  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_filters_as_json(tool: S3DataTool) -> None:
@@ -397,4 +397,4 @@ assert not {{"pyarrow", "numpy", "boto3", "pydantic"}} & set(sys.modules)
 def test_unknown_names_are_attribute_errors() -> None:
     """As of any module."""
     with pytest.raises(AttributeError, match="nothing"):
-        datalake_service.nothing  # noqa: B018
+        datalake_service.nothing  # noqa: B018 - the error is what is tested

@@ -149,7 +149,7 @@ def become(request: dict[str, Any]) -> None:
         old = getattr(sys, name)
         lines = name == "stderr" or os.isatty(number)
         buffering = 1 if lines and mode == "w" else -1
-        new = open(number, mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115
+        new = open(number, mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115 - it stays open
         setattr(sys, name, new)
         setattr(sys, f"__{name}__", new)
 
@@ -171,7 +171,7 @@ def run(module: str) -> int:
 
 def end(status: int) -> NoReturn:
     """End as the interpreter does, but leave it to the system to take the modules apart: that is half a second."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -128,4 +128,4 @@ def checking() -> None:
 
 
 wrong_position = Document({}, "d")  # type: ignore[call-arg]  # only the payload goes by position
-wrong_payload = Document("text")  # type: ignore[arg-type]
+wrong_payload = Document("text")  # type: ignore[arg-type]  # wrong on purpose

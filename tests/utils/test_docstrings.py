@@ -55,4 +55,4 @@ def test_a_class_within_a_function_is_read_as_well() -> None:
 def test_a_class_without_source_is_an_error() -> None:
     """Nothing is described by mistake."""
     with pytest.raises((OSError, TypeError)):
-        attribute_docstrings(enum.Enum("Made", ["A"]))  # type: ignore[arg-type]
+        attribute_docstrings(enum.Enum("Made", ["A"]))  # type: ignore[arg-type]  # wrong on purpose

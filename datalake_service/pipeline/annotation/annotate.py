@@ -233,9 +233,9 @@ class _Session:
     ) -> AnnotationRun:
         """The workers: of single rows, or of batches."""
         options = self.options
-        make = AnnotationRun
+        make: Callable[..., AnnotationRun] = AnnotationRun
         if isinstance(function, BatchAnnotator):
-            make = partial(BatchRun, annotator=function, policy=options.calls)  # type: ignore[assignment]
+            make = partial(BatchRun, annotator=function, policy=options.calls)
         return make(
             call,
             source,

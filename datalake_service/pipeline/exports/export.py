@@ -171,7 +171,7 @@ def _opened(path: Path, name: str) -> IO[bytes]:
     if name.endswith(".gz"):
         from isal import igzip
 
-        packed: IO[bytes] = igzip.open(path, "wb", compresslevel=_GZIP_LEVEL)  # type: ignore[no-untyped-call]
+        packed: IO[bytes] = igzip.open(path, "wb", compresslevel=_GZIP_LEVEL)
         return packed
     if name.endswith(".zst"):
         import zstandard

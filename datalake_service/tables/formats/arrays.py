@@ -79,17 +79,18 @@ def _texts(there: Sequence[str] | Sequence[bytes], kind: pa.DataType, valid: _Va
 
 def _utf8(texts: Sequence[str] | Sequence[bytes]) -> tuple[bytes, npt.NDArray[np.int64]]:
     """All texts in one piece, and the bytes of each. Short ones are encoded together: one by one takes longer."""
+    both: Any = texts  # all of one type, as the first one is
     if texts and isinstance(texts[0], str):
-        joined = "".join(texts)  # type: ignore[arg-type]
+        joined = "".join(both)
         if joined.isascii():
             return joined.encode("ascii"), _lengths(texts)
         if len(joined) < _LONG * len(texts):
-            separated = "\0".join(texts).encode()  # type: ignore[arg-type]
+            separated = "\0".join(both).encode()
             ends = np.flatnonzero(np.frombuffer(separated, np.uint8) == 0)
             if len(ends) == len(texts) - 1:
                 return separated.replace(b"\0", b""), np.diff(ends, prepend=-1, append=len(separated)) - 1
-        texts = [text.encode() for text in texts]  # type: ignore[union-attr]
-    return b"".join(texts), _lengths(texts)  # type: ignore[arg-type]
+        both = [text.encode() for text in both]
+    return b"".join(both), _lengths(both)
 
 
 def _lengths(texts: Sequence[str] | Sequence[bytes]) -> npt.NDArray[np.int64]:

@@ -250,10 +250,11 @@ def test_mappers_and_reducers(tmp_path: Path) -> None:
     code = "class Both:\n    def mapper(self, *a):\n        self.seen = a\n    reducer = mapper\n"
     interfaces: dict[str, type] = {"mapper": SparkMapperInterface, "reducer": SparkReducerInterface}
     for method, interface in interfaces.items():
-        handler = loaded(tmp_path, code, "Both", interface)
+        handler: Any = loaded(tmp_path, code, "Both", interface)
         assert isinstance(handler, interface)
         getattr(handler, method)(*range(11))
-        assert handler._inner.seen == tuple(range(11))  # type: ignore[attr-defined]
+        inner: Any = vars(handler)["_inner"]
+        assert inner.seen == tuple(range(11))
 
 
 RANDOM = (

@@ -253,7 +253,8 @@ def test_a_budget_is_passed_by_what_is_in_flight_at_most(
     """Whatever it is of, and whatever fails; and every call is counted."""
     script = Script([StatusError(500) if failed else {} for failed in failures])
     price = {"cost": 0.5, "tokens": 15, "calls": 1, "seconds": 0.1}[budget]
-    policy = CallPolicy(budget=Budget(**{budget: amount * price}), adaptive=False)  # type: ignore[arg-type]
+    of: dict[str, Any] = {budget: amount * price}
+    policy = CallPolicy(budget=Budget(**of), adaptive=False)
     answers, attempts = run(ask(script, rows=600, workers=workers, policy=policy))
     spent = attempts.spent()
     assert spent.calls == len(script.begins)

@@ -42,7 +42,8 @@ class Blocks:
 
 def gathering(source: Blocks, limits: BatchLimits) -> Gathering:
     """Of a source that is none of ours."""
-    return Gathering(source, limits, monotonic=LoopClock().monotonic)  # type: ignore[arg-type]
+    given: Any = source
+    return Gathering(given, limits, monotonic=LoopClock().monotonic)
 
 
 async def gathered(source: Blocks, limits: BatchLimits) -> list[tuple[float, list[str]]]:
@@ -273,9 +274,10 @@ def test_one_row_is_a_batch_of_its_own() -> None:
     assert Sized().annotate(item(0)) == {"n": 1}
 
     class Waits(Sized):
-        async def annotate_batch(self, items: Sequence[DataItem]) -> BatchAnswers:  # type: ignore[override]
+        async def annotate_batch(self, items: Sequence[DataItem]) -> BatchAnswers:  # type: ignore[override]  # may be async as well
             await asyncio.sleep(0)
             return [ValueError("this row") for _ in items]
 
+    waiting: Any = Waits().annotate(item(0))
     with pytest.raises(ValueError, match="this row"):
-        asyncio.run(Waits().annotate(item(0)))  # type: ignore[arg-type]
+        asyncio.run(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +32,8 @@ class FakeTask:
 
 def slot_since(clock: ManualClock) -> tuple[Slot, FakeTask]:
     """A worker whose call begins now."""
-    task = FakeTask()
-    slot = Slot(task=task, since=clock.monotonic())  # type: ignore[arg-type]
+    task: Any = FakeTask()
+    slot = Slot(task=task, since=clock.monotonic())
     return slot, task
 
 

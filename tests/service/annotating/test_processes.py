@@ -125,7 +125,7 @@ def test_what_cannot_run_there_is_refused(folder_store: FolderStore) -> None:
     with pytest.raises(HandlerLoadError, match="cannot run in another process"):
         run(folder_store, one_batch(), lambda item: {"id": item.id}, executor="processes")
     with pytest.raises(UsageError, match="executor must be 'threads' or 'processes', not 'fibres'"):
-        AnnotationOptions(executor="fibres")  # type: ignore[arg-type]
+        AnnotationOptions(executor="fibres")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_batches_run_in_processes(folder_store: FolderStore) -> None:

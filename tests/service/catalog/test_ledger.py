@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -203,16 +204,17 @@ def _act(world: World, worker: Worker, step: str, number: int) -> None:
 def _interrupt(world: World, worker: Worker) -> None:
     """Another worker writes between its read and its write."""
     others = [one for one in world.workers if one is not worker and not one.dead]
-    read = worker.book._read
+    book: Any = worker.book
+    read = book._read
 
     def slow() -> tuple[Ledger, str | None]:
-        answer = read()
-        worker.book._read = read  # type: ignore[method-assign]
+        answer: tuple[Ledger, str | None] = read()
+        book._read = read
         if others:
             others[0].write()
         return answer
 
-    worker.book._read = slow  # type: ignore[method-assign]
+    book._read = slow
     worker.write()
 
 

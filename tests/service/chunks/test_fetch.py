@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from datalake_service.chunks.inventory import Source, take_inventory
 from datalake_service.errors import ObjectNotFoundError, PreconditionFailedError, StoreUnavailableError
 from datalake_service.storage.base import CreateOnly, ObjectMeta, Overwrite
 from datalake_service.storage.folder import FolderStore
-from tests.support.faulty_store import Fault, FaultyStore, at
+from tests.support.faulty_store import Fault, FaultyStore, Plan, at
 
 PREFIX = "d/b/"
 
@@ -18,8 +19,8 @@ PREFIX = "d/b/"
 class RemoteStore(FaultyStore):
     """A folder that says it is far away; counts what was fetched and not yet used."""
 
-    def __init__(self, inner: FolderStore, plan: object = None) -> None:
-        super().__init__(inner, plan)  # type: ignore[arg-type]
+    def __init__(self, inner: FolderStore, plan: Plan | None = None) -> None:
+        super().__init__(inner, plan)
         self.threads: set[str] = set()
 
     @property
@@ -64,12 +65,12 @@ def test_what_is_fetched_ahead_is_bounded(folder_store: FolderStore, sources: tu
     remote = RemoteStore(folder_store)
     small = tuple(source for source in sources if 0 < source.meta.size < 1000)
     largest = max(source.meta.size for source in small)
-    reading = LineFetcher(remote, window_bytes=60, threads=4).read(small)
+    reading: Any = LineFetcher(remote, window_bytes=60, threads=4).read(small)
     for _ in range(5):
         used, _ = next(reading)
         ahead = sum(source.meta.size for source in small[used + 1 : len(remote.operations)])
         assert ahead <= 60 + largest
-    reading.close()  # type: ignore[attr-defined]
+    reading.close()
 
 
 @pytest.mark.parametrize("far", [False, True])
@@ -103,9 +104,9 @@ def test_an_error_of_a_thread_is_raised(folder_store: FolderStore, sources: tupl
 
 def test_reading_may_end_early(folder_store: FolderStore, sources: tuple[Source, ...]) -> None:
     """Whoever stops leaves no thread behind."""
-    reading = LineFetcher(RemoteStore(folder_store), window_bytes=1 << 20).read(sources)
+    reading: Any = LineFetcher(RemoteStore(folder_store), window_bytes=1 << 20).read(sources)
     next(reading)
-    reading.close()  # type: ignore[attr-defined]
+    reading.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch")]
 
 

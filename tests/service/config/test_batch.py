@@ -57,7 +57,7 @@ def test_what_would_make_no_batch_name_is_refused(template: str) -> None:
         check_template(template)
 
 
-@given(st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001
+@given(st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001 - hypothesis wants it
 def test_every_date_makes_a_name_of_a_checked_template(now: datetime) -> None:
     """A template is checked once; the name is allowed whenever it is filled in."""
     template = check_template("{date:%Y%m%d-%H%M%S}.{date:%j}")

@@ -156,7 +156,7 @@ def test_a_config_is_a_value() -> None:
     """Frozen, equal by content, and it survives the way to another process with its origin."""
     config = load(annotators=[{"annotatorName": "a", "annotatorImplementationClassName": "h.A"}])
     with pytest.raises(ValidationError):
-        config.dataset_name = "x"  # type: ignore[misc]
+        config.dataset_name = "x"  # type: ignore[misc]  # wrong on purpose
     copy = pickle.loads(pickle.dumps(config))
     assert copy == config
     assert (copy.folder, copy.document) == (FOLDER, config.document)

@@ -104,7 +104,7 @@ def test_the_classes_check_their_values() -> None:
     with pytest.raises(ValidationError):
         BooleanFilter(field="x", value="yes")
     with pytest.raises(ValidationError):
-        BooleanFilter(field="x", value=True, wrong=1)  # type: ignore[call-arg]
+        BooleanFilter(field="x", value=True, wrong=1)  # type: ignore[call-arg]  # wrong on purpose
     with pytest.raises(ValidationError):
         RawDuckFilter(sql="")
     with pytest.raises(ValidationError):

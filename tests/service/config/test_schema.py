@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from datalake_service.config.load import load_dataset
 from datalake_service.config.schema import dataset_file_schema, schema_text

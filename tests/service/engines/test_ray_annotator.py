@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from datalake_interfaces import HandlerContext
 from datalake_service.config.compute import ActorResources
 from datalake_service.engines.ray_annotator import Actors
 from datalake_service.engines.ray_annotator_actor import Answer, Facts
@@ -82,7 +83,7 @@ def test_who_waits_for_a_machine_keeps_nobody(work: AnnotatorWork) -> None:
         cluster: Any = Cluster()
         actors = Actors(cluster, work, ActorResources(actors=2), code=None)
         actors.start()
-        await actors.open(None)  # type: ignore[arg-type]
+        await actors.open(HandlerContext())
         cluster.actors[0].lost = True
         answers = await asyncio.gather(*(actors.call("annotate", None) for _ in range(20)))
         await actors.close()

@@ -167,7 +167,7 @@ def test_a_result_is_unwrapped(status: Any) -> None:
     [
         SkipDoc(),
         ParseDocumentResult(None, SkipDoc()),
-        ParseDocumentResult(None, None, "skip"),  # type: ignore[arg-type]
+        ParseDocumentResult(None, None, "skip"),  # type: ignore[arg-type]  # wrong on purpose
         ParseDocumentResult(None, Document({"a": 1}), ParseDocumentResultStatus.SKIP),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_skip_keeps_its_message() -> None:
     [
         ErrorDoc(),
         ParseDocumentResult(None, ErrorDoc()),
-        ParseDocumentResult(None, None, "ERROR"),  # type: ignore[arg-type]
+        ParseDocumentResult(None, None, "ERROR"),  # type: ignore[arg-type]  # wrong on purpose
         ParseDocumentResult(None, Document({}), ParseDocumentResultStatus.ERROR),
     ],
 )
@@ -261,7 +261,7 @@ def test_an_exception_that_cannot_be_printed_is_told() -> None:
 
 def test_an_error_document_with_a_strange_payload_keeps_its_message() -> None:
     """The message says more than that the payload is no mapping."""
-    found = rejection(ErrorDoc([], error_message="bad"))  # type: ignore[arg-type]
+    found = rejection(ErrorDoc([], error_message="bad"))  # type: ignore[arg-type]  # wrong on purpose
     assert (found.kind, found.message, found.document) == (RejectionKind.PARSE, "bad", None)
 
 
@@ -292,15 +292,15 @@ NONSENSE: dict[str, tuple[object, str]] = {
         "parse_document returned a ParseDocumentResult with no document (None); it needs a Document",
     ),
     "result of a dict": (
-        ParseDocumentResult(None, {}),  # type: ignore[arg-type]
+        ParseDocumentResult(None, {}),  # type: ignore[arg-type]  # wrong on purpose
         "parse_document returned a ParseDocumentResult with dict as its document; it needs a Document",
     ),
     "status": (
-        ParseDocumentResult(None, Document({}), "DONE"),  # type: ignore[arg-type]
+        ParseDocumentResult(None, Document({}), "DONE"),  # type: ignore[arg-type]  # wrong on purpose
         "parse_document returned a ParseDocumentResult with status 'DONE'; it is one of ERROR, SKIP, SUCCESS",
     ),
     "payload": (
-        Document([("a", 1)]),  # type: ignore[arg-type]
+        Document([("a", 1)]),  # type: ignore[arg-type]  # wrong on purpose
         "document_key_values_map is list; it has to be a mapping",
     ),
     "hostile payload": (Document(Hostile(a=1)), "RuntimeError: no keys today (test_apply.py:"),

@@ -4,6 +4,7 @@ import multiprocessing
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,8 +53,8 @@ def load(folder: Path, reference: str = "handler.Parser", **parameters: object) 
 def name_of(folder: Path) -> object:
     """What the parser in a folder answers."""
     parser = load(folder)
-    answer = parser.parse_document("", "", 0, b"", 0, 0)
-    return answer.document_key_values_map["name"]  # type: ignore[union-attr]
+    answer: Any = parser.parse_document("", "", 0, b"", 0, 0)
+    return answer.document_key_values_map["name"]
 
 
 def test_a_class_beside_the_dataset_file_is_found(tmp_path: Path) -> None:
@@ -143,8 +144,8 @@ def test_parameters_go_to_the_constructor(tmp_path: Path) -> None:
     """The one rule: ``Class(**parameters)``."""
     source = PARSER + "    def __init__(self, *, limit, kind='x'):\n        self.got = (limit, kind)\n"
     write(tmp_path, handler=source)
-    parser = load(tmp_path, limit=3)
-    assert parser.got == (3, "x")  # type: ignore[attr-defined]
+    parser: Any = load(tmp_path, limit=3)
+    assert parser.got == (3, "x")
 
 
 @pytest.mark.parametrize(

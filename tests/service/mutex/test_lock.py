@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
-from websockets.sync.server import serve
+from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Origin
 
 from datalake_service import WSSMutex
@@ -174,9 +175,9 @@ def test_a_renewal_that_comes_too_late_is_no_renewal(url: str, name: str, monkey
     assert lock.acquire()
     ask = wire.Wire.ask
 
-    def slow(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
+    def slow(self: wire.Wire, kind: str, **arguments: Any) -> dict[str, object]:
         clock.advance(11)
-        return ask(self, kind, **arguments)  # type: ignore[arg-type]
+        return ask(self, kind, **arguments)
 
     monkeypatch.setattr(wire.Wire, "ask", slow)
     with pytest.raises(LeaseLostError, match="in time"):
@@ -189,8 +190,8 @@ def test_the_deadline_counts_from_before_the_request(url: str, name: str, monkey
     clock, ask = ManualClock(), wire.Wire.ask
     seconds = [3.0]
 
-    def slow(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
-        answer = ask(self, kind, **arguments)  # type: ignore[arg-type]
+    def slow(self: wire.Wire, kind: str, **arguments: Any) -> dict[str, object]:
+        answer = ask(self, kind, **arguments)
         clock.advance(seconds[0])
         return answer
 
@@ -280,8 +281,8 @@ def test_an_answer_that_was_lost_is_asked_for_again(url: str, name: str, monkeyp
     """The server granted it: the same client gets it again at once, and does not wait for itself."""
     ask, asked = wire.Wire.ask, []
 
-    def lossy(self: wire.Wire, kind: str, **arguments: object) -> dict[str, object]:
-        answer = ask(self, kind, **arguments)  # type: ignore[arg-type]
+    def lossy(self: wire.Wire, kind: str, **arguments: Any) -> dict[str, object]:
+        answer = ask(self, kind, **arguments)
         asked.append(answer["type"])
         if len(asked) == 1:
             raise StoreUnavailableError("planned: lost")
@@ -432,10 +433,10 @@ def test_a_server_that_says_nothing_is_not_waited_for(name: str, monkeypatch: py
 def websocket_server(*messages: str) -> Iterator[str]:
     """A WebSocket server that says something at first, and then nothing."""
 
-    def handle(connection: object) -> None:
+    def handle(connection: ServerConnection) -> None:
         for message in messages:
-            connection.send(message)  # type: ignore[attr-defined]
-        for _ in connection:  # type: ignore[attr-defined]
+            connection.send(message)
+        for _ in connection:
             pass
 
     with serve(handle, "127.0.0.1", 0) as server:

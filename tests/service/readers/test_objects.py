@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import zstandard
@@ -235,8 +236,8 @@ def test_reading_goes_on_before_an_end_that_is_the_next_start(store: FolderStore
 
     def read(position: Position | None) -> Read:
         meta = store.head("a")
-        options = {"end_is_next_start": True, "max_record_bytes": 40}
-        return Read(ObjectReader(store, meta, (hint, hint), source="a", position=position, **options))  # type: ignore[arg-type]
+        options: dict[str, Any] = {"end_is_next_start": True, "max_record_bytes": 40}
+        return Read(ObjectReader(store, meta, (hint, hint), source="a", position=position, **options))
 
     whole = read(None)
     assert [record for _, record in whole.records] == [
@@ -312,7 +313,7 @@ def test_leaving_early_closes_the_object(store: FolderStore) -> None:
 class Broken(FolderStore):
     """A folder whose files cannot be read to their end."""
 
-    def open(self, key, *, start=0, end=None, etag=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def open(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> Any:
         stream = super().open(key, start=start, end=end, etag=etag)
         real, reads = stream.read, iter(range(2))
 

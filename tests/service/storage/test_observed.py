@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from datalake_service.errors import ObjectNotFoundError
@@ -73,7 +75,7 @@ def test_a_listing_that_is_left_early_is_no_error(folder_store: FolderStore) -> 
     seen: list[Observation] = []
     for number in range(3):
         folder_store.put(f"d/{number}", b"", mode=CreateOnly())
-    listing = ObservedStore(folder_store, seen.append).list("")
+    listing: Any = ObservedStore(folder_store, seen.append).list("")
     next(listing)
-    listing.close()  # type: ignore[attr-defined]
+    listing.close()
     assert [(call.requests, call.error) for call in seen] == [(1, "")]

@@ -71,8 +71,8 @@ NONSENSE: dict[str, tuple[Callable[[DataItem], object], str]] = {
     "id": (lambda item: {"id": "x"}, "column 'id' is reserved"),
     "underscore": (lambda item: Annotation({"_status": "done"}), "column '_status' is reserved"),
     "reserved with metadata": (lambda item: Annotation({"_x": 1}, {"m": 1}), "column '_x' is reserved"),
-    "no data": (lambda item: Annotation(None), "the annotation's data must be a dict, not NoneType"),  # type: ignore[arg-type]
-    "odd metadata": (lambda item: Annotation({}, [1]), "the annotation's metadata must be a dict or None, not list"),  # type: ignore[arg-type]
+    "no data": (lambda item: Annotation(None), "the annotation's data must be a dict, not NoneType"),  # type: ignore[arg-type]  # wrong on purpose
+    "odd metadata": (lambda item: Annotation({}, [1]), "the annotation's metadata must be a dict or None, not list"),  # type: ignore[arg-type]  # wrong on purpose
     "an object": (lambda item: {"what": object()}, "column 'what': "),
     "metadata with an object": (lambda item: Annotation({}, {"what": object()}), "column '_metadata': "),
     "hostile": (lambda item: Hostile(), "OSError: nobody looks at me"),

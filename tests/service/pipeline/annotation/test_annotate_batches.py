@@ -258,7 +258,7 @@ def test_a_call_that_is_too_late_fails_its_rows_alone(folder_store: FolderStore,
             async def annotate_batch(self, items: Sequence[DataItem]) -> BatchAnswers:
                 if any(item.id == "r0002" for item in items):
                     await asyncio.sleep(3_600)
-                return self._answer(items)  # type: ignore[no-any-return]
+                return self._answer(items)  # type: ignore[no-any-return]  # of one of the two
 
     try:
         report = run(folder_store, one_batch(), Hangs(answer), timeout_seconds=0.3)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -199,7 +198,7 @@ class Recording(Annotator):
 class AsyncRecording(Recording):
     """The same, async, on one loop."""
 
-    async def open(self, context: HandlerContext) -> None:  # type: ignore[override]
+    async def open(self, context: HandlerContext) -> None:  # type: ignore[override]  # may be async as well
         self.loop = asyncio.get_running_loop()
         super().open(context)
 
@@ -207,7 +206,7 @@ class AsyncRecording(Recording):
         assert self.loop is asyncio.get_running_loop()
         return super().annotate(item)
 
-    async def close(self) -> None:  # type: ignore[override]
+    async def close(self) -> None:  # type: ignore[override]  # as open
         assert self.loop is asyncio.get_running_loop()
         super().close()
 
@@ -251,7 +250,7 @@ def test_an_annotator_that_cannot_close_is_logged(folder_store: FolderStore, cap
     """Its results are stored, which is what counts."""
 
     class Broken(Recording):
-        def close(self) -> Awaitable[None]:  # type: ignore[override]
+        def close(self) -> None:
             raise RuntimeError("secret")
 
     assert run(folder_store, one_batch(5), Broken()).annotated == 5

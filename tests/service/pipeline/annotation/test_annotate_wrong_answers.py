@@ -23,13 +23,13 @@ from tests.support.views import dicts, view
 def annotated(store: FolderStore, rows: int, rule: Callable[[DataItem], object]) -> list[dict[str, Any]]:
     """What an export shows after rows of a dataset were annotated and merged; and again after merging twice."""
     put_rows(store, "posts", "b1", [{"id": f"{number}"} for number in range(rows)])
-    halves = [{"batches": ["b1"], "fraction": fraction} for fraction in (0.5, 1.0)]
+    halves: list[dict[str, Any]] = [{"batches": ["b1"], "fraction": fraction} for fraction in (0.5, 1.0)]
 
     async def answer(item: DataItem) -> object:
         return rule(item)
 
     for half in halves:
-        made = AnnotationView(store, ViewRequest(dataset="posts", **half), "lang")  # type: ignore[arg-type]
+        made = AnnotationView(store, ViewRequest(dataset="posts", **half), "lang")
         asyncio.run(made.annotate(answer))
         merge_annotator(store, "posts", "lang")
     return sorted(dicts(view(store)), key=lambda row: int(row["id"]))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -62,9 +62,9 @@ class World:
         self.store = MemoryStore(PatientClock())
         self.workers: list[Worker] = []
 
-    def start(self, concurrency: int = 20, **more: object) -> Worker:
+    def start(self, concurrency: int = 20, **more: Any) -> Worker:
         """Another worker begins."""
-        worker = Worker(self, f"w{len(self.workers)}", concurrency, **more)  # type: ignore[arg-type]
+        worker = Worker(self, f"w{len(self.workers)}", concurrency, **more)
         self.workers.append(worker)
         worker.begin()
         return worker

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_an_unexpected_error_of_the_machine_is_one_line(lake: FolderStore) -> No
     """No space for temporary files, for instance."""
 
     class FullStore(FaultyStore):
-        def list(self, prefix: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def list(self, prefix: str) -> Any:
             if prefix == "posts/b1/":
                 raise OSError(28, "No space left on device")
             return super().list(prefix)

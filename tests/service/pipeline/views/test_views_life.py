@@ -187,7 +187,7 @@ def test_async_iteration_leaves_the_event_loop_free(folder_store: FolderStore) -
     put_rows(folder_store, "posts", "b", ({"n": number} for number in range(3_000)))
 
     async def main() -> None:
-        rows = view(folder_store)
+        rows: Any = view(folder_store)
         loop_thread = threading.get_ident()
         threads = set()
         inner = rows.blocks
@@ -197,7 +197,7 @@ def test_async_iteration_leaves_the_event_loop_free(folder_store: FolderStore) -
                 threads.add(threading.get_ident())
                 yield block
 
-        rows.blocks = watched  # type: ignore[method-assign]
+        rows.blocks = watched
         assert [row["n"] async for row in rows] == list(range(3_000))
         assert [row["n"] async for row in rows][-1] == 2_999
         assert loop_thread not in threads

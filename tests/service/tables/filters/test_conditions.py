@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pytest
@@ -28,11 +29,11 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def compiled(
-    connection: duckdb.DuckDBPyConnection, *, over_all: object = None, base: object = None, lang: object = None
+    connection: duckdb.DuckDBPyConnection, *, over_all: Any = None, base: Any = None, lang: Any = None
 ) -> Condition:
     """The condition over ``SCHEMA``."""
     annotators = {} if lang is None else {"lang": lang}
-    return Filters(connection, over_all=over_all, base=base, annotators=annotators).compile(connection, SCHEMA)  # type: ignore[arg-type]
+    return Filters(connection, over_all=over_all, base=base, annotators=annotators).compile(connection, SCHEMA)
 
 
 def named(condition: Condition) -> set[str]:

@@ -4,6 +4,7 @@ import json
 import random
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -160,8 +161,8 @@ def test_who_made_a_chunk_says_its_manifest(folder_store: FolderStore) -> None:
     put_chunk(folder_store, "bbbbbb_chunk_00000", row("1"), row("2", "failed"), {**row("5"), "_version": "v1"})
     put_chunk(folder_store, "cccccc_chunk_00000", row("6"))
 
-    def done(**rule: object) -> list[str]:
-        return sorted(FinishedRows(folder_store, "posts", "lang", rule=DoneRule(**rule)).of("b"))  # type: ignore[arg-type]
+    def done(**rule: Any) -> list[str]:
+        return sorted(FinishedRows(folder_store, "posts", "lang", rule=DoneRule(**rule)).of("b"))
 
     assert done() == ["1", "4", "5", "6"]
     assert done(by_label=True, label="v1") == ["1", "2", "4", "5", "7"]
