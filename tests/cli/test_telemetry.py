@@ -5,29 +5,30 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import Done, datalake, started
 from tests.support.otlp import Collector, attributes, collector
 from tests.support.repository import ROOT
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The quickstart, with the half of its input."""
-    shutil.copytree(ROOT / "example_configs" / "quickstart", tmp_path / "project")
-    return tmp_path / "project"
+    """The quickstart, with a few of its files; one of them has a record that cannot be used."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "example_configs" / "quickstart", folder)
+    document = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    document["manifestFile"]["globs"] = ["email/h*.py", "json/*.py"]
+    (folder / "dataset.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
 
 
-def create(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def create(project: Path, run: Callable[..., Done] = datalake, **environment: str) -> Done:
     """Run the dataset file."""
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return subprocess.run(
-        [sys.executable, "-m", "datalake_service", "datasets", "create", "--configFile", "dataset.json"],
-        cwd=project, env=settings | {"PYTHONPATH": str(ROOT)} | environment,
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+    return run("datasets", "create", "--configFile", "dataset.json", cwd=project, **environment)
 
 
 def send_to(found: Collector) -> dict[str, str]:
@@ -38,9 +39,10 @@ def send_to(found: Collector) -> dict[str, str]:
 def test_a_run_is_a_trace_and_counters(project: Path) -> None:
     """One span for the command, below it one for the run, each task, merge and annotator; counters have the sums."""
     with collector() as found:
-        done = create(project, **send_to(found))
-    assert (done.returncode, done.stderr) == (0, "")
-    report = json.loads(done.stdout)
+        done = create(project, started, **send_to(found))
+    assert (done.status, done.err) == (0, "")
+    report = done.json
+    assert report["tasks"]["completed"] > 1
     names = [span.name for span in found.spans]
     assert {name: names.count(name) for name in set(names)} == {
         "datalake.command": 1,
@@ -67,7 +69,7 @@ def test_what_failed_is_marked(project: Path) -> None:
         json.dumps(json.loads((project / "dataset.json").read_text()) | {"onError": {"policy": "fail"}})
     )
     with collector() as found:
-        assert create(project, **send_to(found)).returncode == 1
+        assert create(project, **send_to(found)).status == 1
     failed = [span for span in found.spans if span.status.code == 2]
     assert {span.name for span in failed} >= {"datalake.command", "datalake.run", "datalake.task"}
     assert not any("error" in name for span in found.spans for name in attributes(span))
@@ -91,7 +93,7 @@ def test_nothing_is_loaded_where_nobody_asks(project: Path) -> None:
 def test_parts_can_be_turned_off(project: Path, environment: dict[str, str]) -> None:
     """By the standard variables."""
     with collector() as found:
-        assert create(project, **send_to(found), **environment).returncode == 0
+        assert create(project, **send_to(found), **environment).status == 0
     assert found.spans == []
     assert bool(found.counters) == ("OTEL_SDK_DISABLED" not in environment)
 
@@ -101,5 +103,5 @@ def test_a_collector_that_is_not_there_harms_nothing(project: Path) -> None:
     with collector() as found:
         nobody = send_to(found)
     done = create(project, **nobody, OTEL_EXPORTER_OTLP_TIMEOUT="1")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["status"] == "COMPLETED"
+    assert done.status == 0
+    assert done.json["status"] == "COMPLETED"
