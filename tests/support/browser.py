@@ -1,7 +1,7 @@
 """A browser for tests: one for each worker, in a thread of its own.
 
-What a page stores, and what the browser has loaded for it, is in a context, which takes longer to make than a page. So
-contexts are used again, one page at a time, for pages of the same options; what was stored in them is gone before.
+A page takes a second of processor time to make, and its context as long again. So pages are used again, by one test
+after the other, where the options are the same; what one stored, and what it made of the page, is gone before the next.
 
 Playwright's plain interface runs an event loop in the thread that uses it, where ``asyncio.run`` then refuses to work.
 So whatever talks to the browser runs in one thread, and the other tests of the worker keep theirs.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 VARIABLE: Final = "TEST_BROWSER"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -29,7 +29,9 @@ _PATIENCE: Final = 30_000
 _STORED: Final = "cookies,local_storage,indexeddb,service_workers,cache_storage"
 """All that a page can store; not the files that the browser keeps, as a browser does."""
 _MOST_IDLE: Final = 3
-"""Contexts that are kept for the next page."""
+"""Pages that are kept for the next test."""
+_MEDIA: Final[dict[str, Any]] = {"color_scheme": "light", "reduced_motion": "no-preference"}
+"""What a context emulates that is not told otherwise."""
 _ARGUMENTS: Final = ("--no-sandbox", "--disable-dev-shm-usage")
 
 _P = ParamSpec("_P")
@@ -52,8 +54,8 @@ class BrowserThread:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="browser")
         self._thread: threading.Thread | None = None
         self._thread = self.call(threading.current_thread)
-        self._idle: list[tuple[dict[str, Any], BrowserContext]] = []
-        self._used: dict[BrowserContext, dict[str, Any]] = {}
+        self._idle: list[tuple[dict[str, Any], Page]] = []
+        self._used: dict[Page, dict[str, Any]] = {}
         self._playwright: Playwright
         self._browser: Browser
         self._playwright, self._browser = self.call(self._start, executable)
@@ -75,33 +77,38 @@ class BrowserThread:
         return self.call(self._new_page, options)
 
     def _new_page(self, options: dict[str, Any]) -> Page:
-        context = next((one for given, one in self._idle if given == options), None)
-        if context is None:
+        known = next((page for given, page in self._idle if given == options), None)
+        self._idle = [(given, page) for given, page in self._idle if page is not known]
+        if known is None:
             context = self._browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             context.grant_permissions(["clipboard-read", "clipboard-write"])
             context.set_default_timeout(_PATIENCE)
-        self._idle = [(given, one) for given, one in self._idle if one is not context]
-        self._used[context] = options
-        return context.new_page()
+            known = context.new_page()
+        self._used[known] = options
+        return known
 
     def close_page(self, page: Page) -> None:
         """Forget a page and what it stored."""
         self.call(self._close_page, page)
 
     def _close_page(self, page: Page) -> None:
-        context = page.context
-        options = self._used.pop(context)
-        if "base_url" not in options:
-            context.close()
+        options = self._used.pop(page)
+        if page.is_closed() or page.context.pages != [page] or not page.url.startswith(options.get("base_url", "none")):
+            page.context.close()
             return
+        page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")
+        page.unroute_all()
+        media = {name: options.get(name, usual) for name, usual in _MEDIA.items()}
+        page.emulate_media(**media)
         stored = {"origin": options["base_url"], "storageTypes": _STORED}
-        context.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
-        context.clear_cookies()
-        for one in context.pages:
-            one.close()
-        self._idle.append((options, context))
+        session = page.context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", stored)
+        session.detach()
+        page.context.clear_cookies()
+        self._idle.append((options, page))
         while len(self._idle) > _MOST_IDLE:
-            self._idle.pop(0)[1].close()
+            self._idle.pop(0)[1].context.close()
 
     def close(self) -> None:
         """End the browser."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,10 +56,20 @@ class Watched:
         """Listen."""
         self.faults: list[str] = []
         self.asked: list[str] = []
-        page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("response", self._look)
-        page.on("request", lambda request: self.asked.append(request.url))
+        self._page = page
+        self._listening: dict[Any, Callable[..., None]] = {
+            "console": lambda message: self._hear(message.type, message.text),
+            "pageerror": lambda error: self.faults.append(str(error)),
+            "response": self._look,
+            "request": lambda request: self.asked.append(request.url),
+        }
+        for event, listener in self._listening.items():
+            page.on(event, listener)
+
+    def leave(self) -> None:
+        """Do not listen any more: the page is used again."""
+        for event, listener in self._listening.items():
+            self._page.remove_listener(event, listener)
 
     def _hear(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"} and "Failed to load resource" not in text:
@@ -82,7 +92,8 @@ def new_page(request: pytest.FixtureRequest, browser_thread: BrowserThread) -> I
         return page
 
     yield make
-    for page, _ in pages:
+    for page, watched in pages:
+        browser_thread.call(watched.leave)
         browser_thread.close_page(page)
     for _, watched in pages:
         assert watched.faults == []
