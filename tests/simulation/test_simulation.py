@@ -22,6 +22,10 @@ _FIRST = {
     "renew_too_late": 6,
     "compare_two_clocks": 5,
     "look_before_write": 5,
+    "claim_without_condition": 4,
+    "finished_rows_before_the_claim": 8,
+    "give_back_before_flush": 2,
+    "merged_before_chunks": 8,
 }
 """Where the search begins: seeds that found a bug once, to save time. Others find it as well, later."""
 REPLAY = "SIMULATION_SEED"
