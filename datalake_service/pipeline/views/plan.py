@@ -24,6 +24,7 @@ from datalake_service.errors import (
 )
 from datalake_service.pipeline.views.pins import add_older, find_pins
 from datalake_service.storage.base import ObjectMeta, ObjectStore
+from datalake_service.tables.database.databases import Databases
 from datalake_service.tables.database.engine import Engine, EngineLimits
 from datalake_service.tables.database.sql import Reference
 from datalake_service.tables.filters.conditions import Condition, Filters
@@ -138,6 +139,8 @@ class ViewPlanner:
         self._request = request
         self._limits = limits
         self._prefix = layout.dataset_prefix(request.dataset)
+        self.databases = Databases(limits)
+        """Those of the view; to be closed."""
 
     def plan(self) -> ViewPlan:
         """Look at the lake and decide.
@@ -149,8 +152,7 @@ class ViewPlanner:
             UsageError: A batch does not exist, or two columns would have the same name.
             StoreError: The lake cannot be read.
         """
-        engine = Engine(self._limits)
-        try:
+        with self.databases.planning() as engine:
             filters = self._filters(engine)
             for _ in range(_ATTEMPTS):
                 try:
@@ -162,13 +164,12 @@ class ViewPlanner:
                     continue  # replaced since we looked
             else:
                 raise _restless(self._prefix)
-            engine.lock()
+            if filters.raw:
+                engine.lock()  # before a user's SQL is put to it
             plan = replace(
                 self._decide(engine, filters, batches, annotators),
                 pins=find_pins(self._request.versions, batches, existing),
             )
-        finally:
-            engine.close()
         self._tell(plan, found, annotators, existing)
         return plan
 
@@ -178,8 +179,7 @@ class ViewPlanner:
         Raises:
             StoreError: The lake cannot be read, or the batch is gone.
         """
-        engine = Engine(self._limits)
-        try:
+        with self.databases.planning() as engine:
             filters = self._filters(engine)
             for _ in range(_ATTEMPTS):
                 try:
@@ -192,13 +192,12 @@ class ViewPlanner:
                     continue
             else:
                 raise _restless(f"{self._prefix}{batch}/")
-            engine.lock()
+            if filters.raw:
+                engine.lock()
             schema = _united([*plan.batches, planned], plan.schema.annotators)
             if schema == plan.schema:
                 return plan, planned
             condition = filters.compile(engine.connection, schema)
-        finally:
-            engine.close()
         return replace(plan, schema=schema, condition=condition), planned
 
     def _filters(self, engine: Engine) -> Filters:

@@ -199,7 +199,7 @@ class BatchPass(Generic[_T]):
 
     def _opened(self, batches: Sequence[PlannedBatch]) -> _Group:
         with ExitStack() as stack:
-            engine = Engine(self._limits)
+            engine = self._planner.databases.take()
             self._engines.add(engine)
             stack.callback(self._engines.discard, engine)
             stack.callback(engine.close)

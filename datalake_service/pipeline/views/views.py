@@ -275,6 +275,7 @@ class DatasetView:
         """Give back what iterations that were not finished still hold. They cannot be continued; new ones can begin."""
         for one in list(self._passes):
             one.close()
+        self._planner.databases.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -80,6 +80,12 @@ class Engine:
         self.connection.execute("SET enable_progress_bar = false")
         self.confined = False
         """Whether ``confine`` was called."""
+        self.locked = False
+        """Whether ``lock`` was called."""
+
+    def forget_files(self) -> None:
+        """Keep nothing of what was read: what is called /proc/self/fd/7 is another file in the next question."""
+        self.connection.execute("SET enable_external_file_cache = false")
 
     def lock(self, paths: Sequence[str] = ()) -> None:
         """From now on only ``paths`` can be read, nothing written, no extension loaded, no setting changed.
@@ -91,6 +97,7 @@ class Engine:
             self.connection.execute(
                 f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
             )
+        self.locked = True
 
     def confine(self, folders: Sequence[str]) -> None:
         """From now on only what is in ``folders`` can be read, whatever is opened there later; no setting is changed.
@@ -99,9 +106,9 @@ class Engine:
         """
         listed = ", ".join(quote_text(folder) for folder in folders)
         with in_our_words("open a database"):
-            # What is called /proc/self/fd/7 is another file in the next question.
+            self.forget_files()
             self.connection.execute(
-                f"SET enable_external_file_cache = false; SET allowed_directories = [{listed}]; "
+                f"SET allowed_directories = [{listed}]; "
                 "SET enable_external_access = false; SET lock_configuration = true"
             )
         self.confined = True
