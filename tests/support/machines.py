@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from datalake_service.catalog.tasks import TaskState, create_task
 from datalake_service.pipeline.jobs.engine import HandlerSpec, MachineInput, TaskJob
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
-from tests.support.tasks import NOW, job_fields
+from tests.support.tasks import NOW, job_fields, merged_rows, stored_rejections
 
 MACHINES = """
 import re
@@ -130,3 +130,21 @@ def machine_job(
     )
     handler = HandlerSpec(reader, folder, parameters or {})
     return TaskJob(task="t1", source=line, input=machine, handler=handler, store=store, **job_fields(fields))
+
+
+Make = Callable[..., TaskJob]
+
+
+def pairs(count: int, *, begin: int = 0) -> bytes:
+    """Numbered pairs."""
+    return b"".join(pair(f"k{number}", f"body {number}") for number in range(begin, count))
+
+
+def rejections(store: FolderStore) -> list[dict[str, Any]]:
+    """All of them, in order."""
+    return [line for _, file in sorted(stored_rejections(store).items()) for line in file]
+
+
+def in_order(store: FolderStore) -> list[dict[str, Any]]:
+    """The rows, as a merge would keep them, in the order of their ids; without those."""
+    return [{**row, "id": None} for _, row in sorted(merged_rows(store).items())]

@@ -6,6 +6,7 @@ ways to read merged objects that trust nothing but pyarrow and the documented fi
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
@@ -17,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datalake_service.pipeline.ingest import ingest_iterator
 from datalake_service.pipeline.merging.result import MergeLimits
-from datalake_service.storage.base import ObjectStore
+from datalake_service.storage.base import CreateOnly, ObjectMeta, ObjectStore
 
 Row = dict[str, Any]
 
@@ -218,3 +220,33 @@ def check(store: ObjectStore, prefix: str, files: list[File]) -> None:
 
 def _text(rows: dict[str, Row]) -> str:
     return json.dumps(rows, sort_keys=True)
+
+
+PREFIX = "d/b/"
+
+
+KEY = "d/b/merged.parquet"
+
+
+def ingest(store: ObjectStore, *rows: Any, columns: list[str] | None = None, chunk_size: int = 2) -> str:
+    """One run; returns its name."""
+    result = asyncio.run(
+        ingest_iterator(store, rows, dataset="d", batch="b", chunk_size=chunk_size, deduplicate_on=columns)
+    )
+    return result.run
+
+
+def foreign(store: ObjectStore, name: str, *lines: object) -> ObjectMeta:
+    """A file that somebody put into the batch: bytes as they are, everything else as JSON."""
+    body = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    return store.put(f"{PREFIX}{name}.jsonl", body, mode=CreateOnly())
+
+
+def names(store: ObjectStore) -> set[str]:
+    """What lies in the batch."""
+    return {meta.key.removeprefix(PREFIX) for meta in store.list(PREFIX)}
+
+
+def column(store: ObjectStore, name: str) -> list[Any]:
+    """One column of the merged rows, in order."""
+    return [row.get(name) for row in read_merged(store, KEY)]
