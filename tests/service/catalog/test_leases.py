@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import tempfile
@@ -15,34 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datalake_service.catalog.lease_keeper import LeaseKeeper
-from datalake_service.catalog.leases import Lease, LeaseRecord, S3Lock, grace, has_expired
+from datalake_service.catalog.leases import Lease, LeaseRecord, grace, has_expired
 from datalake_service.errors import LeaseLostError, OutcomeUnknownError, StoreError, StoreUnavailableError
-from datalake_service.storage.base import ObjectMeta, ObjectStore
 from datalake_service.storage.folder import FolderStore
-from datalake_utils.clock import Clock, ManualClock, SystemClock
+from datalake_utils.clock import ManualClock, SystemClock
 from tests.support.faulty_store import Fault, FaultyStore, at
-from tests.support.servers import S3Server, s3_server
-
-KEY = "posts/annotations/lang/.temp/.lock"
-HOUR = timedelta(hours=1)
-
-
-def lease(store: ObjectStore, clock: Clock, *, ttl: timedelta = HOUR, owner: str = "somebody") -> Lease:
-    """A lease on the one key of these tests."""
-    return Lease(store, KEY, ttl=ttl, owner=owner, clock=clock)
-
-
-@pytest.fixture
-def store_clock() -> ManualClock:
-    """The store's clock."""
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, store_clock: ManualClock) -> FolderStore:
-    """A store whose time is turned by hand."""
-    return FolderStore(tmp_path, durable=False, clock=store_clock)
+from tests.support.leases import HOUR, KEY, lease
 
 
 def test_one_holds_it_until_it_is_given_back(store: FolderStore) -> None:
@@ -301,153 +278,3 @@ def _folders() -> Iterator[Path]:
     """One fresh folder for each example."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-
-
-# The keeper ---------------------------------------------------------------------------------------------------
-
-
-def test_the_keeper_waits_until_a_minute_before_the_deadline(store: FolderStore) -> None:
-    """Renewal starts then, and then only."""
-    clock = ManualClock()
-    mine = lease(store, clock)
-    assert mine.acquire()
-    keeper = LeaseKeeper(mine)
-    assert keeper.pause() == 3_540
-    clock.advance(3_540)
-    assert keeper.pause() == 0
-    assert keeper.must_stop() is None
-
-
-def test_work_stops_before_the_deadline(store: FolderStore) -> None:
-    """Fifteen seconds before the lease runs out it is time to store what there is."""
-    clock = ManualClock()
-    mine = lease(store, clock)
-    assert mine.acquire()
-    keeper = LeaseKeeper(mine)
-    clock.advance(3_584)
-    assert keeper.must_stop() is None
-    clock.advance(1)
-    assert isinstance(keeper.must_stop(), LeaseLostError)
-    assert keeper.held, "what is finished can still be stored"
-
-
-def test_a_lease_is_kept_longer_than_its_time(tmp_path: Path) -> None:
-    """The keeper renews again and again; somebody who tries all the time never gets it."""
-    store = FolderStore(tmp_path, durable=False)
-    mine = lease(store, SystemClock(), ttl=timedelta(seconds=2))
-    assert mine.acquire()
-    keeper = LeaseKeeper(mine)
-    keeper.start()
-    other = lease(store, SystemClock(), ttl=timedelta(seconds=2))
-    while other.holder is None or other.holder.number < 3:
-        assert not other.acquire()
-        assert keeper.must_stop() is None
-    keeper.stop()
-    mine.release()
-    assert other.acquire()
-
-
-def test_a_keeper_that_cannot_renew_says_why(tmp_path: Path) -> None:
-    """The store is away: work has to stop in time, and the reason is the store's."""
-    faulty = FaultyStore(FolderStore(tmp_path, durable=False))
-    mine = lease(faulty, SystemClock(), ttl=timedelta(milliseconds=600))
-    assert mine.acquire()
-    faulty._plan = lambda _: Fault.UNAVAILABLE
-    keeper = LeaseKeeper(mine)
-    keeper.start()
-    while (reason := keeper.must_stop()) is None:
-        pass
-    keeper.stop()
-    assert "could not be renewed in time" in str(reason)
-
-
-def test_a_keeper_whose_lease_was_taken_says_so_at_once(tmp_path: Path) -> None:
-    """Somebody broke the lock: the next renewal notices, long before the deadline."""
-    store = FolderStore(tmp_path, durable=False)
-    mine = lease(store, SystemClock(), ttl=timedelta(seconds=1))
-    assert mine.acquire()
-    store.delete(KEY)
-    assert lease(store, SystemClock()).acquire()
-    keeper = LeaseKeeper(mine)
-    keeper.start()
-    while (reason := keeper.must_stop()) is None:
-        pass
-    keeper.stop()
-    assert "taken over" in str(reason)
-    assert not keeper.held
-
-
-# S3Lock -------------------------------------------------------------------------------------------------------
-
-
-def test_async_with_enters_and_tells(store: FolderStore) -> None:
-    """The block runs with or without the lease; the lock says which, and is given back in the end."""
-
-    async def fail_inside(lock: S3Lock) -> None:
-        async with lock:
-            assert lock
-            _ = 1 / 0
-
-    async def run() -> None:
-        async with S3Lock(store, KEY, ttl_ms=60_000) as first:
-            assert first
-            async with S3Lock(store, KEY) as second:
-                assert not second
-                assert second.holder is not None
-            assert first, "a lock that was not taken gives nothing back"
-            await first.renew()
-        assert not first
-        third = S3Lock(store, KEY)
-        with pytest.raises(ZeroDivisionError):
-            await fail_inside(third)
-        assert not third
-        async with S3Lock(store, KEY) as fourth:
-            assert fourth
-
-    asyncio.run(run())
-
-
-def test_a_cancelled_taker_leaves_the_lease_free(tmp_path: Path) -> None:
-    """The request is on its way when its task is cancelled: what it took is given back."""
-    entered, go_on = threading.Event(), threading.Event()
-
-    class Slow(FaultyStore):
-        def get(self, key: str, *, etag: str | None = None) -> tuple[bytes, ObjectMeta]:
-            entered.set()
-            go_on.wait()
-            return super().get(key, etag=etag)
-
-    slow = Slow(FolderStore(tmp_path, durable=False))
-
-    async def run() -> None:
-        task = asyncio.create_task(S3Lock(slow, KEY).acquire())
-        await asyncio.to_thread(entered.wait)
-        task.cancel()
-        await asyncio.sleep(0)
-        go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(run())
-    assert "put" in {operation.verb for operation in slow.operations}
-    assert lease(slow.inner, ManualClock()).acquire()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    """An S3 server."""
-    with s3_server() as running:
-        yield running
-
-
-def test_the_same_on_s3(server: S3Server) -> None:
-    """Take, refuse, renew, give back, take again."""
-    store = server.make_store()
-    first, second = lease(store, SystemClock()), lease(store, SystemClock())
-    assert first.acquire()
-    assert not second.acquire()
-    first.renew()
-    first.release()
-    assert second.acquire()
-    with pytest.raises(LeaseLostError):
-        first.renew()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -18,18 +17,6 @@ from tests.support.faulty_store import Fault, FaultyStore, at
 
 KEY = layout.annotator_lease_key("posts", "lang")
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def store_clock() -> ManualClock:
-    """The store's clock."""
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, store_clock: ManualClock) -> FolderStore:
-    """A store whose time is turned by hand."""
-    return FolderStore(tmp_path, durable=False, clock=store_clock)
 
 
 def taken(store: ObjectStore, annotator: str = "lang") -> Lease:
