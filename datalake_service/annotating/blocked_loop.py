@@ -104,7 +104,7 @@ class LoopWatch:
     def _look(self, alive: float, since: float, *, computes: bool) -> None:
         """Name the function: of a thread that computes at once, of one that waits if it still does after a moment."""
         frame = users_frame(self._frame())
-        if frame is None:
+        if frame is None or self._alive != alive:  # it went on since: whoever is there by now is not at fault
             return
         if not computes:
             if self._end.wait(_SAMPLE) or users_frame(self._frame()) is not frame or self._alive != alive:

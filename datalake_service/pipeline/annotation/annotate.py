@@ -32,7 +32,7 @@ from datalake_service.catalog.manifests import claim_run, format_time
 from datalake_service.chunks.annotation_encoder import AnnotationEncoder
 from datalake_service.chunks.writer import ChunkWriter
 from datalake_service.config.names import check_name
-from datalake_service.errors import DatalakeError, HandlerLoadError, LeaseLostError, StoreError
+from datalake_service.errors import AnnotationLockError, DatalakeError, HandlerLoadError, LeaseLostError, StoreError
 from datalake_service.events import (
     ANNOTATION_CLOSE_FAILED,
     ANNOTATION_COMPLETED,
@@ -145,7 +145,8 @@ async def annotate(  # noqa: PLR0913 - what is annotated, by what, and how
     except BaseException as error:
         if isinstance(error, DatalakeError):
             tell()  # what was done, and what it cost
-        session.tell(ANNOTATION_FAILED, level=logging.WARNING, error=type(error).__name__)
+        if not isinstance(error, AnnotationLockError):  # it did not begin, and who called may wait
+            session.tell(ANNOTATION_FAILED, level=logging.WARNING, error=type(error).__name__)
         raise
     tell()
     session.tell(ANNOTATION_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from datalake_service.errors import (
     DatalakeError,
     UsageError,
 )
+from datalake_service.events import ANNOTATION_HELD, emit
 from datalake_service.handling.load import load_class, load_handler
 from datalake_service.pipeline.annotation.annotate import annotate
 from datalake_service.pipeline.annotation.annotator_maker import annotation_job, retry_of, reuse_of
@@ -177,7 +179,7 @@ def run_annotator(
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the report
             release_if_dead(store, config.dataset_name, name)
-            last = _with_patience(attempt, clock, told, name)
+            last = _with_patience(attempt, clock, told, work)
     except DatalakeError as error:
         if manner.strict and isinstance(error, UsageError) and last.run is None:
             raise
@@ -207,15 +209,22 @@ def release_if_dead(store: ObjectStore, dataset: str, annotator: str) -> None:
     take_from_dead(store, (layout.annotator_lease_key(dataset, annotator), *shared))
 
 
-def _with_patience(attempt: Callable[[], AnnotationReport], clock: Clock, told: Told, name: str) -> AnnotationReport:
+def _with_patience(
+    attempt: Callable[[], AnnotationReport], clock: Clock, told: Told, work: AnnotatorWork
+) -> AnnotationReport:
     """Try again while the annotator is held, at most for as long as a dead run of this kind can hold it."""
+    name, said = work.annotator.annotator_name, False
     give_up_at = clock.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return attempt()
-        except AnnotationLockError:
+        except AnnotationLockError as error:
             if clock.monotonic() >= give_up_at:
                 raise
+            if not said:
+                names = {"dataset": work.config.dataset_name, "annotator": name}
+                emit(ANNOTATION_HELD, level=logging.WARNING, **names, error=str(error))
+            said = True
             told(f"waiting for {name}, which another run holds", AnnotationReport())
             clock.sleep(_LOOK_AGAIN_SECONDS)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 
 from datalake_service.config.load import load_dataset
 from datalake_service.errors import ConfigError, DatalakeError
+from datalake_service.events import ANNOTATION_FAILED, ANNOTATION_HELD
+from datalake_service.pipeline.annotation.lease import AnnotatorLease
 from datalake_service.pipeline.runs.annotators import check_annotators, run_annotator
 from datalake_service.pipeline.runs.report import AnnotatorOutcome
 from datalake_service.storage.folder import FolderStore
 from datalake_utils.clock import SystemClock
+from tests.support.annotations import events
 from tests.support.lake import put_rows
 from tests.support.views import view
 
@@ -80,7 +84,9 @@ def lake(folder: Path, texts: Mapping[str, Any] = TEXTS) -> FolderStore:
     return store
 
 
-def annotated(folder: Path, store: FolderStore, **annotator: Any) -> AnnotatorOutcome:
+def annotated(
+    folder: Path, store: FolderStore, *, told: Callable[..., None] = lambda *_: None, **annotator: Any
+) -> AnnotatorOutcome:
     """Run one annotator of a dataset file."""
     document = {
         "datasetName": "posts",
@@ -90,7 +96,7 @@ def annotated(folder: Path, store: FolderStore, **annotator: Any) -> AnnotatorOu
     }
     config = load_dataset(document, folder=folder)
     check_annotators(config)
-    return run_annotator(store, config, config.annotators[0], told=lambda *_: None, clock=SystemClock())
+    return run_annotator(store, config, config.annotators[0], told=told, clock=SystemClock())
 
 
 def columns(store: FolderStore, *names: str) -> dict[str, Any]:
@@ -111,6 +117,23 @@ def test_texts_get_vectors(tmp_path: Path) -> None:
         for vector in vectors.values()
         if vector
     )
+
+
+def test_a_run_that_waits_for_another_one_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, with who has the annotator; it has not failed, and goes on when the other one ends."""
+    store = lake(tmp_path)
+    other = AnnotatorLease(store, "posts", "model")
+    other.take()
+
+    def told(name: str, _report: object) -> None:
+        if name == "waiting for model, which another run holds":
+            other.give_back()
+
+    outcome = annotated(tmp_path, store, told=told, embedding={"column": "text"})
+    assert (outcome.error, outcome.report.annotated) == (None, 4)
+    (said,) = events(caplog, ANNOTATION_HELD)
+    assert f"process {os.getpid()}" in said["error"]
+    assert not events(caplog, ANNOTATION_FAILED)
 
 
 def test_texts_get_the_label_that_is_nearest(tmp_path: Path) -> None:
