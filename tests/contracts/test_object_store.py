@@ -121,7 +121,7 @@ KINDS = [
     *(f"folder-{wrapper}" for wrapper in WRAPPERS),
     "folder-durable",
     "folder-opened",
-    "s3-plain",
+    "s3-plain",  # of another server than the next one
     "s3-opened",  # with the wrappers of the product; each alone, and all together, are tried on a folder
     "folder-mutexed",
     *(["s3-mutexed"] if "TEST_S3_ENDPOINT" in os.environ else []),  # test_mutexed.py has what is special about it
@@ -140,7 +140,7 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
             return Lake(open_store(root.as_uri()), Files(root))
         folder = FolderStore(root, durable=wrapper == "durable")
         return Lake(WRAPPERS[wrapper](folder) if wrapper in WRAPPERS else folder, Files(root))
-    server: S3Server = request.getfixturevalue("s3_server")
+    server: S3Server = request.getfixturevalue("other_s3_server" if wrapper == "plain" else "s3_server")
     bucket = server.make_bucket()
     side = Bucket(server, bucket)
     if wrapper == "opened":

@@ -28,7 +28,7 @@ _PATIENCE: Final = 30_000
 """Milliseconds that a condition is waited for: a busy machine is no failure."""
 _STORED: Final = "cookies,local_storage,indexeddb,service_workers,cache_storage"
 """All that a page can store; not the files that the browser keeps, as a browser does."""
-_MOST_IDLE: Final = 3
+_MOST_IDLE: Final = 5
 """Pages that are kept for the next test."""
 _MEDIA: Final[dict[str, Any]] = {"color_scheme": "light", "reduced_motion": "no-preference"}
 """What a context emulates that is not told otherwise."""

@@ -66,9 +66,11 @@ def verdict(node: Node, row: Row, sql: Mapping[str, Any]) -> bool | None:
 TEXTS = [{"text": f"text {number}", "n": number} for number in range(10)]
 
 
-def view(store: ObjectStore, *, limits: EngineLimits | None = None, **request: Any) -> DatasetView:
-    """A view of the dataset ``posts``."""
-    return DatasetView(store, ViewRequest(dataset="posts", **request), limits=limits)
+def view(
+    store: ObjectStore, dataset: str = "posts", *, limits: EngineLimits | None = None, **request: Any
+) -> DatasetView:
+    """A view of a dataset."""
+    return DatasetView(store, ViewRequest(dataset=dataset, **request), limits=limits)
 
 
 def sql(text: str) -> RawDuckFilter:

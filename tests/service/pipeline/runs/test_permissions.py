@@ -26,9 +26,9 @@ READ_ONLY = ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 
 
 @pytest.fixture(scope="module")
-def proxy(s3_server: S3Server) -> Iterator[PolicyProxy]:
+def proxy(other_s3_server: S3Server) -> Iterator[PolicyProxy]:
     """A server that can be told what to deny."""
-    with policy_proxy(s3_server) as running:
+    with policy_proxy(other_s3_server) as running:
         yield running
 
 

@@ -22,6 +22,20 @@ from tests.support.remote import RemoteStore
 from tests.support.views import TEXTS, dicts, sql, view
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    """Ten rows in two datasets; one of them has annotations."""
+    store = FolderStore(tmp_path_factory.mktemp("kinds") / "lake", durable=False)
+    rows: list[dict[str, Any]] = [
+        {"text": f"text {n}", "n": n, "j": {"k": n, "l": [n]}, "flag": n % 2 == 0} for n in range(10)
+    ]
+    rows[0]["t"] = "2020-05-01T00:00:00"
+    for dataset in ("plain", "joined"):
+        put_rows(store, dataset, "b", rows)
+    put_annotations(store, "joined", "lang", "b", {str(number): {"ok": True} for number in range(9, -1, -1)})
+    return store
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -51,17 +65,12 @@ from tests.support.views import TEXTS, dicts, sql, view
 @pytest.mark.parametrize(
     "limits", [EngineLimits(), EngineLimits(sort_bytes=0), EngineLimits(narrow_bytes=0, large_value=0)]
 )
-def test_sql_of_many_kinds(folder_store: FolderStore, limits: EngineLimits, text: str, found: list[int]) -> None:
+def test_sql_of_many_kinds(kinds: FolderStore, limits: EngineLimits, text: str, found: list[int]) -> None:
     """What DuckDB understands works, with and without a join."""
-    rows: list[dict[str, Any]] = [
-        {"text": f"text {n}", "n": n, "j": {"k": n, "l": [n]}, "flag": n % 2 == 0} for n in range(10)
-    ]
-    rows[0]["t"] = "2020-05-01T00:00:00"
-    put_rows(folder_store, "posts", "b", rows)
-    assert [row["n"] for row in view(folder_store, filter=sql(text), limits=limits)] == found
-    put_annotations(folder_store, "posts", "lang", "b", {str(number): {"ok": True} for number in range(9, -1, -1)})
-    joined = view(folder_store, filter=sql(text), annotator_filters={"lang": sql("ok")}, limits=limits)
-    assert [row["n"] for row in joined] == found
+    with view(kinds, "plain", filter=sql(text), limits=limits) as plain:
+        assert [row["n"] for row in plain] == found
+    with view(kinds, "joined", filter=sql(text), annotator_filters={"lang": sql("ok")}, limits=limits) as joined:
+        assert [row["n"] for row in joined] == found
 
 
 MIXED: Sequence[dict[str, Any]] = [
