@@ -20,6 +20,8 @@ _USERS_OWN: Final = frozenset(
 _SECRET: Final = re.compile(
     r"secret|passw|token|credential|authorization|private|(?:api|access|account)[_-]?key|^key$|^auth$", re.IGNORECASE
 )
+_COUNTED: Final = re.compile(r"tokens(?![a-z])", re.IGNORECASE)
+"""Of a language model: a number of them is no secret."""
 _MASK: Final = "(hidden)"
 
 
@@ -46,9 +48,13 @@ def looks_secret(key: str) -> bool:
     return _SECRET.search(key) is not None
 
 
+def _hides(key: str, value: object) -> bool:
+    return looks_secret(key) and not (isinstance(value, (int, float)) and _COUNTED.search(key) is not None)
+
+
 def redacted(value: object, *, key: str = "") -> object:
     """A JSON value as it may be shown or kept: what its key says is a secret is hidden, so are passwords in URIs."""
-    if key and looks_secret(key) and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+    if key and isinstance(value, (str, int, float)) and not isinstance(value, bool) and _hides(key, value):
         return _MASK
     if isinstance(value, dict):
         return {name: redacted(item, key=str(name)) for name, item in value.items()}
@@ -78,7 +84,7 @@ def _shown(value: object, location: Location) -> str:
     if isinstance(value, (list, tuple)):
         return "a list"
     keys = [part for part in location if isinstance(part, str)]
-    if any(key in _USERS_OWN for key in keys) or any(looks_secret(key) for key in keys):
+    if any(key in _USERS_OWN for key in keys) or any(_hides(key, value) for key in keys):
         return _kind(value)
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = without_credentials(text)

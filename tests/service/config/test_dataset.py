@@ -185,7 +185,15 @@ def test_what_looks_like_a_secret_is_hidden_when_a_config_is_shown() -> None:
     """By its key, at any depth; numbers and words that are none stay."""
     shown = redacted(
         {
-            "parameters": {"apiKey": "a", "api_key": "b", "token": 3, "password": "c", "monkey": "d", "tokens": ["e"]},
+            "parameters": {
+                "apiKey": "a",
+                "api_key": "b",
+                "token": 3,
+                "password": "c",
+                "monkey": "d",
+                "tokens": ["e"],
+                "maxOutputTokens": 9,
+            },
             "uri": "https://key:secret@host/x",
             "deep": [{"clientSecret": "f", "on": True}],
         }
@@ -198,6 +206,7 @@ def test_what_looks_like_a_secret_is_hidden_when_a_config_is_shown() -> None:
             "password": "(hidden)",
             "monkey": "d",
             "tokens": ["(hidden)"],
+            "maxOutputTokens": 9,
         },
         "uri": "https://…@host/x",
         "deep": [{"clientSecret": "(hidden)", "on": True}],

@@ -70,7 +70,7 @@ def test_a_good_file_loads_with_its_defaults() -> None:
         ),
         (
             {"embedding": {"column": "text"}, "calls": {"budget": {"tokens": 1}}},
-            "budget.tokens: found a number; embedding",
+            "budget.tokens: found 1; embedding",
         ),
         ({"llm": LLM, "calls": {"budget": {"calls": 0}}}, "calls.budget.calls: found 0; allowed: at least 1"),
         ({"llm": LLM, "calls": {"requestsPerMinute": 0}}, "calls.requestsPerMinute: found 0"),
