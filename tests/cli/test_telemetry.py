@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def create(project: Path, run: Callable[..., Done] = datalake, **environment: str) -> Done:
+def create(project: Path, run: Callable[..., Done] = datalake, /, **environment: str) -> Done:
     """Run the dataset file."""
     return run("datasets", "create", "--configFile", "dataset.json", cwd=project, **environment)
 
