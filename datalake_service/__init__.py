@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datalake_service.annotating.limits import Limit
     from datalake_service.annotating.policy import CallPolicy
     from datalake_service.annotating.usage import Budget
-    from datalake_service.catalog.leases import S3Lock
+    from datalake_service.catalog.s3_lock import S3Lock
     from datalake_service.config.filters import (
         AllFilter,
         AnyFilter,
@@ -79,7 +79,7 @@ _PLACES = {
     "FilterNode": "datalake_service.config.filters",
     "Limit": "datalake_service.annotating.limits",
     "S3DataTool": "datalake_service.tool",
-    "S3Lock": "datalake_service.catalog.leases",
+    "S3Lock": "datalake_service.catalog.s3_lock",
     "StreamingConfigs": "datalake_service.config.streaming",
     "WSSMutex": "datalake_service.mutex.lock",
     "export_file": "datalake_service.pipeline.exports.export",

@@ -20,7 +20,8 @@ from datalake_service.errors import UsageError
 
 if TYPE_CHECKING:
     import httpx
-    from pydantic import SecretStr
+
+    from datalake_utils.secret import Secret
 
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 600.0
@@ -50,7 +51,7 @@ class ModelServiceError(Exception):
 class LlmAnnotator(Annotator):
     """Asks a language model about each row, and checks its answers."""
 
-    def __init__(self, config: LlmConfig, *, api_key: SecretStr | None) -> None:
+    def __init__(self, config: LlmConfig, *, api_key: Secret | None) -> None:
         """Prepare to ask as ``config`` says."""
         self._config = config
         self._api_key = api_key
@@ -77,7 +78,7 @@ class LlmAnnotator(Annotator):
             raise UsageError("annotators with llm need httpx: pip install 'datalake[llm]'") from None
         headers = {}
         if self._api_key is not None:
-            headers["Authorization"] = f"Bearer {self._api_key.get_secret_value()}"
+            headers["Authorization"] = f"Bearer {self._api_key.reveal()}"
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS, pool=None),

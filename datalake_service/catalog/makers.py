@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 MAX_BASES: Final = 1_000
@@ -128,6 +127,8 @@ def _text(value: object) -> str | None:
 @cache
 def software_version() -> str | None:
     """The version of datalake that runs; ``None``: it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("datalake")
     except PackageNotFoundError:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from datalake_service.config.location import DEFAULT_URI, join_s3, resolve_uri, without_credentials
 from datalake_service.errors import ConfigError
 from datalake_service.mutex.protocol import check_base_url
+from datalake_utils.secret import Secret
 
 ENV_FILE: Final = Path(".env")
 """Looked for in the current folder only."""
@@ -48,13 +47,13 @@ class Settings:
     """Who named it: a variable, ``argument``, or ``default``."""
     endpoint_url: str | None = None
     """The server of an S3-compatible store."""
-    access_key: SecretStr | None = None
+    access_key: Secret | None = None
     """Key of the store; ``None``: what AWS tools use."""
-    secret_key: SecretStr | None = None
+    secret_key: Secret | None = None
     """Belongs to ``access_key``."""
     mutex_url: str | None = None
     """The server of the mutex, for a store that ignores conditional writes."""
-    mutex_token: SecretStr | None = None
+    mutex_token: Secret | None = None
     """What that server wants to be shown."""
 
     @classmethod
@@ -101,21 +100,21 @@ class Settings:
             access_key=keys[0],
             secret_key=keys[1],
             mutex_url=mutex,
-            mutex_token=SecretStr(token) if token else None,
+            mutex_token=Secret(token) if token else None,
         )
 
     def store_options(self) -> dict[str, str | None]:
         """Keyword arguments for ``open_store``. Holds secrets in the clear: pass it on, never print it."""
         return {
             "endpoint_url": self.endpoint_url,
-            "access_key": self.access_key.get_secret_value() if self.access_key else None,
-            "secret_key": self.secret_key.get_secret_value() if self.secret_key else None,
+            "access_key": self.access_key.reveal() if self.access_key else None,
+            "secret_key": self.secret_key.reveal() if self.secret_key else None,
             "mutex_url": self.mutex_url,
-            "mutex_token": self.mutex_token.get_secret_value() if self.mutex_token else None,
+            "mutex_token": self.mutex_token.reveal() if self.mutex_token else None,
         }
 
 
-def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> SecretStr:
+def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file: Path | None = ENV_FILE) -> Secret:
     """The value of a variable that holds a key, from the environment or ``.env``.
 
     Spaces and line ends around it, which come along from files that hold keys, are left out. Whatever cannot be sent in
@@ -131,7 +130,7 @@ def read_secret(name: str, *, environ: Mapping[str, str] | None = None, env_file
         raise ConfigError(
             f"the environment variable {name} holds characters that no key has, such as ends of lines; set it anew"
         )
-    return SecretStr(value)
+    return Secret(value)
 
 
 def read_variable(name: str) -> str | None:
@@ -248,7 +247,7 @@ def _mutex(argument: str | None, values: Mapping[str, str], problems: list[str])
 
 def _keys(
     access: str | None, secret: str | None, values: Mapping[str, str], problems: list[str]
-) -> tuple[SecretStr | None, SecretStr | None]:
+) -> tuple[Secret | None, Secret | None]:
     """A pair of keys that belong together: both arguments, or both variables, or none."""
     names = ("access key", "secret key")
     if access is None and secret is None:
@@ -260,4 +259,4 @@ def _keys(
     if (access is None) != (secret is None):
         given, missing = names if secret is None else names[::-1]
         problems.append(f"{missing}: missing, but {given} is set; set both, or none to use what AWS tools use")
-    return SecretStr(access) if access else None, SecretStr(secret) if secret else None
+    return Secret(access) if access else None, Secret(secret) if secret else None

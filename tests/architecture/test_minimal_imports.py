@@ -35,6 +35,17 @@ def test_asking_for_help_does_not_wait_for_the_heavy_libraries() -> None:
     assert not loaded(["datalake_service.cli.main"]) & HEAVY
 
 
+def test_a_list_is_there_before_the_libraries_of_others_would_be(tmp_path: Path) -> None:
+    """Whoever reads no dataset file needs no pydantic, and without a loop there is no asyncio."""
+    command = f"from datalake_service.cli.main import run; run(['datasets', 'list', '--uri', {str(tmp_path)!r}])"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", command], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    found = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "click" in found
+    assert not found & (HEAVY | {"pydantic", "asyncio", "importlib.metadata", "multiprocessing"})
+
+
 def test_no_command_loads_pandas(tmp_path: Path) -> None:
     """Not even where it is installed: merging, annotating and checking do without."""
     command = f"from datalake_service.cli.main import run; os.environ['DATALAKE_URI'] = {str(tmp_path / 'lake')!r}"

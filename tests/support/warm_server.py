@@ -46,7 +46,7 @@ LOADED = (
     "datalake_service.storage.s3_client",
     "duckdb",
     "multiprocessing.spawn",
-    "pandas",
+    "pyarrow.compute",
     "pyarrow.parquet",
 )
 """What commands load. One that is missing here is loaded by the commands that need it."""

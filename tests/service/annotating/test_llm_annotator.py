@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from tenacity.wait import wait_random_exponential
 
 from datalake_interfaces import Annotation, DataItem, HandlerContext
@@ -20,6 +19,7 @@ from datalake_service.annotating.usage import Spent
 from datalake_service.config.llm import LlmConfig
 from datalake_service.errors import LimitExceededError
 from datalake_utils.clock import SystemClock
+from datalake_utils.secret import Secret
 from tests.support.llm_server import Answer, Asked, Reply, ScriptedModel, in_turn, scripted_model
 
 KEY = "test-key-that-nobody-shows"
@@ -49,7 +49,7 @@ def item(text: object = "some text", number: int = 0) -> DataItem:
 async def _ask(
     model: ScriptedModel, rows: list[DataItem], policy: CallPolicy, more: dict[str, Any]
 ) -> tuple[list[object], Spent]:
-    annotator = LlmAnnotator(configured(model, **more), api_key=SecretStr(KEY))
+    annotator = LlmAnnotator(configured(model, **more), api_key=Secret(KEY))
     attempts = Attempts(policy, workers=8, timeout=None, clock=SystemClock(), estimate_tokens=annotator.estimate_tokens)
     await annotator.open(HandlerContext())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from datalake_service.catalog.leases import S3Lock
+from datalake_service.catalog.s3_lock import S3Lock
 from datalake_service.errors import LeaseLostError
 from datalake_service.storage.base import ObjectMeta
 from datalake_service.storage.folder import FolderStore
