@@ -34,6 +34,8 @@ _LIBRARY: Final = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {"<frozen"}
 )
 _LOOP: Final = str(Path(sysconfig.get_path("stdlib")) / "asyncio")
+_RUNS: Final = frozenset({"_run_once", "run_forever", "run_until_complete", "run"})
+"""Functions of it that call everything on the loop. Who called them waits for the loop, and does not block it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class LoopWatch:
 
 def users_frame(frame: FrameType | None) -> FrameType | None:
     """The innermost function that is neither ours nor a library's; if all are, the one that ours called."""
-    found = list(_outwards(frame))
+    found = list(itertools.takewhile(lambda one: not _runs_the_loop(one), _outwards(frame)))
     for one in found:
         if not one.f_code.co_filename.startswith((*_OURS, *_LIBRARY)):
             return one
@@ -137,6 +139,10 @@ def users_frame(frame: FrameType | None) -> FrameType | None:
         if outer.f_code.co_filename.startswith(_OURS):
             return None if inner.f_code.co_filename.startswith(_LOOP) else inner
     return None
+
+
+def _runs_the_loop(frame: FrameType) -> bool:
+    return frame.f_code.co_name in _RUNS and frame.f_code.co_filename.startswith(_LOOP)
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

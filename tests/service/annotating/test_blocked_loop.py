@@ -147,6 +147,23 @@ def test_frames_of_libraries_are_passed_over() -> None:
     assert users_frame(None) is None
 
 
+def test_who_runs_the_loop_is_not_at_fault() -> None:
+    """Between two calls the loop is at work itself: whoever started it only waits for it."""
+    found: list[FrameType | None] = []
+
+    class Looks(asyncio.Event):
+        def is_set(self) -> bool:
+            found.append(users_frame(sys._getframe(1)))
+            return True
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(Looks().is_set)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert found == [None]
+
+
 SUSPENDED = """
 import asyncio, sys, time
 from datalake_service.annotating.blocked_loop import LoopWatch
