@@ -17,6 +17,7 @@ from typing import Any
 from datalake_service.catalog.tasks import load_tasks
 from datalake_service.config.dataset import DatasetConfig
 from datalake_service.storage.open import open_store
+from tests.support import warm
 from tests.support.repository import ROOT
 
 _PATIENCE = 120.0
@@ -29,28 +30,17 @@ def write_file(config: DatasetConfig, engine: dict[str, Any]) -> Path:
     return path
 
 
-def command(file: Path, lake: Path) -> subprocess.Popen[bytes]:
-    """``datalake datasets create`` in a session of its own, so that all that it starts can be found."""
-    arguments = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "datalake_service",
-        "datasets",
-        "create",
-        "--configFile",
-        str(file),
-    ]
+def command(file: Path, lake: Path) -> warm.Running | subprocess.Popen[bytes]:
+    """``datalake datasets create``; see ``told`` for what it says."""
+    said = told(lake)
     environment = {**os.environ, "DATALAKE_URI": str(lake), "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
-    return subprocess.Popen(
-        arguments,
-        env=environment,
-        cwd=file.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    arguments = ("datasets", "create", "--configFile", str(file))
+    return warm.popen(arguments, cwd=file.parent, env=environment, out=said, err=said)
+
+
+def told(lake: Path) -> Path:
+    """Where the command writes what it says."""
+    return lake.with_name("said")
 
 
 def killed_in_the_middle(file: Path, lake: Path) -> None:
@@ -65,10 +55,10 @@ def killed_in_the_middle(file: Path, lake: Path) -> None:
             if any(stored.state.checkpoint is not None for stored in load_tasks(store, "d")):
                 break
             pause.wait(0.1)
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert process.poll() is None, told(lake).read_text(encoding="utf-8")
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from datalake_service.errors import UsageError
 from datalake_service.pipeline.jobs.engine import TaskJob, TaskProgress, TaskResult
 from datalake_service.storage import FolderStore
 from datalake_service.storage.base import ObjectStore
-from tests.cli.commands import command, datalake, environment
+from tests.cli.commands import datalake, environment
 from tests.engines.places import Place, stopped
 from tests.engines.scenarios import World, arn_of
+from tests.support import warm
 from tests.support.aws import REGION, Aws
 from tests.support.lambda_service import LambdaService
 from tests.support.queue_tasks import MESSAGES, queue_job
@@ -120,7 +121,7 @@ class Shards:
         self.stream = stream
         stream.now = time.time()  # the workers' clocks are real, and what is old is gone
         self.store = FolderStore(folder / "lake", durable=False)
-        self.workers: list[subprocess.Popen[str]] = []
+        self.workers: list[warm.Running | subprocess.Popen[bytes]] = []
         (folder / "dataset.json").write_text(json.dumps(_document(ARN)), encoding="utf-8")
 
     def write(self, word: str) -> None:
@@ -128,24 +129,30 @@ class Shards:
         for number, shard in enumerate(self.stream.shards):
             self.stream.put(shard, *(f"{word} {number}-{record}" for record in range(20)))
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start a worker with room for one shard."""
-        worker = subprocess.Popen(
-            command("worker", "--configFile", "dataset.json", "--concurrency", "1"),
-            cwd=self.folder,
-            env=environment(**self.stream.environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.workers.append(worker)
-        return worker
+    def start(self) -> int:
+        """Start a worker with room for one shard; returns its number."""
+        number = len(self.workers)
+        arguments = ("worker", "--configFile", "dataset.json", "--concurrency", "1")
+        out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
+        env = environment(**self.stream.environment)
+        self.workers.append(warm.popen(arguments, cwd=self.folder, env=env, out=out, err=err))
+        return number
+
+    def kill(self, number: int) -> None:
+        """End a worker without a word."""
+        self.workers[number].kill()
+        self.workers[number].wait(_SECONDS)
+
+    def report(self, number: int) -> Any:
+        """What a worker says in the end."""
+        self.workers[number].wait(_SECONDS)
+        return json.loads((self.folder / f"{number}.out").read_text(encoding="utf-8"))
 
     def wait_for(self, records: int) -> None:
         """Wait until both shards' tasks have read so many records and say so in the lake."""
         until = time.monotonic() + _SECONDS
         while [stored.state.counts.records for stored in load_tasks(self.store, "d")] != [records] * 2:
-            assert any(worker.poll() is None for worker in self.workers), self.workers[-1].communicate()
+            assert any(worker.poll() is None for worker in self.workers), list(self.folder.glob("*.err"))
             assert time.monotonic() < until
             time.sleep(0.1)
 
@@ -157,9 +164,8 @@ def _shards(folder: Path) -> Iterator[Shards]:
         try:
             yield shards
         finally:
-            for worker in shards.workers:
-                worker.kill()
-                worker.communicate()
+            for number in range(len(shards.workers)):
+                shards.kill(number)
 
 
 def test_workers_share_a_stream(tmp_path: Path) -> None:
@@ -168,13 +174,12 @@ def test_workers_share_a_stream(tmp_path: Path) -> None:
         shards.write("first")
         killed, stays = shards.start(), shards.start()
         shards.wait_for(20)
-        killed.kill()
-        killed.wait()
+        shards.kill(killed)
         replaced = shards.start()
         shards.write("second")
         shards.wait_for(40)
         stopped = datalake("datasets", "stop", "--datasetName", "d", cwd=tmp_path)
         assert stopped.status == 0, stopped.err
-        reports = [json.loads(worker.communicate(timeout=_SECONDS)[0]) for worker in (stays, replaced)]
+        reports = [shards.report(worker) for worker in (stays, replaced)]
     assert [report["status"] for report in reports] == ["STOPPED"] * 2
     assert sorted(row["text"] for row in merged_rows(shards.store).values()) == sorted(shards.stream.texts())

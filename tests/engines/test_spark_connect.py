@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.commands import command, spark_connect_server, write_file
+from tests.engines.commands import command, spark_connect_server, told, write_file
 from tests.engines.conftest import require_spark
 from tests.engines.lakes import Lakes, annotator, lines, project
 
@@ -19,9 +19,8 @@ def test_spark_connect(tmp_path: Path, local_rows: Lakes) -> None:
     config = project(tmp_path / "code", parameters=parameters, annotators=[annotator()])
     with spark_connect_server(tmp_path / "server") as address:
         file = write_file(config, {"computeEngineType": "SPARK", "remote": address, "concurrency": 2})
-        process = command(file, tmp_path / "lake")
-        _, told = process.communicate()
-    assert process.returncode == 0, told.decode()
+        status = command(file, tmp_path / "lake").wait()
+    assert status == 0, told(tmp_path / "lake").read_text(encoding="utf-8")
     assert (tmp_path / "deaths").read_text(encoding="utf-8") == "+"
     plain = project(tmp_path / "code", annotators=[annotator()])
     assert lines(tmp_path / "lake") == local_rows.of("annotated project", plain)
