@@ -26,7 +26,7 @@ from tests.conformance.survey import DIFFERS, HONOURED, REFUSED, Observation, su
 from tests.support.repository import ROOT
 from tests.support.servers import S3Server
 
-CONTRACT = "tests/contracts/test_object_store.py"
+CONTRACT = "tests/contracts"
 CHECKS = [f"tests/conformance/test_{name}.py" for name in ("refused", "races", "kills")]
 COMMANDS = "tests/cli/test_s3.py::test_every_command_works_on_a_bucket"
 _OPTIONS = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "-o", "timeout=900"]

@@ -82,12 +82,12 @@ class S3Server:
         return S3Server(endpoint_url, self.access_key, self.secret_key, self.region)
 
 
-class _OneWriteAtATime:
-    """Serialise everything but reads, as S3 does for conditional writes.
+class _OneAtATime:
+    """Serialise requests, as S3 does conditional writes.
 
     moto checks a condition and stores the body without a lock around the two, so that a race could have two
-    winners there, which would be a fault of the server and not of the code under test. And it ignores If-Match on the
-    request that joins parts.
+    winners there, which would be a fault of the server and not of the code under test. A read of an object that is
+    replaced meanwhile fails there. And it ignores If-Match on the request that joins parts.
     """
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
@@ -95,8 +95,6 @@ class _OneWriteAtATime:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
-            return self._app(environ, start_response)
         if environ.get("CONTENT_LENGTH"):  # read outside the lock: a slow client must not stop the others
             environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         with self._lock:
@@ -141,7 +139,7 @@ def s3_server() -> Iterator[S3Server]:
 @contextmanager
 def moto_server() -> Iterator[S3Server]:
     """Run moto's S3 in threads of this process, whatever the environment says."""
-    app = _OneWriteAtATime(DomainDispatcherApplication(create_backend_app))
+    app = _OneAtATime(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
     with running(server, "s3-server") as address:
         yield S3Server(address)
