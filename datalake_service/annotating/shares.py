@@ -61,8 +61,14 @@ class Shares:
             self._gate.limit(units[AT_ONCE])
         self._limiter.resize(units.get(REQUESTS), units.get(TOKENS), until=until)
 
-    def allow(self, amounts: Mapping[str, float], *, over: str | None = None) -> None:
-        """Let calls begin until so much is spent in all; ``over``: why there will be no more."""
+    def allow(
+        self, amounts: Mapping[str, float], *, over: str | None = None, elsewhere: Mapping[str, float] | None = None
+    ) -> None:
+        """Let calls begin until so much is spent in all; ``over``: why there will be no more.
+
+        ``elsewhere``: what others have spent of it, for people.
+        """
+        self._meter.elsewhere = elsewhere or {}
         self._meter.allow(amounts, over=over)
 
     def have(self) -> dict[str, int]:

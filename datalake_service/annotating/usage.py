@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from datalake_interfaces.attempts import NOTHING, Usage
@@ -68,6 +68,8 @@ class Spent:
     """What they reported."""
     seconds: float = 0.0
     """Since the first call."""
+    elsewhere: Mapping[str, float] = field(default_factory=dict)
+    """What earlier starts and other workers have spent of the budget, by kind, as far as that is known."""
 
     def amounts(self) -> dict[str, float]:
         """As a budget counts it, by kind."""
@@ -117,6 +119,8 @@ class Meter:
         """The mean of those, as of the last that reported any."""
         self.answered = 0
         """Calls that ended well."""
+        self.elsewhere: Mapping[str, float] = {}
+        """See ``Spent``."""
 
     def try_begin(self, now: float) -> bool:
         """Count a call that begins now and is no repetition, if it is plain that it may; if not, look closer.
@@ -166,7 +170,7 @@ class Meter:
     def spent(self) -> Spent:
         """What is spent by now."""
         passed = 0.0 if self._first is None else max(0.0, self._last - self._first)
-        return Spent(self.calls, self.repeated, self._usage, passed)
+        return Spent(self.calls, self.repeated, self._usage, passed, self.elsewhere)
 
     # A budget that is shared ---------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _HOUR: Final = 3_600
+_IN_FILE: Final = {"seconds": "hours"}
 
 
 class ProgressBar:
@@ -114,15 +115,19 @@ def _annotation_words(progress: RunProgress) -> list[str]:
     spent = report.spent
     if spent is None:
         return words
-    tokens, cost = spent.usage.tokens, spent.usage.cost
+    # Of a budget is told what all starts and workers have spent of it: that is what ends the run.
+    own = spent.amounts()
+    cost, tokens, calls, seconds = (
+        own[kind] + (spent.elsewhere.get(kind, 0) if _IN_FILE.get(kind, kind) in budget else 0) for kind in own
+    )
     if tokens or "tokens" in budget:
-        words.append(f"{tokens:,}{_of(budget, 'tokens', ',.0f')} tokens")
+        words.append(f"{tokens:,.0f}{_of(budget, 'tokens', ',.0f')} tokens")
     if cost or "cost" in budget:
         words.append(f"cost {cost:.{2 if cost >= 1 else 4}f}{_of(budget, 'cost', ',.2f')}")
     if "calls" in budget:
-        words.append(f"{spent.calls:,}{_of(budget, 'calls', ',.0f')} calls")
+        words.append(f"{calls:,.0f}{_of(budget, 'calls', ',.0f')} calls")
     if "hours" in budget:
-        words.append(f"{spent.seconds / _HOUR:.1f}{_of(budget, 'hours', 'g')} hours")
+        words.append(f"{seconds / _HOUR:.1f}{_of(budget, 'hours', 'g')} hours")
     return words
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -79,6 +80,15 @@ BUDGET = {"cost": 5.0, "tokens": 10_000.0}
                 annotation=AnnotationReport(annotated=1_200, expected=8_800, spent=SPENT),
             ),
             "lang: 1,200 rows, 8,800 to go, 9,345 of 10,000 tokens, cost 1.23 of 5.00, 40/s, about 3m40s left",
+        ),
+        (  # as another start and other workers left it; tokens are its own, no budget is of them
+            RunProgress(
+                step=RunStep.ANNOTATE, name="lang", seconds=1, budget={"cost": 5.0, "hours": 2.0},
+                annotation=AnnotationReport(
+                    annotated=3, spent=replace(SPENT, elsewhere={"cost": 2.0, "tokens": 9.0, "seconds": 3_510.0})
+                ),
+            ),
+            "lang: 3 rows, 9,345 tokens, cost 3.23 of 5.00, 1.0 of 2 hours",
         ),
     ],
 )  # fmt: skip

@@ -220,7 +220,9 @@ class SharedLimits:
         for kind, amount in ledger.members[self._book.worker].reserved.items():
             self._allowed[kind] = max(self._allowed.get(kind, 0.0), statement.spent[kind] + amount)
         empty = used_up(ledger, self._book.worker)
-        self._shares.allow(self._allowed, over=None if empty is None else _over(ledger, empty))
+        all_ = ledger.account.spent
+        elsewhere = {kind: all_.get(kind, 0.0) - statement.spent[kind] for kind in ledger.terms.budget}
+        self._shares.allow(self._allowed, over=None if empty is None else _over(ledger, empty), elsewhere=elsewhere)
 
     def _statement(self, demand: Demand) -> Statement:
         """What it uses, and what it is going to spend, going by what it has spent of late."""

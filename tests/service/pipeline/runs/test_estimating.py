@@ -129,6 +129,9 @@ def test_an_estimate_without_a_budget_is_counted_by_the_one_that_follows(tmp_pat
         changes = Changes(budget={} if budget is None else {"calls": budget}, **more)
         (outcome,) = annotate_dataset(config, store, changes=changes).annotators
         asked.append((outcome.report.annotated + outcome.report.failed, outcome.error is None))
+        if budget == 20:
+            assert outcome.report.spent is not None
+            assert outcome.report.spent.elsewhere == {"calls": 12}, "a person sees what is left"
 
     run(None, batches=["b0"], estimate=12)
     assert not list(list_budgets(store, "d"))
