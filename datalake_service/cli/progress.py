@@ -123,7 +123,7 @@ def _annotation_words(progress: RunProgress) -> list[str]:
     if tokens or "tokens" in budget:
         words.append(f"{tokens:,.0f}{_of(budget, 'tokens', ',.0f')} tokens")
     if cost or "cost" in budget:
-        words.append(f"cost {cost:.{2 if cost >= 1 else 4}f}{_of(budget, 'cost', ',.2f')}")
+        words.append(f"cost {cost:,.{2 if cost >= 1 else 4}f}{_of(budget, 'cost', ',.2f')}")
     if "calls" in budget:
         words.append(f"{calls:,.0f}{_of(budget, 'calls', ',.0f')} calls")
     if "hours" in budget:

@@ -83,12 +83,12 @@ BUDGET = {"cost": 5.0, "tokens": 10_000.0}
         ),
         (  # as another start and other workers left it; tokens are its own, no budget is of them
             RunProgress(
-                step=RunStep.ANNOTATE, name="lang", seconds=1, budget={"cost": 5.0, "hours": 2.0},
+                step=RunStep.ANNOTATE, name="lang", seconds=1, budget={"cost": 5_000.0, "hours": 2.0},
                 annotation=AnnotationReport(
-                    annotated=3, spent=replace(SPENT, elsewhere={"cost": 2.0, "tokens": 9.0, "seconds": 3_510.0})
+                    annotated=3, spent=replace(SPENT, elsewhere={"cost": 2_000.0, "tokens": 9.0, "seconds": 3_510.0})
                 ),
             ),
-            "lang: 3 rows, 9,345 tokens, cost 3.23 of 5.00, 1.0 of 2 hours",
+            "lang: 3 rows, 9,345 tokens, cost 2,001.23 of 5,000.00, 1.0 of 2 hours",
         ),
     ],
 )  # fmt: skip
