@@ -49,15 +49,21 @@ class Terms:
     def in_words(self) -> str:
         """For an error message."""
         words = [f"{most:,} {_WORDS[name].format(seconds=seconds)}" for name, (most, seconds) in self.limits.items()]
-        words += [f"a budget of {most:g} {kind} for each {self.per}" for kind, most in self.budget.items()]
+        words += [f"a budget of {said(kind, most)} for each {self.per}" for kind, most in self.budget.items()]
         return " and ".join(words) or "no limits"
 
 
+_SECONDS_AN_HOUR: Final = 3_600.0
 _WORDS: Final = {
     REQUESTS: "requests in {seconds:g} s",
     TOKENS: "tokens in {seconds:g} s",
     AT_ONCE: "calls at once",
 }
+
+
+def said(kind: str, amount: float) -> str:
+    """An amount of a budget for people, who said ``hours``."""
+    return f"{amount / _SECONDS_AN_HOUR:.4g} hours" if kind == "seconds" else f"{amount:.6g} {kind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from datalake_service.annotating.shares import Demand
 from datalake_service.catalog.fencing import Workers
 from datalake_service.catalog.leases import LeaseRecord
 from datalake_service.catalog.ledger import LedgerBook, Statement
-from datalake_service.catalog.ledger_record import AT_ONCE, REQUESTS, TOKENS, Ledger, Terms
+from datalake_service.catalog.ledger_record import AT_ONCE, REQUESTS, TOKENS, Ledger, Terms, said
 from datalake_service.catalog.ledger_rules import targets, used_up
 from datalake_service.errors import LimitExceededError, StoreError, UsageError
 from datalake_service.events import (
@@ -342,9 +342,10 @@ def _note_failure(attempts: Attempts, keeping: asyncio.Task[None]) -> None:
 
 def _over(ledger: Ledger, kind: str) -> str:
     terms, account = ledger.terms, ledger.account
-    spent, since = account.spent.get(kind, 0.0), account.since[:16].replace("T", " ")
+    spent = said(kind, account.spent.get(kind, 0.0)).partition(" ")[0]
+    since = account.since[:16].replace("T", " ")
     more = "later, or with a larger one" if account.period else "with a larger one"
     return (
-        f"the budget of {terms.budget[kind]:g} {kind} is used up: {spent:.6g} since {since}, of all workers and starts"
+        f"the budget of {said(kind, terms.budget[kind])} is used up: {spent} since {since}, of all workers and starts"
         f"; for the rows that are left, run again {more} (or see: datalake budgets reset --help)"
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from datalake_service.catalog import layout
 from datalake_service.catalog.ledger import LedgerBook, Statement
-from datalake_service.catalog.ledger_record import Ledger, Terms
+from datalake_service.catalog.ledger_record import Ledger, Terms, said
 from datalake_service.catalog.ledger_rules import allot, period_of, targets, used_up
 from datalake_service.errors import (
     OutcomeUnknownError,
@@ -350,3 +350,9 @@ def test_a_write_that_loses_again_and_again_is_an_error() -> None:
     with pytest.raises(StoreUnavailableError, match="30 writes in a row"):
         book.exchange(Statement(have={}, wants={}, least={}, spent={}, needs={}, floor={}), seconds=LASTS, gone=())
     assert len(clock.slept) == 30
+
+
+def test_time_is_told_in_hours_as_it_was_given() -> None:
+    """Nobody recognises 144,000 seconds as the 40 hours of the file."""
+    assert Terms(budget={"seconds": 144_000.0}).in_words() == "a budget of 40 hours for each run"
+    assert (said("seconds", 7.2), said("cost", 20.0)) == ("0.002 hours", "20 cost")
