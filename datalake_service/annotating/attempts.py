@@ -84,6 +84,10 @@ class Attempts:
         """How many calls are let in at once."""
         return self._gate.width
 
+    def is_full_of(self, hanging: int) -> bool:
+        """Whether others wait in vain, because all calls that were let in are so many that never end."""
+        return self._gate.waiting > 0 and self._gate.inside == hanging
+
     def around(self, call: Caller, slot: Slot) -> Caller:
         """``call`` with all that, for the one worker that ``slot`` is of.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from operator import length_hint
 
 from datalake_interfaces.annotators import DataItem
+from datalake_service.annotating.abandoned import abandon
 from datalake_service.annotating.attempts import Attempts
 from datalake_service.annotating.calls import AnnotateFunction, Caller, failure_of, threads_for
 from datalake_service.annotating.deadlines import Deadlines, Slot
@@ -21,7 +22,7 @@ from datalake_service.annotating.results import TIMEOUT, Failure, ResultRows, ke
 from datalake_service.annotating.source import BlockSource
 from datalake_service.catalog.lease_keeper import LeaseKeeper
 from datalake_service.catalog.manifests import format_time
-from datalake_service.errors import LeaseLostError
+from datalake_service.errors import LeaseLostError, LimitExceededError
 from datalake_service.pipeline.annotation.output import AnnotationOutput, Row
 from datalake_utils.clock import Clock
 
@@ -76,6 +77,7 @@ class AnnotationRun:
         self._stopping = False
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._working = 0
+        self._hangs = False
 
     def replace(self, row: Row, failure: Failure) -> Row:
         """The row to store for one that cannot be stored (for the output)."""
@@ -89,8 +91,8 @@ class AnnotationRun:
 
         Raises:
             LeaseLostError: The lease is lost, or would be before the results could be stored.
-            LimitExceededError: Too many rows failed, too many plain calls hang, the budget is used up, or the service
-                refuses the calls.
+            LimitExceededError: Too many rows failed, too many plain calls hang or all that are left, the budget is used
+                up, or the service refuses the calls.
             StoreError: Results could not be stored.
             Exception: What the source raised.
         """
@@ -111,7 +113,7 @@ class AnnotationRun:
         except LeaseLostError:
             raise
         except Exception:
-            patience = _DRAIN
+            patience = 0.0 if self._hangs else _DRAIN
             raise
         finally:
             self._stopping = True
@@ -256,8 +258,22 @@ class AnnotationRun:
                 self._fail(reason)
             if self._deadlines is not None:
                 self._deadlines.sweep(self._slots)
+                self._look_for_a_way_on()
             self._output.tick()
             self._watch.tick()
+
+    def _look_for_a_way_on(self) -> None:
+        """End the run if all that is left of it are calls that ignore that they were cancelled, and more than once."""
+        hanging = sum(slot.late > 1 for slot in self._slots)
+        if not hanging or self._hangs:
+            return
+        if hanging == self._working or (self._attempts is not None and self._attempts.is_full_of(hanging)):
+            self._hangs = True
+            msg = (
+                f"{hanging} calls of the annotator go on although they were cancelled after {self._timeout:g} s: let "
+                "asyncio.CancelledError pass (`except Exception` does, `except BaseException` does not)"
+            )
+            self._fail(LimitExceededError(msg))
 
     async def _end(self, patience: float) -> None:
         """Wait for calls in flight, then cancel them; workers in no call are cancelled at once."""
@@ -280,5 +296,7 @@ class AnnotationRun:
                 running = {worker for worker in running if not worker.done()}
             if give_up:
                 break
+        for worker in running:
+            abandon(worker)
         if cancelled is not None:
             raise cancelled

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from datalake_interfaces import DataItem
+from datalake_service.annotating.policy import CallPolicy
 from datalake_service.catalog import layout
 from datalake_service.chunks import writer
-from datalake_service.errors import StoreError
+from datalake_service.errors import LimitExceededError, StoreError
 from datalake_service.pipeline.annotation.annotate import annotate
 from datalake_service.pipeline.annotation.job import AnnotationJob, AnnotationReport
 from datalake_service.storage.folder import FolderStore
@@ -95,22 +97,25 @@ def test_an_interrupt_in_the_middle_keeps_what_was_answered(
     assert run(folder_store, one_batch(100), Asked()).already_done == len(stored)
 
 
+async def stubborn() -> None:
+    """Ignore every cancellation."""
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
 def test_a_call_that_ignores_its_cancellation_holds_up_nobody(
     folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is left to itself after a few seconds."""
+    """It is left to itself after a few seconds, by ``asyncio.run`` as well."""
     monkeypatch.setattr("datalake_service.pipeline.annotation.run._CANCEL", 0.05)
 
     async def main() -> None:
-        entered, go_on = asyncio.Event(), asyncio.Event()
+        entered = asyncio.Event()
 
         async def function(item: DataItem) -> dict[str, Any]:
             entered.set()
-            while not go_on.is_set():
-                try:
-                    await go_on.wait()
-                except asyncio.CancelledError:
-                    continue
+            await stubborn()
             return {}
 
         task = asyncio.create_task(start(folder_store, one_batch(5), function))
@@ -118,9 +123,29 @@ def test_a_call_that_ignores_its_cancellation_holds_up_nobody(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        go_on.set()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("calls", [None, CallPolicy(at_once=2)])
+def test_a_run_ends_when_only_calls_that_ignore_their_cancellation_are_left(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, calls: CallPolicy | None
+) -> None:
+    """All other rows are answered first, as long as a worker is free; the error says what to change."""
+    monkeypatch.setattr("datalake_service.pipeline.annotation.run._CANCEL", 0.05)
+    asked: list[str] = []
+
+    async def function(item: DataItem) -> dict[str, Any]:
+        asked.append(item.id)
+        if item.id in {"r0003", "r0005"}:
+            await stubborn()
+        return {}
+
+    with pytest.raises(LimitExceededError, match=r"2 calls .* let asyncio\.CancelledError pass"):
+        run(folder_store, one_batch(20), function, timeout_seconds=0.05, max_concurrency=4, calls=calls)
+    answered = {name for name in asked if name not in {"r0003", "r0005"}}
+    assert statuses(chunk_rows(folder_store)).keys() == answered
+    assert calls is not None or answered == {name for name in ids(20) if name not in {"r0003", "r0005"}}
 
 
 def test_a_chunk_that_cannot_be_stored_is_raised(folder_store: FolderStore) -> None:
