@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,22 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in its own process say where events go, and which."""
+    root, names = logging.getLogger(), ("datalake", "datalake_service", "datalake_interfaces")
+    handlers, level, shown = root.handlers[:], root.level, warnings.formatwarning
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    if root.handlers == handlers:
+        return
+    logging.captureWarnings(capture=False)
+    root.handlers[:], warnings.formatwarning = handlers, shown
+    root.setLevel(level)
+    for name in names:
+        logging.getLogger(name).setLevel(levels[name])
 
 
 @pytest.fixture(scope="session")

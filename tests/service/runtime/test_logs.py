@@ -4,26 +4,12 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
 from datalake_service import events
 from datalake_service.errors import ConfigError
 from datalake_service.runtime.logs import LogSettings, log_settings, set_up_logging
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Leave no handler behind."""
-    root, ours = logging.getLogger(), logging.getLogger("datalake")
-    before = (root.handlers[:], root.level, ours.level, warnings.formatwarning)
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:], warnings.formatwarning = before[0], before[3]
-    root.setLevel(before[1])
-    for name in ("datalake", "datalake_service", "datalake_interfaces"):
-        logging.getLogger(name).setLevel(before[2])
 
 
 @pytest.mark.parametrize(
