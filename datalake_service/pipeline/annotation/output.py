@@ -179,8 +179,10 @@ class AnnotationOutput:
             raise self._error
         if self._turns is not None:
             self._give_back(self._turns.take_complete())
-            while self._giving_back is not None:
-                await uninterrupted(self._giving_back)
+            while (giving_back := self._giving_back) is not None:
+                await uninterrupted(giving_back)
+                # Of one that is done already its callback may not have run, and waiting for it lets nothing run.
+                self._forget(giving_back)
 
     def _wait_in_thread(self, wait: Callable[[], None]) -> asyncio.Future[None]:
         self.room = room = asyncio.get_running_loop().run_in_executor(self._threads, wait)
