@@ -84,6 +84,8 @@ class BrowserThread:
             context.grant_permissions(["clipboard-read", "clipboard-write"])
             context.set_default_timeout(_PATIENCE)
             known = context.new_page()
+        else:
+            known.bring_to_front()  # what has the focus in it is inactive while another page is in front
         self._used[known] = options
         return known
 
