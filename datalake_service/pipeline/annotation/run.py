@@ -32,6 +32,9 @@ _DRAIN = 30.0
 """How long calls in flight may go on when the run ends early for a reason that leaves their answers useful."""
 _CANCEL = 5.0
 """How long a cancelled call may take to end; then it is left to itself."""
+_HOPELESS = 4
+"""So many times, each after another time-out, a call is cancelled before it is taken for one that never ends: one that
+answers late after all is paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +266,8 @@ class AnnotationRun:
             self._watch.tick()
 
     def _look_for_a_way_on(self) -> None:
-        """End the run if all that is left of it are calls that ignore that they were cancelled, and more than once."""
-        hanging = sum(slot.late > 1 for slot in self._slots)
+        """End the run if all that is left of it are calls that ignore that they were cancelled, again and again."""
+        hanging = sum(slot.late >= _HOPELESS for slot in self._slots)
         if not hanging or self._hangs:
             return
         if hanging == self._working or (self._attempts is not None and self._attempts.is_full_of(hanging)):
